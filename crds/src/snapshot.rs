@@ -1,0 +1,239 @@
+//! What a data-plane pod reads: every accepted object, resolved, checked and ready to be built.
+//!
+//! A snapshot holds private signing keys. It is written by `compile` alone and is the same whether the operator or
+//! `vestibule serve --manifests` compiled it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::algorithm::Algorithm;
+use crate::duration::Duration;
+use crate::issuer::Issuer;
+use crate::secret::Secret;
+
+/// The layout of [`Snapshot`]; a reader refuses one that it does not know.
+pub const FORMAT: u32 = 1;
+
+/// Everything that is served, under one revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub format: u32,
+    /// Made of the revisions of the objects below, so equal content has an equal revision.
+    pub revision: Revision,
+    /// By `metadata.name`, unique over the watched namespaces.
+    pub policies: BTreeMap<String, Arc<Policy>>,
+    /// By `metadata.name`, unique over the watched namespaces.
+    pub providers: BTreeMap<String, Arc<Provider>>,
+}
+
+/// `sha256:` and 64 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(String);
+
+/// An OidcProvider, compiled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provider {
+    pub namespace: String,
+    pub name: String,
+    /// Of everything else in this object.
+    pub revision: Revision,
+    /// When the object was created, RFC 3339: of two providers with one (issuer, audience) pair the older is inferred.
+    pub created_at: Option<String>,
+    pub issuer: Issuer,
+    pub issuer_aliases: Vec<Issuer>,
+    pub audiences: Vec<String>,
+    pub authorized_parties: Vec<String>,
+    pub display_name: Option<String>,
+    /// Name of a policy in the same namespace.
+    pub policy: String,
+    pub suspended: bool,
+    pub keys: KeySource,
+    pub refresh_interval: Duration,
+    pub max_stale: Duration,
+    /// PEM certificates that replace the public roots for this provider's endpoints.
+    pub ca_bundle: Option<String>,
+    pub egress: Egress,
+    pub algorithms: Vec<Algorithm>,
+    pub token: TokenRules,
+    pub rules: Vec<Rule>,
+    pub mapping: Mapping,
+    pub linking: Linking,
+    pub provisioning: Provisioning,
+    pub upstream_mfa: Option<UpstreamMfa>,
+}
+
+/// Where the keys that verify a provider's tokens come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeySource {
+    /// The `jwks_uri` of the discovery document at this URL; its `issuer` must be the provider's issuer.
+    Discovery { url: String },
+    /// A JWK Set at this URL.
+    JwksUri { url: String },
+    /// A JWK Set that stands in the manifest or in a ConfigMap.
+    Static { jwks: Value },
+}
+
+/// Which addresses a provider's endpoints may resolve to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Egress {
+    /// Any address.
+    Cluster,
+    /// No loopback, private, link-local, multicast or otherwise special address, at every redirect.
+    Public,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRules {
+    pub clock_skew: Duration,
+    /// Oldest `iat` that is accepted; none: only `exp` counts.
+    pub max_age: Option<Duration>,
+    pub nonce: Nonce,
+    pub nonce_form: NonceForm,
+    pub replay: Replay,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Nonce {
+    Required,
+    IfPresent,
+    Off,
+}
+
+/// How the `nonce` claim carries the nonce of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NonceForm {
+    Raw,
+    /// Lower-case hexadecimal SHA-256, as native Google and Apple sign-in send it.
+    Sha256Hex,
+    Either,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Replay {
+    Allow,
+    Reject,
+}
+
+/// A CEL rule over `claims` that must be true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    pub expression: String,
+    /// What the caller reads when it is not.
+    pub message: String,
+}
+
+/// CEL expressions over `claims`, one for each attribute; `None` leaves the attribute out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    pub username: Option<String>,
+    pub email: Option<String>,
+    pub email_verified: Option<String>,
+    pub phone: Option<String>,
+    pub groups: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Linking {
+    Never,
+    /// A verified email links to the one user that has it. No domains: every domain.
+    VerifiedEmail {
+        email_domains: Vec<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Provisioning {
+    Create,
+    Deny,
+}
+
+/// When the provider's own second factor counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamMfa {
+    pub amr: Vec<String>,
+    pub acr: Vec<String>,
+    pub max_auth_age: Duration,
+}
+
+/// A SigninPolicy, compiled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    pub namespace: String,
+    pub name: String,
+    pub revision: Revision,
+    pub token: LocalToken,
+    /// CEL over `user`, `claims` and `provider`, by claim name.
+    pub extra_claims: BTreeMap<String, String>,
+    /// At most one is `Current`; none is while a managed key has not been made yet.
+    pub signing_keys: Vec<PolicyKey>,
+    /// Set when Vestibule makes and rotates the keys.
+    pub managed: Option<crate::rotation::Schedule>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub limits: Limits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalToken {
+    pub issuer: Issuer,
+    pub audiences: Vec<String>,
+    pub access_ttl: Duration,
+    pub refresh_ttl: Duration,
+    pub session_max_ttl: Duration,
+    pub refresh_reuse_grace: Duration,
+}
+
+/// A key that a policy publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyKey {
+    /// RFC 7638 thumbprint.
+    pub kid: String,
+    pub algorithm: Algorithm,
+    pub state: KeyState,
+    /// PKCS#8 PEM.
+    pub pem: Secret,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum KeyState {
+    /// Signs.
+    Current,
+    /// Published, and signs after the next rotation.
+    Next,
+    /// Published until the last token that it signed has expired.
+    Previous,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub failures_per_ip_per_minute: u32,
+    pub per_user_per_minute: u32,
+}
+
+impl Revision {
+    pub fn of(bytes: &[u8]) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        for byte in digest.as_ref() {
+            text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+            text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        }
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,3 @@
+//! The Vestibule data plane: ID tokens in, local tokens out.
+
+pub mod store;

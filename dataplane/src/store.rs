@@ -1,0 +1,247 @@
+//! What must survive: users, identities, sessions, the replay guard and the audit trail.
+//!
+//! A sign-in reads once ([`Store::gather`]) and writes once ([`Store::commit_signin`]); whatever was read may have changed
+//! by then, so the commit checks again what it depends on and answers with what it found. `Ok(Committed)` means durable.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub mod sqlite;
+
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Times are seconds since the Unix epoch. `policy` is `namespace/name`: one policy's rows mean nothing to another.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Everything that a sign-in reads.
+    fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered>;
+    /// Everything that a sign-in writes, or none of it.
+    fn commit_signin(&self, signin: Signin) -> StoreFuture<'_, SigninOutcome>;
+    /// A session and its user, ended and expired sessions included.
+    fn session(&self, id: Uuid) -> StoreFuture<'_, Option<(Session, User)>>;
+    /// Compare-and-set of a session's refresh token, while the session is live and its user active.
+    fn rotate(&self, rotation: Rotation) -> StoreFuture<'_, RotationOutcome>;
+    /// Ends a session; false when there is none or it had ended.
+    fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
+    /// Queues an audit event without waiting; false when it was dropped because the queue is full.
+    fn record(&self, event: Event) -> bool;
+    /// Deletes expired rows, at most `rows_max`; the number deleted. Fewer than `rows_max`: nothing is left for now.
+    fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize>;
+    /// Whether the store can be written to now.
+    fn probe(&self) -> StoreFuture<'_, ()>;
+}
+
+/// Try again later: nothing of what was asked has been written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store's queue is full")]
+    Busy,
+    #[error("the store cannot be used: {0}")]
+    Unavailable(String),
+}
+
+/// Who signs in, as the token says.
+#[derive(Debug, Clone)]
+pub struct Gather {
+    pub identity: IdentityKey,
+    /// The address whose owners are wanted: verified, normalised, and only where linking is on.
+    pub linkable_email: Option<String>,
+}
+
+/// Always (policy, issuer, subject): the provider's canonical issuer, whichever alias the token carried.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdentityKey {
+    pub policy: String,
+    pub issuer: String,
+    pub subject: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Gathered {
+    /// The user whom the identity belongs to.
+    pub user: Option<User>,
+    /// Users of the policy with the linkable address, verified: at most two, since two already mean that it is not plain.
+    pub email_owners: Vec<User>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub id: Uuid,
+    pub policy: String,
+    pub profile: Profile,
+    pub status: UserStatus,
+    pub created_at: i64,
+    /// Sessions made before this are over.
+    pub sessions_valid_from: i64,
+}
+
+/// What the provider says of a user; kept up to date at each sign-in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    pub username: Option<String>,
+    /// Normalised.
+    pub email: Option<String>,
+    pub email_verified: bool,
+    pub phone: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserStatus {
+    Active,
+    Disabled,
+    Locked,
+}
+
+/// Everything that one sign-in writes.
+#[derive(Debug)]
+pub struct Signin {
+    pub account: Account,
+    pub session: NewSession,
+    /// Present where the provider refuses a token's second use.
+    pub replay: Option<ReplayKey>,
+    pub event: Event,
+    pub now: i64,
+}
+
+/// What becomes of the account.
+pub enum Account {
+    /// The user must still be there and active. `profile`: the attributes to store, when they changed.
+    Existing {
+        user_id: Uuid,
+        profile: Option<Profile>,
+    },
+    /// The identity must still be unknown.
+    Create { user: User, identity: IdentityKey },
+    /// The identity must still be unknown, the user still active and still the only owner of `email`, verified; and
+    /// `recheck`, called inside the transaction, must still say that the provider may link.
+    Link {
+        user_id: Uuid,
+        identity: IdentityKey,
+        email: String,
+        recheck: Arc<dyn Fn() -> bool + Send + Sync>,
+    },
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Existing { user_id, .. } => write!(f, "Existing({user_id})"),
+            Self::Create { user, .. } => write!(f, "Create({})", user.id),
+            Self::Link { user_id, .. } => write!(f, "Link({user_id})"),
+        }
+    }
+}
+
+/// What a commit came to. Whatever is not `Committed` has written nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigninOutcome {
+    Committed,
+    /// The token has signed somebody in before.
+    Replayed,
+    /// The user is no longer active.
+    UserNotActive(UserStatus),
+    /// The account changed since it was read (gone, identity taken, no longer the only owner): read and decide again.
+    Changed,
+    /// The provider may no longer link.
+    LinkRefused,
+}
+
+/// The digest of a token that may be used once. `(expires_at, digest)` is the key: a token always has the same expiry,
+/// and rows in order of time are cheap to insert and to sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayKey {
+    pub expires_at: i64,
+    pub digest: [u8; 32],
+}
+
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Begins with its time of creation, so that rows are inserted in order.
+    pub id: Uuid,
+    /// `namespace/name`.
+    pub provider: String,
+    /// SHA-256 of the refresh token.
+    pub refresh_digest: [u8; 32],
+    pub refresh_expires_at: i64,
+    /// No refresh reaches past this.
+    pub ends_at: i64,
+    /// JSON: what access tokens of this session carry on from the sign-in.
+    pub carried: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub id: Uuid,
+    pub policy: String,
+    pub provider: String,
+    pub created_at: i64,
+    pub refresh_digest: [u8; 32],
+    pub refresh_expires_at: i64,
+    pub ends_at: i64,
+    pub ended_at: Option<i64>,
+    /// Refresh tokens rotated a moment ago, oldest first: at most [`ROTATED_MAX`].
+    pub rotated: Vec<Rotated>,
+    pub carried: String,
+}
+
+/// How many rotations inside the grace are remembered.
+pub const ROTATED_MAX: usize = 16;
+
+/// A refresh token that was rotated: its successor is derived from the token itself and `salt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    pub digest: [u8; 32],
+    pub salt: [u8; 16],
+    pub at: i64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    pub session: Uuid,
+    pub expected_digest: [u8; 32],
+    pub new_digest: [u8; 32],
+    pub refresh_expires_at: i64,
+    pub rotated: Vec<Rotated>,
+    pub now: i64,
+    pub event: Event,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotationOutcome {
+    Rotated,
+    /// Another refresh was first, or the session or user changed: read and decide again.
+    Changed,
+}
+
+/// One line of the audit trail. Bounded, and without secrets: no token, no key, no address of a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub at: i64,
+    pub kind: EventKind,
+    /// `ok`, or the error code that the caller got.
+    pub outcome: &'static str,
+    /// Empty while it is not known.
+    pub policy: String,
+    pub provider: String,
+    pub user_id: Option<Uuid>,
+    pub session_id: Option<Uuid>,
+    pub request_id: String,
+    /// The client's network: /24 of IPv4, /48 of IPv6.
+    pub network: String,
+    /// What was expected and found, at most [`EVENT_DETAIL_BYTES_MAX`].
+    pub detail: String,
+}
+
+pub const EVENT_DETAIL_BYTES_MAX: usize = 1024;
+/// How long events are kept.
+pub const EVENT_RETENTION_SECONDS: i64 = 180 * 24 * 3600;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    Signin,
+    Refresh,
+    Signout,
+}
