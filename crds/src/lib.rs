@@ -2,7 +2,9 @@
 //! pure function between them. No client, no runtime, no clock, no files.
 
 pub mod algorithm;
+pub mod claims;
 pub mod duration;
+pub mod expression;
 pub mod issuer;
 pub mod rotation;
 pub mod secret;
