@@ -27,6 +27,10 @@ pub enum ExtraClaimsError {
 }
 
 impl ExtraClaims {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn parse(expressions: &BTreeMap<String, String>) -> Result<Self, RuleError> {
         let parsed = expressions.iter().map(|(claim, text)| {
             let expression = Expression::parse(text, Scope::Extra);
