@@ -171,3 +171,6 @@ fn request_id(app: &App, headers: &http::HeaderMap) -> String {
             .map_or_else(|_| String::new(), |id| id.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ pub mod signin;
 pub mod store;
 pub mod strict_json;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod tls;
 pub mod token;
 pub mod trail;

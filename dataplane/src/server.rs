@@ -41,6 +41,7 @@ pub trait Gauge: Send + Sync + 'static {
 }
 
 /// A listener and how its connections are treated.
+#[derive(Debug)]
 pub struct Server<G> {
     pub listener: TcpListener,
     pub tls: Option<Arc<Tls>>,

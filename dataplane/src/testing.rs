@@ -15,19 +15,19 @@ use vestibule_crds::snapshot::{
     NonceForm, Policy, PolicyKey, Provider, Provisioning, Replay, Revision, Snapshot, TokenRules,
 };
 
-pub const NOW: i64 = 1_900_000_000;
-pub const ISSUER: &str = "https://idp.example";
+pub(crate) const NOW: i64 = 1_900_000_000;
+pub(crate) const ISSUER: &str = "https://idp.example";
 
 /// A provider's private key.
-pub fn key(algorithm: SigningAlgorithm) -> SigningKey {
+pub(crate) fn key(algorithm: SigningAlgorithm) -> SigningKey {
     SigningKey::parse(&pem(algorithm), Some(algorithm)).expect("a made key reads back")
 }
 
-pub fn pem(algorithm: SigningAlgorithm) -> Secret {
+pub(crate) fn pem(algorithm: SigningAlgorithm) -> Secret {
     SigningKey::generate(algorithm).expect("a key can be made")
 }
 
-pub fn provider(jwks: Value) -> Provider {
+pub(crate) fn provider(jwks: Value) -> Provider {
     Provider {
         namespace: "auth".to_owned(),
         name: "corp".to_owned(),
@@ -67,7 +67,7 @@ pub fn provider(jwks: Value) -> Provider {
     }
 }
 
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let pem = pem(SigningAlgorithm::ES256);
     let kid = SigningKey::parse(&pem, None).expect("a key").kid;
     Policy {
@@ -100,7 +100,7 @@ pub fn policy() -> Policy {
     }
 }
 
-pub fn snapshot(
+pub(crate) fn snapshot(
     policies: impl IntoIterator<Item = Policy>,
     providers: impl IntoIterator<Item = Provider>,
 ) -> Snapshot {
@@ -121,7 +121,7 @@ pub fn snapshot(
     }
 }
 
-pub fn claims() -> Value {
+pub(crate) fn claims() -> Value {
     json!({
         "iss": ISSUER,
         "sub": "alice",
@@ -135,21 +135,21 @@ pub fn claims() -> Value {
 }
 
 /// A JSON object with one member changed.
-pub fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Value {
+pub(crate) fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Value {
     object[name] = value.into();
     object
 }
 
-pub fn without(mut object: Value, name: &str) -> Value {
+pub(crate) fn without(mut object: Value, name: &str) -> Value {
     object.as_object_mut().expect("an object").remove(name);
     object
 }
 
-pub fn header(key: &SigningKey) -> Value {
+pub(crate) fn header(key: &SigningKey) -> Value {
     json!({"alg": key.algorithm.name(), "kid": key.kid, "typ": "JWT"})
 }
 
-pub fn sign(key: &SigningKey, header: &Value, claims: &Value) -> String {
+pub(crate) fn sign(key: &SigningKey, header: &Value, claims: &Value) -> String {
     let input = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(header.to_string()),
@@ -160,6 +160,6 @@ pub fn sign(key: &SigningKey, header: &Value, claims: &Value) -> String {
 }
 
 /// A signed token with these claims.
-pub fn token(key: &SigningKey, claims: &Value) -> String {
+pub(crate) fn token(key: &SigningKey, claims: &Value) -> String {
     sign(key, &header(key), claims)
 }

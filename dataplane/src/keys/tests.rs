@@ -24,12 +24,13 @@ use crate::failure::TryAgain;
 use crate::testing::{self, NOW};
 
 type Answer = Response<Full<Bytes>>;
+type Answering = Box<dyn Fn(&str) -> Answer + Send>;
 
 /// An HTTP server on loopback whose answers a test decides.
 struct Endpoint {
     address: SocketAddr,
     hits: Arc<AtomicUsize>,
-    answer: Arc<Mutex<Box<dyn Fn(&str) -> Answer + Send>>>,
+    answer: Arc<Mutex<Answering>>,
 }
 
 impl Endpoint {
@@ -37,8 +38,7 @@ impl Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let hits = Arc::new(AtomicUsize::new(0));
-        let answer: Arc<Mutex<Box<dyn Fn(&str) -> Answer + Send>>> =
-            Arc::new(Mutex::new(Box::new(answer)));
+        let answer: Arc<Mutex<Answering>> = Arc::new(Mutex::new(Box::new(answer)));
         let (counted, answers) = (Arc::clone(&hits), Arc::clone(&answer));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

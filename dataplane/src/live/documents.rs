@@ -28,7 +28,7 @@ impl IssuerDocuments {
         let path = issuer.path();
         let keys: Vec<&Value> = policy.keys.iter().map(|key| &key.signing.jwk).collect();
         let discovery = Bytes::from(discovery(policy).to_string());
-        let documents = vec![
+        let mut documents = vec![
             (
                 format!("{path}/jwks.json"),
                 Bytes::from(json!({"keys": keys}).to_string()),
@@ -41,12 +41,12 @@ impl IssuerDocuments {
                 format!("{path}/.well-known/oauth-authorization-server"),
                 discovery.clone(),
             ),
-            // RFC 8414, section 3.1, puts the well-known part before the issuer's path.
-            (
-                format!("/.well-known/oauth-authorization-server{path}"),
-                discovery,
-            ),
         ];
+        if !path.is_empty() {
+            // RFC 8414, section 3.1, puts the well-known part before the issuer's path.
+            let before = format!("/.well-known/oauth-authorization-server{path}");
+            documents.push((before, discovery));
+        }
         Self {
             host: host_of(issuer.as_str()),
             documents,
