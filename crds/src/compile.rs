@@ -20,6 +20,7 @@ use crate::object::{Kind, NamespacedName, Object};
 use crate::rotation::ManagedKey;
 use crate::secret::Secret;
 use crate::snapshot::{FORMAT, KeyState, Policy, Provider, Revision, Snapshot};
+use expressions::Expressions;
 use verdict::Problems;
 
 pub use verdict::{
@@ -77,6 +78,7 @@ struct Assembly<'a> {
     local_issuers: BTreeMap<String, NamespacedName>,
     /// Pairs of issuer and audience that a token is recognised by.
     recognised: BTreeMap<(Issuer, String), NamespacedName>,
+    expressions: Expressions,
     verdicts: Vec<Verdict>,
 }
 
@@ -120,7 +122,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn add_provider(&mut self, object: &'a Object, inputs: &Inputs) {
-        let (provider, mut problems) = provider::compile(object, inputs);
+        let (provider, mut problems) = provider::compile(object, inputs, &self.expressions);
         if self.is_name_taken(object, &mut problems) {
             return self.conclude(object, problems, None, Serving::Nothing);
         }

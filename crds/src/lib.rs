@@ -2,8 +2,10 @@
 //! pure function between them. No client, no runtime, no clock, no files.
 
 pub mod algorithm;
+pub mod claims;
 pub mod compile;
 pub mod duration;
+pub mod expression;
 pub mod issuer;
 pub mod manifests;
 pub mod object;

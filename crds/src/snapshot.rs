@@ -177,8 +177,15 @@ pub struct Policy {
     pub signing_keys: Vec<PolicyKey>,
     /// Set when Vestibule makes and rotates the keys.
     pub managed: Option<crate::rotation::Schedule>,
+    pub mfa: Mfa,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
+}
+
+/// When a sign-in needs an extra factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mfa {
+    Never,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +225,15 @@ pub enum KeyState {
 pub struct Limits {
     pub failures_per_ip_per_minute: u32,
     pub per_user_per_minute: u32,
+}
+
+impl Mfa {
+    /// Whether this sign-in needs an extra factor.
+    pub const fn requires_factor(self) -> bool {
+        match self {
+            Self::Never => false,
+        }
+    }
 }
 
 impl Revision {

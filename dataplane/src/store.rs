@@ -28,10 +28,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
     /// Queues an audit event without waiting; false when it was dropped because the queue is full.
     fn record(&self, event: Event) -> bool;
-    /// Deletes expired rows, at most `rows_max`; the number deleted. Fewer than `rows_max`: nothing is left for now.
+    /// Deletes expired rows, at most `rows_max`; the number deleted. Fewer than `rows_max`: leave the rest for later.
     fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize>;
     /// Whether the store can be written to now.
     fn probe(&self) -> StoreFuture<'_, ()>;
+    /// False when there is no such user. Whoever is no longer active loses the sessions too.
+    fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool>;
+    /// Ends all sessions that a user has now; false when there is no such user.
+    fn revoke_user_sessions(&self, user: Uuid, now: i64) -> StoreFuture<'_, bool>;
 }
 
 /// Try again later: nothing of what was asked has been written.
@@ -64,6 +68,7 @@ pub struct Gathered {
     /// The user whom the identity belongs to.
     pub user: Option<User>,
     /// Users of the policy with the linkable address, verified: at most two, since two already mean that it is not plain.
+    /// Empty when the identity is known, since it needs no link.
     pub email_owners: Vec<User>,
 }
 

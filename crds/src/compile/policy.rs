@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Inputs;
-use super::expressions;
+use super::expressions::invalid_extra_claims;
 use super::reference::References;
 use super::seal::seal_policy;
 use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
@@ -19,7 +19,7 @@ use crate::signin_policy::{
     RiskMode, SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
-use crate::snapshot::{KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
+use crate::snapshot::{self, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
 
 /// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
 pub(super) fn compile(object: &Object, inputs: &Inputs) -> (Option<Policy>, Problems) {
@@ -56,7 +56,7 @@ fn resolve(
     let issuer = Issuer::parse(&token.issuer, inputs.http_issuers)
         .map_err(|error| problems.invalid("spec.token.issuer", error))
         .ok();
-    for error in expressions::invalid_extra_claims(&extra_claims) {
+    for error in invalid_extra_claims(&extra_claims) {
         problems.refuse(
             AcceptedReason::ExpressionInvalid,
             &error.path,
@@ -102,6 +102,7 @@ fn resolve(
         extra_claims,
         signing_keys,
         managed,
+        mfa: snapshot::Mfa::Never,
         trusted_proxies,
         limits: Limits {
             failures_per_ip_per_minute,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Inputs;
-use super::expressions;
+use super::expressions::{Expressions, failed_examples};
 use super::reference::{References, usable_keys};
 use super::seal::seal_provider;
 use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
@@ -19,7 +19,11 @@ use crate::snapshot::{
 };
 
 /// The provider, or why it is none. Whether its policy exists is asked when all objects are put together.
-pub(super) fn compile(object: &Object, inputs: &Inputs) -> (Option<Provider>, Problems) {
+pub(super) fn compile(
+    object: &Object,
+    inputs: &Inputs,
+    expressions: &Expressions,
+) -> (Option<Provider>, Problems) {
     let spec = match schema::validate(object.kind, &object.body) {
         Ok(spec) => spec,
         Err(errors) => return (None, Problems::of_schema(errors)),
@@ -29,7 +33,7 @@ pub(super) fn compile(object: &Object, inputs: &Inputs) -> (Option<Provider>, Pr
         Err(error) => return (None, Problems::of_unreadable(&error)),
     };
     let mut problems = Problems::default();
-    let provider = resolve(object, spec, inputs, &mut problems);
+    let provider = resolve(object, spec, inputs, expressions, &mut problems);
     (provider.filter(|_| problems.is_empty()), problems)
 }
 
@@ -37,6 +41,7 @@ fn resolve(
     object: &Object,
     spec: OidcProviderSpec,
     inputs: &Inputs,
+    expressions: &Expressions,
     problems: &mut Problems,
 ) -> Option<Provider> {
     let references = References {
@@ -85,25 +90,18 @@ fn resolve(
     let ca_bundle = bundle.and_then(|bundle| references.ca_bundle(&bundle, problems));
 
     let (rules, mapping) = rules_and_mapping(claims);
-    match expressions::parse_claims(&rules, &mapping) {
-        Ok(parsed) => {
-            for failure in expressions::failed_examples(&parsed, examples) {
-                problems.refuse(
-                    AcceptedReason::ExampleFailed,
-                    &failure.path,
-                    failure.message,
-                );
-            }
+    let invalid = expressions.invalid_claims(&rules, &mapping);
+    if invalid.is_empty() {
+        for failed in failed_examples(&rules, &mapping, examples) {
+            problems.refuse(AcceptedReason::ExampleFailed, &failed.path, failed.message);
         }
-        Err(errors) => {
-            for error in errors {
-                problems.refuse(
-                    AcceptedReason::ExpressionInvalid,
-                    &error.path,
-                    error.message,
-                );
-            }
-        }
+    }
+    for error in invalid {
+        problems.refuse(
+            AcceptedReason::ExpressionInvalid,
+            &error.path,
+            error.message,
+        );
     }
     let linking = linking_of(linking, problems);
 

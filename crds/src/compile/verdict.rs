@@ -236,7 +236,7 @@ pub(super) fn order(verdict: &Verdict) -> (Kind, NamespacedName) {
     (verdict.kind, id)
 }
 
-fn finding(path: &str, message: impl ToString) -> Finding {
+pub(super) fn finding(path: &str, message: impl ToString) -> Finding {
     Finding {
         path: path.to_owned(),
         message: message.to_string(),

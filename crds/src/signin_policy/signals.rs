@@ -68,10 +68,10 @@ macro_rules! failures_signal {
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default, rename_all = "camelCase")]
         #[schemars(extend("x-kubernetes-validations" = [{
-                                    "rule": "duration(self.window) > duration('0s')",
-                                    "message": "window must be longer than 0s",
-                                    "fieldPath": ".window"
-                                }]))]
+                                            "rule": "duration(self.window) > duration('0s')",
+                                            "message": "window must be longer than 0s",
+                                            "fieldPath": ".window"
+                                        }]))]
         pub struct $name {
             #[doc = concat!("0 to 100. Default: ", $points, ".")]
             #[schemars(range(min = 0, max = 100))]

@@ -1,0 +1,110 @@
+//! What every store must do, whichever database is under it: each adapter's tests run this whole suite.
+//!
+//! An adapter implements [`Fixture`] and calls `conformance::suite!(open)`, where `open` makes a fixture with an empty
+//! database. Rows are built from [`rows`]: they start valid, and a test changes one word.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::Store;
+
+pub(crate) mod accounts;
+pub(crate) mod rows;
+pub(crate) mod sessions;
+pub(crate) mod signins;
+pub(crate) mod sweeping;
+
+/// One empty database.
+pub(crate) trait Fixture: Send + fmt::Debug {
+    fn store(&self) -> Arc<dyn Store>;
+    /// Closes the store and opens it again. No clone of the store may be left.
+    fn reopen(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// How many events have been written.
+    fn events(&self) -> Pin<Box<dyn Future<Output = usize> + Send + '_>>;
+}
+
+macro_rules! suite {
+    ($open:expr) => {
+        $crate::store::conformance::suite!(@ $open, accounts:
+            unknown_identity_has_no_user,
+            known_identity_has_its_user_with_the_profile_as_stored,
+            identity_of_another_policy_is_unknown,
+            verified_email_owner_is_found_only_where_asked,
+            unverified_email_has_no_owner,
+            email_owner_of_another_policy_is_not_found,
+            email_with_many_owners_shows_two,
+            known_identity_needs_no_email_owner,
+            changed_profile_is_stored,
+            status_is_set_and_survives_reopening,
+            status_of_unknown_user_is_not_set,
+        );
+        $crate::store::conformance::suite!(@ $open, signins:
+            existing_user_signs_in,
+            existing_user_who_is_gone_is_changed,
+            user_disabled_between_gather_and_commit_is_refused,
+            locked_user_is_refused_and_signs_in_once_unlocked,
+            new_user_is_created_with_identity_and_session,
+            identity_taken_meanwhile_is_changed_and_creates_nobody,
+            concurrent_creates_of_one_identity_make_one_user,
+            one_subject_of_two_policies_is_two_users,
+            token_is_used_once,
+            same_digest_with_another_expiry_is_another_token,
+            concurrent_uses_of_one_token_sign_in_once,
+            refused_sign_in_does_not_use_up_its_token,
+            only_owner_of_email_is_linked,
+            identity_taken_meanwhile_is_not_linked,
+            email_with_second_owner_is_not_linked,
+            email_that_is_no_longer_verified_is_not_linked,
+            email_owned_by_another_user_is_not_linked,
+            email_owner_of_another_policy_is_not_linked,
+            disabled_email_owner_is_not_linked,
+            link_that_is_no_longer_allowed_is_refused,
+            concurrent_links_of_one_identity_link_once,
+            committed_sign_in_survives_reopening,
+            used_token_is_refused_after_reopening,
+            each_committed_sign_in_leaves_one_event,
+        );
+        $crate::store::conformance::suite!(@ $open, sessions:
+            unknown_session_is_none,
+            session_is_read_as_it_was_made,
+            refresh_token_is_rotated,
+            refresh_with_an_old_digest_is_changed,
+            concurrent_rotations_of_one_token_rotate_once,
+            rotation_remembers_at_most_the_bound,
+            ended_session_is_not_rotated,
+            expired_session_is_not_rotated,
+            session_past_its_end_is_not_rotated,
+            session_of_disabled_user_is_not_rotated,
+            unknown_session_is_not_rotated,
+            session_ends_once,
+            revoked_sessions_are_not_rotated_and_later_ones_are,
+            sign_in_in_the_second_of_a_revocation_is_valid,
+            sessions_stay_over_when_a_user_is_active_again,
+            revoking_spares_other_users,
+            rotation_survives_reopening,
+        );
+        $crate::store::conformance::suite!(@ $open, sweeping:
+            nothing_is_swept_while_nothing_has_expired,
+            expired_session_is_kept_for_a_day_and_swept_after,
+            session_past_its_end_is_swept,
+            expired_replay_row_is_swept_and_a_valid_one_is_kept,
+            old_events_are_swept_and_young_ones_are_kept,
+            sweep_deletes_no_more_than_asked,
+            repeated_sweeps_find_every_expired_session,
+            recorded_event_is_written,
+            probe_succeeds_while_the_store_can_be_written,
+        );
+    };
+    (@ $open:expr, $module:ident: $($name:ident,)*) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    $crate::store::conformance::$module::$name($open).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use suite;

@@ -1,0 +1,161 @@
+//! Moving committed pages from the write-ahead log into the database file, without making commits wait.
+//!
+//! SQLite's own checkpoints run inside a commit, which is then slow by the time of two waits for the disk. Here a second
+//! thread copies (`PASSIVE`) whenever enough is new, while commits go on. As long as commits go on, though, such a copy
+//! never catches up, and only a log that has been copied whole starts again from its beginning; so when the log is long and
+//! all but its last part has been copied, the writer copies that last part itself between two commits (`RESTART`).
+//!
+//! | frames in the log | what happens |
+//! |---|---|
+//! | [`COPY_AFTER`] not copied | the second thread copies |
+//! | [`RESTART_AFTER`], and at most [`COPY_AFTER`] not copied | the writer copies the rest, and the log starts again |
+//! | [`FRAMES_MAX`] | the writer copies all of it, however much, and truncates the log |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rusqlite::Connection;
+use rusqlite::wal::CheckpointMode;
+
+use super::connection::{self, Setup};
+use super::fault::Health;
+
+/// 4 MiB of pages: little enough that one copy does not keep the disk from commits for long.
+const COPY_AFTER: u32 = 1000;
+/// 16 MiB. Also what one block of SQLite's index of the log holds, so that readers look into one block only.
+const RESTART_AFTER: u32 = 4000;
+/// 64 MiB: reached only when the second thread cannot keep up, or a reader holds the log for minutes.
+const FRAMES_MAX: u32 = 16_000;
+
+/// How long the log is and how much of it has been copied, in frames (pages).
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    frames: AtomicU32,
+    copied: AtomicU32,
+    pub(super) copies: AtomicU64,
+    pub(super) restarts: AtomicU64,
+}
+
+impl Log {
+    pub(super) fn written(&self, frames: i32) {
+        let frames = u32::try_from(frames).unwrap_or(0);
+        if self.frames.swap(frames, Ordering::Relaxed) > frames {
+            // SQLite began the log again by itself, which it does when it finds all of it copied.
+            self.copied.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn frames(&self) -> u32 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    fn left(&self) -> u32 {
+        self.frames()
+            .saturating_sub(self.copied.load(Ordering::Relaxed))
+    }
+
+    fn restarted(&self) {
+        self.frames.store(0, Ordering::Relaxed);
+        self.copied.store(0, Ordering::Relaxed);
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The writer's side.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    log: Arc<Log>,
+    health: Arc<Health>,
+    copier: SyncSender<()>,
+    /// After an attempt that a reader stood in the way of: not again before the log is this long.
+    not_before: u32,
+}
+
+impl Checkpoints {
+    pub(super) fn after_commit(&mut self, db: &Connection) {
+        let frames = self.log.frames();
+        if frames >= FRAMES_MAX && frames >= self.not_before {
+            self.restart(db, CheckpointMode::TRUNCATE);
+        } else if frames >= RESTART_AFTER
+            && frames >= self.not_before
+            && self.log.left() <= COPY_AFTER
+        {
+            self.restart(db, CheckpointMode::RESTART);
+        } else if self.log.left() >= COPY_AFTER {
+            // Full: the copier already has a reason to look.
+            let _ = self.copier.try_send(());
+        }
+    }
+
+    fn restart(&mut self, db: &Connection, mode: CheckpointMode) {
+        match db.wal_checkpoint_v2(None::<&str>, mode) {
+            Ok(_) => {
+                self.log.restarted();
+                self.not_before = 0;
+            }
+            Err(error) => {
+                self.not_before = self.log.frames() + COPY_AFTER;
+                tracing::debug!(store.path = %self.health.path().display(), "the log could not be restarted yet: {error}");
+            }
+        }
+    }
+}
+
+/// The second thread's side.
+#[derive(Debug)]
+pub(super) struct Copier {
+    setup: Setup,
+    health: Arc<Health>,
+    wanted: Receiver<()>,
+    db: Option<Connection>,
+}
+
+impl Copier {
+    /// Until the writer is gone.
+    pub(super) fn run(mut self) {
+        while self.wanted.recv().is_ok() {
+            match self.copy() {
+                Ok(copied) => {
+                    self.setup.log.copied.store(copied, Ordering::Relaxed);
+                    self.setup.log.copies.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    self.db = None;
+                    // The next commit meets the same disk, and its failure is the one that is told.
+                    tracing::debug!(store.path = %self.health.path().display(), "the log could not be copied yet: {error}");
+                }
+            }
+        }
+    }
+
+    fn copy(&mut self) -> rusqlite::Result<u32> {
+        let db = match self.db.take() {
+            Some(db) => db,
+            None => connection::open_checkpointer(&self.setup)?,
+        };
+        let (_, copied) = self
+            .db
+            .insert(db)
+            .wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE)?;
+        Ok(u32::try_from(copied).unwrap_or(0))
+    }
+}
+
+/// Both sides.
+pub(super) fn checkpoints(setup: &Setup, health: &Arc<Health>) -> (Checkpoints, Copier) {
+    let (copier, wanted) = sync_channel(1);
+    let writers = Checkpoints {
+        log: Arc::clone(&setup.log),
+        health: Arc::clone(health),
+        copier,
+        not_before: 0,
+    };
+    let copiers = Copier {
+        setup: setup.clone(),
+        health: Arc::clone(health),
+        wanted,
+        db: None,
+    };
+    (writers, copiers)
+}

@@ -1,0 +1,55 @@
+//! The audit trail.
+
+use rusqlite::{Connection, params};
+
+use super::job::Write;
+use crate::store::{EVENT_DETAIL_BYTES_MAX, Event, EventKind};
+
+pub(super) fn insert_event(db: &Connection, event: &Event) -> rusqlite::Result<()> {
+    let Event {
+        at,
+        kind,
+        outcome,
+        policy,
+        provider,
+        user_id,
+        session_id,
+        request_id,
+        network,
+        detail,
+    } = event;
+    let detail = &detail[..detail.floor_char_boundary(EVENT_DETAIL_BYTES_MAX)];
+    db.prepare_cached(
+        "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        at,
+        name(*kind),
+        outcome,
+        policy,
+        provider,
+        user_id.as_ref().map(|id| id.as_bytes()),
+        session_id.as_ref().map(|id| id.as_bytes()),
+        request_id,
+        network,
+        detail
+    ])?;
+    Ok(())
+}
+
+impl Write for Event {
+    type Answer = ();
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        insert_event(db, self)
+    }
+}
+
+fn name(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Signin => "signin",
+        EventKind::Refresh => "refresh",
+        EventKind::Signout => "signout",
+    }
+}

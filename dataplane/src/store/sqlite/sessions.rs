@@ -1,0 +1,168 @@
+//! Sessions: made at a sign-in, carried on by refreshes, ended once.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::events::insert_event;
+use super::job::Write;
+use super::users::{id_of, user_columns, user_of};
+use crate::store::{
+    Event, NewSession, ROTATED_MAX, Rotated, Rotation, RotationOutcome, Session, User,
+};
+
+/// A session and its user.
+pub(super) fn session(db: &Connection, id: Uuid) -> rusqlite::Result<Option<(Session, User)>> {
+    db.prepare_cached(concat!(
+        "SELECT s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, s.rotated, \
+         s.carried, ",
+        user_columns!(),
+        " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?1"
+    ))?
+    .query_row([id.as_bytes()], |row| {
+        let user = user_of(row, 9)?;
+        let session = Session {
+            id: id_of(row, 0)?,
+            policy: user.policy.clone(),
+            provider: row.get(1)?,
+            created_at: row.get(2)?,
+            refresh_digest: row.get(3)?,
+            refresh_expires_at: row.get(4)?,
+            ends_at: row.get(5)?,
+            ended_at: row.get(6)?,
+            rotated: decode(row.get_ref(7)?.as_bytes_or_null()?.unwrap_or_default()).ok_or_else(not_rotated)?,
+            carried: row.get(8)?,
+        };
+        Ok((session, user))
+    })
+    .optional()
+}
+
+pub(super) fn insert_session(
+    db: &Connection,
+    session: &NewSession,
+    user_id: Uuid,
+    created_at: i64,
+) -> rusqlite::Result<()> {
+    let NewSession {
+        id,
+        provider,
+        refresh_digest,
+        refresh_expires_at,
+        ends_at,
+        carried,
+    } = session;
+    db.prepare_cached(
+        "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        id.as_bytes(),
+        user_id.as_bytes(),
+        provider,
+        created_at,
+        refresh_digest,
+        refresh_expires_at,
+        ends_at,
+        carried
+    ])?;
+    Ok(())
+}
+
+impl Write for Rotation {
+    type Answer = RotationOutcome;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<RotationOutcome> {
+        let Self {
+            session,
+            expected_digest,
+            new_digest,
+            refresh_expires_at,
+            rotated,
+            now,
+            event,
+        } = self;
+        let changed = db
+            .prepare_cached(
+                "UPDATE sessions SET refresh_digest = ?3, refresh_expires_at = ?4, rotated = ?5 \
+                 WHERE id = ?1 AND refresh_digest = ?2 AND ended_at IS NULL AND refresh_expires_at > ?6 AND ends_at > ?6 \
+                 AND EXISTS (SELECT 1 FROM users u WHERE u.id = user_id AND u.status = 'active' \
+                 AND u.sessions_valid_from <= sessions.created_at)",
+            )?
+            .execute(params![
+                session.as_bytes(),
+                expected_digest,
+                new_digest,
+                refresh_expires_at,
+                encode(rotated),
+                now
+            ])?;
+        if changed == 0 {
+            return Ok(RotationOutcome::Changed);
+        }
+        insert_event(db, event)?;
+        Ok(RotationOutcome::Rotated)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct EndSession {
+    pub(super) id: Uuid,
+    pub(super) now: i64,
+    pub(super) event: Event,
+}
+
+impl Write for EndSession {
+    type Answer = bool;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
+        let changed = db
+            .prepare_cached("UPDATE sessions SET ended_at = ?2 WHERE id = ?1 AND ended_at IS NULL")?
+            .execute(params![self.id.as_bytes(), self.now])?;
+        if changed == 0 {
+            return Ok(false);
+        }
+        insert_event(db, &self.event)?;
+        Ok(true)
+    }
+}
+
+const DIGEST_BYTES: usize = 32;
+const SALT_BYTES: usize = 16;
+const ROTATED_BYTES: usize = DIGEST_BYTES + SALT_BYTES + 8;
+
+/// The newest [`ROTATED_MAX`].
+fn encode(rotated: &[Rotated]) -> Vec<u8> {
+    let newest = &rotated[rotated.len().saturating_sub(ROTATED_MAX)..];
+    let mut bytes = Vec::with_capacity(newest.len() * ROTATED_BYTES);
+    for Rotated { digest, salt, at } in newest {
+        bytes.extend_from_slice(digest);
+        bytes.extend_from_slice(salt);
+        bytes.extend_from_slice(&at.to_be_bytes());
+    }
+    bytes
+}
+
+/// `None` when nobody who wrote it was us.
+fn decode(bytes: &[u8]) -> Option<Vec<Rotated>> {
+    let (records, rest) = bytes.as_chunks::<ROTATED_BYTES>();
+    if !rest.is_empty() || records.len() > ROTATED_MAX {
+        return None;
+    }
+    records
+        .iter()
+        .map(|record| {
+            let (digest, rest) = record.split_first_chunk::<DIGEST_BYTES>()?;
+            let (salt, at) = rest.split_first_chunk::<SALT_BYTES>()?;
+            Some(Rotated {
+                digest: *digest,
+                salt: *salt,
+                at: i64::from_be_bytes(at.try_into().ok()?),
+            })
+        })
+        .collect()
+}
+
+fn not_rotated() -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(7, "rotated".to_owned(), Type::Blob)
+}

@@ -1,0 +1,120 @@
+//! Everything that one sign-in writes, or none of it.
+
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+use super::events::insert_event;
+use super::job::Write;
+use super::sessions::insert_session;
+use super::users::{
+    email_owners, identity_is_known, insert_identity, insert_user, standing, update_profile,
+};
+use crate::store::{Account, IdentityKey, ReplayKey, Signin, SigninOutcome, UserStatus};
+
+impl Write for Signin {
+    type Answer = SigninOutcome;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<SigninOutcome> {
+        let Self {
+            account,
+            session,
+            replay,
+            event,
+            now,
+        } = self;
+        let (user_id, valid_from) = match check(db, account)? {
+            Ok(owner) => owner,
+            Err(outcome) => return Ok(outcome),
+        };
+        // The last check and the first write in one: what follows can only fail with the whole batch.
+        if let Some(replay) = replay
+            && !is_first_use(db, replay)?
+        {
+            return Ok(SigninOutcome::Replayed);
+        }
+        match account {
+            Account::Existing { profile: None, .. } => {}
+            Account::Existing {
+                profile: Some(profile),
+                ..
+            } => update_profile(db, user_id, profile)?,
+            Account::Create { user, identity } => {
+                insert_user(db, user)?;
+                insert_identity(db, identity, user_id)?;
+            }
+            Account::Link { identity, .. } => insert_identity(db, identity, user_id)?,
+        }
+        // Sessions may have been revoked within this very second; this one came after.
+        insert_session(db, session, user_id, (*now).max(valid_from))?;
+        insert_event(db, event)?;
+        Ok(SigninOutcome::Committed)
+    }
+}
+
+/// Whose session it will be and from when that user's sessions are valid, or why there will be none. Only reads.
+fn check(
+    db: &Connection,
+    account: &Account,
+) -> rusqlite::Result<Result<(Uuid, i64), SigninOutcome>> {
+    match account {
+        Account::Existing { user_id, .. } => Ok(match standing(db, *user_id)? {
+            None => Err(SigninOutcome::Changed),
+            Some(user) => active(user.status).map(|()| (*user_id, user.sessions_valid_from)),
+        }),
+        Account::Create { user, identity } => Ok(if identity_is_known(db, identity)? {
+            Err(SigninOutcome::Changed)
+        } else {
+            active(user.status).map(|()| (user.id, user.sessions_valid_from))
+        }),
+        Account::Link {
+            user_id,
+            identity,
+            email,
+            recheck,
+        } => {
+            let owner = check_link(db, *user_id, identity, email)?;
+            Ok(owner.and_then(|owner| {
+                if recheck() {
+                    Ok(owner)
+                } else {
+                    Err(SigninOutcome::LinkRefused)
+                }
+            }))
+        }
+    }
+}
+
+fn check_link(
+    db: &Connection,
+    user_id: Uuid,
+    identity: &IdentityKey,
+    email: &str,
+) -> rusqlite::Result<Result<(Uuid, i64), SigninOutcome>> {
+    if identity_is_known(db, identity)? {
+        return Ok(Err(SigninOutcome::Changed));
+    }
+    let owners = email_owners(db, &identity.policy, email)?;
+    let [owner] = owners.as_slice() else {
+        return Ok(Err(SigninOutcome::Changed));
+    };
+    if owner.id != user_id {
+        return Ok(Err(SigninOutcome::Changed));
+    }
+    Ok(active(owner.status).map(|()| (owner.id, owner.sessions_valid_from)))
+}
+
+fn active(status: UserStatus) -> Result<(), SigninOutcome> {
+    match status {
+        UserStatus::Active => Ok(()),
+        UserStatus::Disabled | UserStatus::Locked => Err(SigninOutcome::UserNotActive(status)),
+    }
+}
+
+fn is_first_use(db: &Connection, replay: &ReplayKey) -> rusqlite::Result<bool> {
+    let inserted = db
+        .prepare_cached(
+            "INSERT INTO replay_guard (expires_at, digest) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![replay.expires_at, replay.digest])?;
+    Ok(inserted == 1)
+}

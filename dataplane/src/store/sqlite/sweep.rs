@@ -1,0 +1,179 @@
+//! Deleting what has expired, a few rows at a time between the sign-ins.
+//!
+//! Rows of the replay guard lie in the order of their expiry and events in the order of their time, so the oldest are
+//! looked at first. Sessions lie in the order of their creation and live for different times: a cursor goes round them,
+//! looking at a bounded number of rows each time. It reads on the caller's thread, and the writer only deletes.
+
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, params};
+
+use super::SqliteStore;
+use super::job::Write;
+use crate::store::{EVENT_RETENTION_SECONDS, StoreError};
+
+/// Rows that one write deletes, so that a sweep keeps no sign-in waiting for long.
+const DELETE_ROWS_MAX: usize = 128;
+/// Sessions that one read looks at.
+const LOOK_ROWS_MAX: usize = 512;
+/// Sessions that one sweep looks at.
+const SWEEP_ROWS_MAX: usize = 65_536;
+/// How long an expired session is still known, so that the reuse of its refresh tokens is recognised.
+const SESSION_KEPT_SECONDS: i64 = 24 * 3600;
+
+type SessionId = [u8; 16];
+
+/// Up to where sessions have been looked at.
+#[derive(Debug, Default)]
+pub(super) struct Cursor(Mutex<SessionId>);
+
+impl Cursor {
+    fn position(&self) -> SessionId {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, position: SessionId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
+}
+
+pub(super) async fn sweep(
+    store: &SqliteStore,
+    now: i64,
+    rows_max: usize,
+) -> Result<usize, StoreError> {
+    let mut deleted = 0;
+    for table in [Oldest::Replays, Oldest::Events] {
+        while deleted < rows_max {
+            let rows = DELETE_ROWS_MAX.min(rows_max - deleted);
+            let gone = store.submit(DeleteOldest { table, now, rows }).await?;
+            deleted += gone;
+            if gone < rows {
+                break;
+            }
+        }
+    }
+    deleted += sweep_sessions(store, now, rows_max - deleted).await?;
+    Ok(deleted)
+}
+
+async fn sweep_sessions(
+    store: &SqliteStore,
+    now: i64,
+    rows_max: usize,
+) -> Result<usize, StoreError> {
+    let over_before = now.saturating_sub(SESSION_KEPT_SECONDS);
+    let started_at = store.cursor.position();
+    let mut wrapped = started_at == SessionId::default();
+    let (mut deleted, mut looked) = (0, 0);
+    while deleted < rows_max && looked < SWEEP_ROWS_MAX {
+        let after = store.cursor.position();
+        let rows = store.readers.read(|db| look(db, &after))?;
+        looked += rows.len();
+        let expired: Vec<SessionId> = rows
+            .iter()
+            .filter(|row| row.over_at < over_before)
+            .map(|row| row.id)
+            .take(DELETE_ROWS_MAX.min(rows_max - deleted))
+            .collect();
+        // A full batch may have left expired rows behind it in what was read: go on from its last.
+        let full = expired.len() == DELETE_ROWS_MAX.min(rows_max - deleted);
+        let reached = if full {
+            expired.last()
+        } else {
+            rows.last().map(|row| &row.id)
+        };
+        if let Some(reached) = reached {
+            store.cursor.set(*reached);
+        }
+        let passed_start = wrapped
+            && reached.is_some_and(|reached| *reached >= started_at)
+            && started_at != SessionId::default();
+        let at_end = !full && rows.len() < LOOK_ROWS_MAX;
+        if !expired.is_empty() {
+            deleted += store
+                .submit(DeleteSessions {
+                    ids: expired,
+                    over_before,
+                })
+                .await?;
+        }
+        if at_end {
+            store.cursor.set(SessionId::default());
+            if wrapped {
+                break;
+            }
+            wrapped = true;
+        } else if passed_start {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(deleted)
+}
+
+struct Looked {
+    id: SessionId,
+    /// When no refresh can succeed any more.
+    over_at: i64,
+}
+
+fn look(db: &Connection, after: &SessionId) -> rusqlite::Result<Vec<Looked>> {
+    db.prepare_cached("SELECT id, min(ends_at, refresh_expires_at) FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .query_map(params![after, LOOK_ROWS_MAX as i64], |row| Ok(Looked { id: row.get(0)?, over_at: row.get(1)? }))?
+        .collect()
+}
+
+/// Looks again: a refresh may have come in between.
+struct DeleteSessions {
+    ids: Vec<SessionId>,
+    over_before: i64,
+}
+
+impl Write for DeleteSessions {
+    type Answer = usize;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<usize> {
+        let mut delete = db.prepare_cached(
+            "DELETE FROM sessions WHERE id = ?1 AND min(ends_at, refresh_expires_at) < ?2",
+        )?;
+        let mut deleted = 0;
+        for id in &self.ids {
+            deleted += delete.execute(params![id, self.over_before])?;
+        }
+        Ok(deleted)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Oldest {
+    Replays,
+    Events,
+}
+
+struct DeleteOldest {
+    table: Oldest,
+    now: i64,
+    rows: usize,
+}
+
+impl Write for DeleteOldest {
+    type Answer = usize;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<usize> {
+        let rows = self.rows as i64;
+        match self.table {
+            Oldest::Replays => db
+                .prepare_cached(
+                    "DELETE FROM replay_guard WHERE (expires_at, digest) IN \
+                     (SELECT expires_at, digest FROM replay_guard WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+                )?
+                .execute(params![self.now, rows]),
+            Oldest::Events => db
+                .prepare_cached(
+                    "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?2) AND at < ?1",
+                )?
+                .execute(params![self.now.saturating_sub(EVENT_RETENTION_SECONDS), rows]),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Users and the identities that belong to them.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use super::job::Write;
+use crate::store::{Gather, Gathered, IdentityKey, Profile, User, UserStatus};
+
+/// What [`user_of`] reads, in its order.
+macro_rules! user_columns {
+    () => {
+        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from"
+    };
+}
+pub(super) use user_columns;
+
+const USER_COLUMNS: usize = 9;
+
+pub(super) fn gather(db: &Connection, question: &Gather) -> rusqlite::Result<Gathered> {
+    let IdentityKey {
+        policy,
+        issuer,
+        subject,
+    } = &question.identity;
+    let user = db
+        .prepare_cached(concat!(
+            "SELECT ",
+            user_columns!(),
+            " FROM identities i JOIN users u ON u.id = i.user_id WHERE i.policy = ?1 AND i.issuer = ?2 AND i.subject = ?3"
+        ))?
+        .query_row([policy, issuer, subject], |row| user_of(row, 0))
+        .optional()?;
+    let email_owners = match &question.linkable_email {
+        Some(email) if user.is_none() => email_owners(db, policy, email)?,
+        // A known identity is not linked again.
+        Some(_) | None => Vec::new(),
+    };
+    Ok(Gathered { user, email_owners })
+}
+
+/// At most two: two already mean that it is not plain whose address it is.
+pub(super) fn email_owners(
+    db: &Connection,
+    policy: &str,
+    email: &str,
+) -> rusqlite::Result<Vec<User>> {
+    db.prepare_cached(concat!(
+        "SELECT ",
+        user_columns!(),
+        " FROM users u WHERE u.policy = ?1 AND u.email = ?2 AND u.email_verified = 1 LIMIT 2"
+    ))?
+    .query_map([policy, email], |row| user_of(row, 0))?
+    .collect()
+}
+
+pub(super) fn user_of(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
+    Ok(User {
+        id: id_of(row, first)?,
+        policy: row.get(first + 1)?,
+        profile: Profile {
+            username: row.get(first + 2)?,
+            email: row.get(first + 3)?,
+            email_verified: row.get(first + 4)?,
+            phone: row.get(first + 5)?,
+        },
+        status: row.get(first + 6)?,
+        created_at: row.get(first + 7)?,
+        sessions_valid_from: row.get(first + USER_COLUMNS - 1)?,
+    })
+}
+
+pub(super) fn id_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    row.get(column).map(Uuid::from_bytes)
+}
+
+pub(super) fn identity_is_known(db: &Connection, identity: &IdentityKey) -> rusqlite::Result<bool> {
+    let IdentityKey {
+        policy,
+        issuer,
+        subject,
+    } = identity;
+    db.prepare_cached(
+        "SELECT 1 FROM identities WHERE policy = ?1 AND issuer = ?2 AND subject = ?3",
+    )?
+    .exists([policy, issuer, subject])
+}
+
+/// What a commit must know of a user that was read before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) status: UserStatus,
+    pub(super) sessions_valid_from: i64,
+}
+
+pub(super) fn standing(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Standing>> {
+    db.prepare_cached("SELECT status, sessions_valid_from FROM users WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| {
+            Ok(Standing {
+                status: row.get(0)?,
+                sessions_valid_from: row.get(1)?,
+            })
+        })
+        .optional()
+}
+
+pub(super) fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<()> {
+    let User {
+        id,
+        policy,
+        profile,
+        status,
+        created_at,
+        sessions_valid_from,
+    } = user;
+    let Profile {
+        username,
+        email,
+        email_verified,
+        phone,
+    } = profile;
+    db.prepare_cached(
+        "INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, sessions_valid_from) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        id.as_bytes(),
+        policy,
+        username,
+        email,
+        email_verified,
+        phone,
+        status,
+        created_at,
+        sessions_valid_from
+    ])?;
+    Ok(())
+}
+
+pub(super) fn insert_identity(
+    db: &Connection,
+    identity: &IdentityKey,
+    user_id: Uuid,
+) -> rusqlite::Result<()> {
+    let IdentityKey {
+        policy,
+        issuer,
+        subject,
+    } = identity;
+    db.prepare_cached(
+        "INSERT INTO identities (policy, issuer, subject, user_id) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![policy, issuer, subject, user_id.as_bytes()])?;
+    Ok(())
+}
+
+pub(super) fn update_profile(db: &Connection, id: Uuid, profile: &Profile) -> rusqlite::Result<()> {
+    let Profile {
+        username,
+        email,
+        email_verified,
+        phone,
+    } = profile;
+    db.prepare_cached(
+        "UPDATE users SET username = ?2, email = ?3, email_verified = ?4, phone = ?5 WHERE id = ?1",
+    )?
+    .execute(params![
+        id.as_bytes(),
+        username,
+        email,
+        email_verified,
+        phone
+    ])?;
+    Ok(())
+}
+
+/// False when there is no such user. A user who is no longer active loses the sessions too, so that they do not come back
+/// to life with the user.
+#[derive(Debug)]
+pub(super) struct SetStatus {
+    pub(super) user: Uuid,
+    pub(super) status: UserStatus,
+    pub(super) now: i64,
+}
+
+impl Write for SetStatus {
+    type Answer = bool;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
+        let changed = db
+            .prepare_cached("UPDATE users SET status = ?2 WHERE id = ?1")?
+            .execute(params![self.user.as_bytes(), self.status])?;
+        if self.status != UserStatus::Active {
+            revoke_sessions(db, self.user, self.now)?;
+        }
+        Ok(changed == 1)
+    }
+}
+
+/// False when there is no such user.
+#[derive(Debug)]
+pub(super) struct RevokeSessions {
+    pub(super) user: Uuid,
+    pub(super) now: i64,
+}
+
+impl Write for RevokeSessions {
+    type Answer = bool;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
+        revoke_sessions(db, self.user, self.now)
+    }
+}
+
+/// Times are whole seconds: one more than now, so that a session made earlier in this second is over as well.
+fn revoke_sessions(db: &Connection, user: Uuid, now: i64) -> rusqlite::Result<bool> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE users SET sessions_valid_from = max(sessions_valid_from, ?2) WHERE id = ?1",
+        )?
+        .execute(params![user.as_bytes(), now.saturating_add(1)])?;
+    Ok(changed == 1)
+}
+
+impl ToSql for UserStatus {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Locked => "locked",
+        }))
+    }
+}
+
+impl FromSql for UserStatus {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str()? {
+            "active" => Ok(Self::Active),
+            "disabled" => Ok(Self::Disabled),
+            "locked" => Ok(Self::Locked),
+            _ => Err(FromSqlError::InvalidType),
+        }
+    }
+}
