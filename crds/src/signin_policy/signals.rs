@@ -175,12 +175,18 @@ impl Default for UnusualHour {
 /// The statistical model: `cap * S / (S + s50)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+// The API server compares a whole number with the whole part of a minimum, so a small one is a rule of its own.
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.s50 >= 0.001",
+    "message": "s50 must be at least 0.001",
+    "fieldPath": ".s50"
+}]))]
 pub struct Statistical {
     /// The most points that it gives, 0 to 100. Default: 60.
     #[schemars(range(min = 0, max = 100))]
     pub cap: u8,
     /// The S at which it gives half of them. Default: 1.0.
-    #[schemars(range(min = 0.001, max = 1000.0))]
+    #[schemars(range(min = 0, max = 1000))]
     pub s50: f64,
 }
 
