@@ -97,7 +97,7 @@ impl SigningKey {
             }
         };
         let der = zeroize::Zeroizing::new(der.ok_or(SigningKeyError::Generation)?);
-        Ok(Secret::new(pem(&der)))
+        Ok(Secret::new(pem("PRIVATE KEY", &der)))
     }
 
     /// The JWS signature of `message`, raw.
@@ -194,9 +194,10 @@ fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn pem(der: &[u8]) -> String {
+/// RFC 7468.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+    let mut pem = format!("-----BEGIN {label}-----\n");
     let mut rest = text.as_str();
     while !rest.is_empty() {
         let (line, tail) = rest.split_at(rest.len().min(64));
@@ -204,7 +205,7 @@ fn pem(der: &[u8]) -> String {
         pem.push('\n');
         rest = tail;
     }
-    pem.push_str("-----END PRIVATE KEY-----\n");
+    pem.push_str(&format!("-----END {label}-----\n"));
     pem
 }
 
