@@ -19,7 +19,7 @@ use crate::signin_policy::{
     RiskMode, SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
-use crate::snapshot::{KeyState, Limits, LocalToken, Mfa, Policy, PolicyKey, Revision};
+use crate::snapshot::{KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
 
 /// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
 pub(super) fn compile(object: &Object, inputs: &Inputs) -> (Option<Policy>, Problems) {
@@ -102,7 +102,7 @@ fn resolve(
         extra_claims,
         signing_keys,
         managed,
-        mfa: Mfa::Never,
+        mfa: crate::snapshot::Mfa::Never,
         trusted_proxies,
         limits: Limits {
             failures_per_ip_per_minute,
