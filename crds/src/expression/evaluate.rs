@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Bindings;
-use super::budget::{Budget, Fault};
+use super::budget::{ALLOCATION, Budget, Fault};
 use super::function;
 use super::node::{Arithmetic, Literal, Macro, Node, Operator, Order};
 use super::number;
@@ -79,6 +79,7 @@ impl<'a> Evaluation<'a, '_> {
                 self.binary(*operator, &left, &right)
             }
             Node::List(items) => {
+                self.budget.charge(ALLOCATION)?;
                 let items = items.iter().map(|item| self.node(item));
                 items.collect::<Result<_, _>>().map(Val::list)
             }
@@ -181,6 +182,7 @@ impl<'a> Evaluation<'a, '_> {
                 .map(Val::Double)
                 .ok_or_else(mismatch),
             (Val::Text(left), Val::Text(right)) if operator == Arithmetic::Add => {
+                self.budget.charge(ALLOCATION)?;
                 self.budget.charge_text(left.len() + right.len())?;
                 Ok(Val::text(&[&**left, &**right].concat()))
             }
@@ -233,6 +235,7 @@ impl<'a> Evaluation<'a, '_> {
     fn build_map(&mut self, entries: &'a [(Node, Node)]) -> Evaluated<'a> {
         let mut map = BTreeMap::new();
         for (key, value) in entries {
+            self.budget.charge(ALLOCATION)?;
             let key = match self.node(key)? {
                 Val::Text(key) => key,
                 other => return Err(unary("a map key", &other)),

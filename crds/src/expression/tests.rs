@@ -4,6 +4,7 @@
 mod cost;
 mod oracle;
 mod random;
+mod worst;
 
 use serde_json::{Value, json};
 

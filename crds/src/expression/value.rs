@@ -119,7 +119,7 @@ impl<'a> Val<'a> {
                     return Ok(false);
                 }
                 for (left, right) in left.iter().zip(right.iter()) {
-                    budget.charge(1)?;
+                    budget.charge(2)?;
                     if !left.equals_at(&right, budget, depth + 1)? {
                         return Ok(false);
                     }
@@ -131,7 +131,7 @@ impl<'a> Val<'a> {
                     return Ok(false);
                 }
                 for (key, left) in left.iter() {
-                    budget.charge(2)?;
+                    budget.charge(4)?;
                     budget.charge_text(key.len())?;
                     let Some(right) = right.get(key) else {
                         return Ok(false);
