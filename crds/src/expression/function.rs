@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::ExpressionError;
 use super::budget::{ALLOCATION, Budget, Fault};
 use super::number;
-use super::value::{List, Text, Val};
+use super::value::{Evaluated, List, Text, Val};
 
 /// Named in the error that refuses another.
 pub(super) const NAMES: &str = "has, size, string, int, double, contains, startsWith, endsWith, matches, lowerAscii, \
@@ -79,7 +79,7 @@ pub(super) fn call<'a>(
     function: Function,
     arguments: &[Val<'a>],
     budget: &mut Budget,
-) -> Result<Val<'a>, Fault<'a>> {
+) -> Evaluated<'a> {
     match (function, arguments) {
         (Function::Size, [value]) => size(value, budget),
         (Function::String, [value]) => string(value, budget),
@@ -131,7 +131,7 @@ fn charge_copies(text: &str, budget: &mut Budget) -> Result<(), Fault<'static>> 
 }
 
 /// Of a text in code points, as CEL counts them.
-fn size<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn size<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
     let size = match value {
         Val::Text(text) => {
             budget.charge_text(text.len())?;
@@ -146,7 +146,7 @@ fn size<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> 
         .map_err(|_| number::OUT_OF_RANGE)
 }
 
-fn string<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn string<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
     budget.charge(ALLOCATION)?;
     match value {
         Val::Text(text) => Ok(Val::Text(text.clone())),
@@ -161,7 +161,7 @@ fn string<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>
     }
 }
 
-fn int<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn int<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
     let value = match value {
         Val::Int(value) => Some(*value),
         Val::Uint(value) => i64::try_from(*value).ok(),
@@ -178,13 +178,14 @@ fn int<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
     value.map(Val::Int).ok_or(number::OUT_OF_RANGE)
 }
 
-fn double<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn double<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
     match value {
         Val::Double(value) => Ok(Val::Double(*value)),
         Val::Int(value) => Ok(Val::Double(*value as f64)),
         Val::Uint(value) => Ok(Val::Double(*value as f64)),
         Val::Text(text) => {
-            budget.charge_search(text.len())?;
+            // Long numbers are read digit by digit, more than once.
+            budget.charge_search(2 * text.len())?;
             let parsed = text.parse::<f64>();
             parsed
                 .map(Val::Double)
@@ -195,12 +196,7 @@ fn double<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>
 }
 
 /// The parts are counted before the copy is made, since a copy can be much longer than the text.
-fn replace<'a>(
-    text: &str,
-    from: &str,
-    to: &str,
-    budget: &mut Budget,
-) -> Result<Val<'a>, Fault<'a>> {
+fn replace<'a>(text: &str, from: &str, to: &str, budget: &mut Budget) -> Evaluated<'a> {
     budget.charge_search(text.len() + from.len())?;
     let found = text.matches(from).count();
     budget.charge(found)?;
@@ -209,11 +205,11 @@ fn replace<'a>(
 }
 
 /// With an empty separator, into characters.
-fn split<'a>(text: &Text<'a>, separator: &str, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn split<'a>(text: &Text<'a>, separator: &str, budget: &mut Budget) -> Evaluated<'a> {
     budget.charge_search(text.len() + separator.len())?;
     let mut parts = Vec::new();
     let mut push = |part: &str| {
-        budget.charge(1)?;
+        budget.charge(ALLOCATION)?;
         budget.charge_text(part.len())?;
         parts.push(Val::Text(Text::Built(Rc::from(part))));
         Ok(())
@@ -228,7 +224,7 @@ fn split<'a>(text: &Text<'a>, separator: &str, budget: &mut Budget) -> Result<Va
     Ok(Val::list(parts))
 }
 
-fn join<'a>(items: &List<'a>, separator: &str, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn join<'a>(items: &List<'a>, separator: &str, budget: &mut Budget) -> Evaluated<'a> {
     let mut joined = String::new();
     for (index, item) in items.iter().enumerate() {
         let Val::Text(item) = item else {

@@ -40,8 +40,13 @@ pub(super) fn cases() -> Vec<Case> {
         json!({"l": vec![1; 4000], "s": midpoint, "z": "0".repeat(3000)})
     };
     let binary = || {
-        let bits =
-            (0..PAYLOAD_BYTES / 2).map(|n: usize| if (n * n / 7) % 3 == 0 { 'b' } else { 'a' });
+        let bits = (0..PAYLOAD_BYTES / 2).map(|n: usize| {
+            if (n * n / 7).is_multiple_of(3) {
+                'b'
+            } else {
+                'a'
+            }
+        });
         json!({"l": vec![1; PAYLOAD_BYTES / 4], "s": bits.collect::<String>()})
     };
     let unicode = || json!({"l": vec![1; 2000], "s": "éß漢".repeat(PAYLOAD_BYTES / 20)});
