@@ -1,8 +1,8 @@
 //! What an evaluation may cost, and the faults that end it.
 //!
-//! One step is one node of the expression visited, one element of a list or map passed on or compared, or
-//! [`BYTES_PER_STEP`] bytes of text copied or compared, or [`SEARCHED_BYTES_PER_STEP`] searched. Since every value that an expression makes was paid for when it was
-//! made, the steps bound the memory as well.
+//! One step is one node of the expression visited, one element of a list or map passed on or compared,
+//! [`BYTES_PER_STEP`] bytes of text copied or compared, or [`SEARCHED_BYTES_PER_STEP`] searched. Since every value that
+//! an expression makes was paid for when it was made, the steps bound the memory as well.
 
 /// In the dev profile the worst expressions take 1.3 ms for this many steps, a quarter of the 5 ms that they may; a rule
 /// over a thousand groups takes half of the steps. `examples/expression_cost.rs` prints both.
