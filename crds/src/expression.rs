@@ -1,14 +1,14 @@
 //! CEL expressions over the claims of a token, bounded before they are parsed and while they run.
 //!
-//! The syntax is read by the `cel` crate; the evaluation is ours, because every operation has to be paid for and CEL's
+//! The language is CEL's; the parser and the evaluation are ours, because every operation has to be paid for, and CEL's
 //! usual interpreters copy whole values without a limit. Ours works on the JSON as it is, so `claims.email` costs two
-//! look-ups. What is bounded, and where:
+//! look-ups. The tests hold both against the `cel` crate. What is bounded, and where:
 //!
 //! | what | bound | where |
 //! |---|---|---|
 //! | length of the text | [`TEXT_BYTES_MAX`] | before parsing |
-//! | nesting of brackets and of the tree | 24 and 64 | while parsing |
-//! | nesting of `all`, `exists`, `exists_one`, `map`, `filter` | [`MACRO_NESTING_MAX`] | after parsing |
+//! | nesting of brackets, depth of the tree | [`NESTING_MAX`], [`DEPTH_MAX`] | while parsing |
+//! | nesting of `all`, `exists`, `exists_one`, `map`, `filter` | [`MACRO_NESTING_MAX`] | while parsing |
 //! | work of one evaluation | [`STEPS_MAX`] | while running, see [`budget`] |
 //! | the result | [`RESULT_BYTES_MAX`] and more, see [`result`] | at the end |
 
@@ -18,6 +18,7 @@ mod evaluate;
 mod function;
 mod node;
 mod number;
+mod operate;
 mod pattern;
 mod result;
 mod syntax;
@@ -34,9 +35,9 @@ pub(crate) use budget::Budget;
 pub(crate) use result::weight;
 
 pub use budget::STEPS_MAX;
-pub use check::MACRO_NESTING_MAX;
+pub use check::{DEPTH_MAX, MACRO_NESTING_MAX};
 pub use result::RESULT_BYTES_MAX;
-pub use syntax::TEXT_BYTES_MAX;
+pub use syntax::{NESTING_MAX, TEXT_BYTES_MAX};
 
 /// Which variables an expression may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

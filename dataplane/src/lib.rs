@@ -3,8 +3,11 @@
 pub mod account;
 pub mod admin;
 pub mod app;
+pub mod cli;
 pub mod client_address;
 pub mod clock;
+pub mod commands;
+pub mod config;
 pub mod dto;
 pub mod encoding;
 pub mod failure;

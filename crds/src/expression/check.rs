@@ -1,19 +1,18 @@
 //! Syntax tree to [`Node`]: what is wrong with an expression whatever the claims is found here, at apply and not at a
 //! sign-in.
 
-use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
-
-use super::function::{self, Function};
-use super::node::{Arithmetic, Literal, Macro, Node, Operator, Order, Root};
+use super::function;
+use super::node::{Literal, Macro, Node, Root};
 use super::pattern::Pattern;
+use super::syntax::Tree;
 use super::{ExpressionError, Scope, bounded};
 
 pub const MACRO_NESTING_MAX: usize = 2;
 
 /// Chains such as `a.b.c` and `a + b + c` nest in the tree, though not in brackets.
-const DEPTH_MAX: usize = 64;
+pub const DEPTH_MAX: usize = 64;
 
-pub(super) fn check(tree: &IdedExpr, scope: Scope) -> Result<Node, ExpressionError> {
+pub(super) fn check(tree: &Tree, scope: Scope) -> Result<Node, ExpressionError> {
     let mut checker = Checker {
         scope,
         locals: Vec::new(),
@@ -29,7 +28,7 @@ struct Checker<'t> {
 }
 
 impl<'t> Checker<'t> {
-    fn node(&mut self, tree: &'t IdedExpr) -> Result<Node, ExpressionError> {
+    fn node(&mut self, tree: &'t Tree) -> Result<Node, ExpressionError> {
         if self.depth == DEPTH_MAX {
             return Err(ExpressionError::TooDeep);
         }
@@ -39,37 +38,61 @@ impl<'t> Checker<'t> {
         node
     }
 
-    fn node_at_depth(&mut self, tree: &'t IdedExpr) -> Result<Node, ExpressionError> {
-        match &tree.expr {
-            Expr::Ident(name) => self.variable(name),
-            Expr::Literal(value) => literal(value).map(Node::Literal),
-            Expr::Select(select) => Ok(Node::Select {
-                operand: self.boxed(&select.operand)?,
-                field: select.field.clone(),
+    fn node_at_depth(&mut self, tree: &'t Tree) -> Result<Node, ExpressionError> {
+        match tree {
+            Tree::Name(name) => self.variable(name),
+            Tree::Literal(literal) => Ok(Node::Literal(literal.clone())),
+            Tree::Select { operand, field } => Ok(Node::Select {
+                operand: self.boxed(operand)?,
+                field: field.clone(),
             }),
-            Expr::List(list) => self.nodes(&list.elements).map(Node::List),
-            Expr::Map(map) => {
-                let entries = map.entries.iter().map(|entry| match &entry.expr {
-                    EntryExpr::MapEntry(entry) => {
-                        Ok((self.node(&entry.key)?, self.node(&entry.value)?))
-                    }
-                    EntryExpr::StructField(_) => Err(ExpressionError::Unsupported("the message")),
-                });
+            Tree::Index { operand, index } => self.index(operand, index),
+            Tree::Not(operand) => self.boxed(operand).map(Node::Not),
+            Tree::Negate(operand) => self.boxed(operand).map(Node::Negate),
+            Tree::And(operands) => self.nodes(operands).map(Node::And),
+            Tree::Or(operands) => self.nodes(operands).map(Node::Or),
+            Tree::Conditional(branches) => {
+                let [condition, then, otherwise] = &**branches;
+                Ok(Node::Conditional(Box::new([
+                    self.node(condition)?,
+                    self.node(then)?,
+                    self.node(otherwise)?,
+                ])))
+            }
+            Tree::Binary {
+                operator,
+                left,
+                right,
+            } => Ok(Node::Binary {
+                operator: *operator,
+                left: self.boxed(left)?,
+                right: self.boxed(right)?,
+            }),
+            Tree::List(items) => self.nodes(items).map(Node::List),
+            Tree::Map(entries) => {
+                let entries = entries
+                    .iter()
+                    .map(|(key, value)| Ok((self.node(key)?, self.node(value)?)));
                 entries.collect::<Result<_, _>>().map(Node::Map)
             }
-            Expr::Call(call) => self.call(call),
-            Expr::Struct(_) => Err(ExpressionError::Unsupported("the message")),
-            Expr::Comprehension(_) | Expr::Unspecified => {
-                Err(ExpressionError::Unsupported("this form"))
-            }
+            Tree::Call {
+                receiver: Some(receiver),
+                function,
+                arguments,
+            } => self.member_call(function, receiver, arguments),
+            Tree::Call {
+                receiver: None,
+                function,
+                arguments,
+            } => self.global_call(function, arguments),
         }
     }
 
-    fn boxed(&mut self, tree: &'t IdedExpr) -> Result<Box<Node>, ExpressionError> {
+    fn boxed(&mut self, tree: &'t Tree) -> Result<Box<Node>, ExpressionError> {
         self.node(tree).map(Box::new)
     }
 
-    fn nodes(&mut self, trees: &'t [IdedExpr]) -> Result<Vec<Node>, ExpressionError> {
+    fn nodes(&mut self, trees: &'t [Tree]) -> Result<Vec<Node>, ExpressionError> {
         trees.iter().map(|tree| self.node(tree)).collect()
     }
 
@@ -89,133 +112,91 @@ impl<'t> Checker<'t> {
         })
     }
 
-    fn call(&mut self, call: &'t CallExpr) -> Result<Node, ExpressionError> {
-        match (&call.target, call.args.as_slice()) {
-            (Some(target), arguments) => self.member_call(&call.func_name, target, arguments),
-            (None, [operand]) if call.func_name == operators::LOGICAL_NOT => {
-                self.boxed(operand).map(Node::Not)
-            }
-            (None, [operand]) if call.func_name == operators::NEGATE => {
-                self.boxed(operand).map(Node::Negate)
-            }
-            (None, [condition, then, otherwise]) if call.func_name == operators::CONDITIONAL => {
-                Ok(Node::Conditional {
-                    condition: self.boxed(condition)?,
-                    then: self.boxed(then)?,
-                    otherwise: self.boxed(otherwise)?,
-                })
-            }
-            (None, [left, right]) if call.func_name == operators::LOGICAL_AND => {
-                Ok(Node::And(self.boxed(left)?, self.boxed(right)?))
-            }
-            (None, [left, right]) if call.func_name == operators::LOGICAL_OR => {
-                Ok(Node::Or(self.boxed(left)?, self.boxed(right)?))
-            }
-            (None, [operand, index]) if call.func_name == operators::INDEX => {
-                self.index(operand, index)
-            }
-            (None, [operand]) if call.func_name == operators::HAS => self.has(operand),
-            (None, arguments) => {
-                if let (Some(operator), [left, right]) = (operator(&call.func_name), arguments) {
-                    return Ok(Node::Binary {
-                        operator,
-                        left: self.boxed(left)?,
-                        right: self.boxed(right)?,
-                    });
-                }
-                let function = function::global(&call.func_name, arguments.len())?;
-                self.function(function, None, arguments)
-            }
+    fn global_call(&mut self, name: &str, arguments: &'t [Tree]) -> Result<Node, ExpressionError> {
+        if name == "has" {
+            return self.has(arguments);
         }
+        let function = function::global(name, arguments.len())?;
+        Ok(Node::Call {
+            function,
+            arguments: self.nodes(arguments)?,
+        })
     }
 
     /// `claims['hd']` is `claims.hd`: a constant key costs no evaluation, and its name can stand in an error.
-    fn index(
-        &mut self,
-        operand: &'t IdedExpr,
-        index: &'t IdedExpr,
-    ) -> Result<Node, ExpressionError> {
+    fn index(&mut self, operand: &'t Tree, index: &'t Tree) -> Result<Node, ExpressionError> {
         let operand = self.boxed(operand)?;
-        if let Expr::Literal(LiteralValue::String(field)) = &index.expr {
-            let field = field.inner().to_owned();
+        if let Tree::Literal(Literal::Text(field)) = index {
+            let field = field.clone();
             return Ok(Node::Select { operand, field });
         }
         let index = self.boxed(index)?;
         Ok(Node::Index { operand, index })
     }
 
-    fn has(&mut self, operand: &'t IdedExpr) -> Result<Node, ExpressionError> {
-        let Expr::Select(select) = &operand.expr else {
+    fn has(&mut self, arguments: &'t [Tree]) -> Result<Node, ExpressionError> {
+        let [Tree::Select { operand, field }] = arguments else {
             let usage = "has(claims.name)` or `'name' in claims";
             return Err(ExpressionError::Usage { usage });
         };
         Ok(Node::Has {
-            operand: self.boxed(&select.operand)?,
-            field: select.field.clone(),
+            operand: self.boxed(operand)?,
+            field: field.clone(),
         })
     }
 
     fn member_call(
         &mut self,
         name: &str,
-        target: &'t IdedExpr,
-        arguments: &'t [IdedExpr],
+        receiver: &'t Tree,
+        arguments: &'t [Tree],
     ) -> Result<Node, ExpressionError> {
         if let Some(kind) = macro_named(name) {
-            return self.comprehension(kind, target, arguments);
+            return self.comprehension(kind, receiver, arguments);
         }
         if name == "matches" {
-            return self.matches(target, arguments);
+            return self.matches(receiver, arguments);
         }
         let function = function::member(name, arguments.len())?;
-        self.function(function, Some(target), arguments)
-    }
-
-    fn function(
-        &mut self,
-        function: Function,
-        target: Option<&'t IdedExpr>,
-        arguments: &'t [IdedExpr],
-    ) -> Result<Node, ExpressionError> {
-        let operands = target.into_iter().chain(arguments);
-        let arguments = operands.map(|tree| self.node(tree));
+        let operands = std::iter::once(receiver).chain(arguments);
+        let operands = operands.map(|tree| self.node(tree));
         Ok(Node::Call {
             function,
-            arguments: arguments.collect::<Result<_, _>>()?,
+            arguments: operands.collect::<Result<_, _>>()?,
         })
     }
 
     fn matches(
         &mut self,
-        target: &'t IdedExpr,
-        arguments: &'t [IdedExpr],
+        receiver: &'t Tree,
+        arguments: &'t [Tree],
     ) -> Result<Node, ExpressionError> {
         let [argument] = arguments else {
             let usage = "claims.name.matches('^pattern$')";
             return Err(ExpressionError::Usage { usage });
         };
-        let Expr::Literal(LiteralValue::String(pattern)) = &argument.expr else {
+        let Tree::Literal(Literal::Text(pattern)) = argument else {
             let reason = "write it as a literal, so that it is compiled once";
             return Err(ExpressionError::Pattern(reason.to_owned()));
         };
         Ok(Node::Matches {
-            text: self.boxed(target)?,
-            pattern: Pattern::parse(pattern.inner())?,
+            text: self.boxed(receiver)?,
+            pattern: Box::new(Pattern::parse(pattern)?),
         })
     }
 
     fn comprehension(
         &mut self,
         kind: Macro,
-        range: &'t IdedExpr,
-        arguments: &'t [IdedExpr],
+        range: &'t Tree,
+        arguments: &'t [Tree],
     ) -> Result<Node, ExpressionError> {
         let (variable, condition, body) = match (kind, arguments) {
             (_, [variable, body]) => (variable, None, body),
             (Macro::Map, [variable, condition, body]) => (variable, Some(condition), body),
             _ => return Err(usage(kind)),
         };
-        let Expr::Ident(variable) = &variable.expr else {
+        let Tree::Name(variable) = variable else {
             return Err(usage(kind));
         };
         if root(variable, self.scope).is_some() || self.locals.contains(&variable.as_str()) {
@@ -249,43 +230,13 @@ fn root(name: &str, scope: Scope) -> Option<Root> {
     }
 }
 
-fn literal(value: &LiteralValue) -> Result<Literal, ExpressionError> {
-    match value {
-        LiteralValue::Null => Ok(Literal::Null),
-        LiteralValue::Boolean(value) => Ok(Literal::Bool(*value.inner())),
-        LiteralValue::Int(value) => Ok(Literal::Int(*value.inner())),
-        LiteralValue::Double(value) => Ok(Literal::Double(*value.inner())),
-        LiteralValue::String(value) => Ok(Literal::Text(value.inner().to_owned())),
-        LiteralValue::UInt(_) => Err(ExpressionError::Unsupported("the `u` after the number")),
-        LiteralValue::Bytes(_) => Err(ExpressionError::Unsupported("the `b` before the string")),
-    }
-}
-
-fn operator(name: &str) -> Option<Operator> {
-    match name {
-        operators::ADD => Some(Operator::Arithmetic(Arithmetic::Add)),
-        operators::SUBSTRACT => Some(Operator::Arithmetic(Arithmetic::Subtract)),
-        operators::MULTIPLY => Some(Operator::Arithmetic(Arithmetic::Multiply)),
-        operators::DIVIDE => Some(Operator::Arithmetic(Arithmetic::Divide)),
-        operators::MODULO => Some(Operator::Arithmetic(Arithmetic::Remainder)),
-        operators::LESS => Some(Operator::Order(Order::Less)),
-        operators::LESS_EQUALS => Some(Operator::Order(Order::LessOrEqual)),
-        operators::GREATER => Some(Operator::Order(Order::Greater)),
-        operators::GREATER_EQUALS => Some(Operator::Order(Order::GreaterOrEqual)),
-        operators::EQUALS => Some(Operator::Equal),
-        operators::NOT_EQUALS => Some(Operator::NotEqual),
-        operators::IN => Some(Operator::In),
-        _ => None,
-    }
-}
-
 fn macro_named(name: &str) -> Option<Macro> {
     match name {
-        operators::ALL => Some(Macro::All),
-        operators::EXISTS => Some(Macro::Exists),
-        operators::EXISTS_ONE | "existsOne" => Some(Macro::ExistsOne),
-        operators::MAP => Some(Macro::Map),
-        operators::FILTER => Some(Macro::Filter),
+        "all" => Some(Macro::All),
+        "exists" => Some(Macro::Exists),
+        "exists_one" | "existsOne" => Some(Macro::ExistsOne),
+        "map" => Some(Macro::Map),
+        "filter" => Some(Macro::Filter),
         _ => None,
     }
 }

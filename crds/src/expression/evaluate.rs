@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Bindings;
-use super::budget::{Budget, Fault};
+use super::budget::{ALLOCATION, Budget, Fault};
 use super::function;
-use super::node::{Arithmetic, Literal, Macro, Node, Operator, Order};
-use super::number;
-use super::value::{List, Map, Val};
+use super::node::{Literal, Macro, Node};
+use super::operate;
+use super::value::{Evaluated, List, Map, Val};
 
 pub(super) fn evaluate<'a>(
     node: &'a Node,
@@ -29,8 +29,6 @@ struct Evaluation<'a, 'b> {
     /// The loop variables, outermost first.
     locals: Vec<Val<'a>>,
 }
-
-type Evaluated<'a> = Result<Val<'a>, Fault<'a>>;
 
 impl<'a> Evaluation<'a, '_> {
     fn node(&mut self, node: &'a Node) -> Evaluated<'a> {
@@ -55,14 +53,11 @@ impl<'a> Evaluation<'a, '_> {
             }
             Node::Index { operand, index } => self.index(operand, index),
             Node::Not(operand) => self.bool(operand, "!").map(|value| Val::Bool(!value)),
-            Node::Negate(operand) => negate(&self.node(operand)?),
-            Node::And(left, right) => self.logical(left, right, "&&", false),
-            Node::Or(left, right) => self.logical(left, right, "||", true),
-            Node::Conditional {
-                condition,
-                then,
-                otherwise,
-            } => {
+            Node::Negate(operand) => operate::negate(&self.node(operand)?),
+            Node::And(operands) => self.logical("&&", operands, false),
+            Node::Or(operands) => self.logical("||", operands, true),
+            Node::Conditional(branches) => {
+                let [condition, then, otherwise] = &**branches;
                 if self.bool(condition, "?")? {
                     self.node(then)
                 } else {
@@ -76,9 +71,10 @@ impl<'a> Evaluation<'a, '_> {
             } => {
                 let left = self.node(left)?;
                 let right = self.node(right)?;
-                self.binary(*operator, &left, &right)
+                operate::binary(*operator, &left, &right, self.budget)
             }
             Node::List(items) => {
+                self.budget.charge(ALLOCATION)?;
                 let items = items.iter().map(|item| self.node(item));
                 items.collect::<Result<_, _>>().map(Val::list)
             }
@@ -93,7 +89,7 @@ impl<'a> Evaluation<'a, '_> {
             }
             Node::Matches { text, pattern } => match self.node(text)? {
                 Val::Text(text) => pattern.is_match(&text, self.budget).map(Val::Bool),
-                other => Err(unary("matches", &other)),
+                other => Err(operate::unary("matches", &other)),
             },
             Node::Macro {
                 kind,
@@ -107,14 +103,14 @@ impl<'a> Evaluation<'a, '_> {
     fn bool(&mut self, node: &'a Node, operation: &'static str) -> Result<bool, Fault<'a>> {
         match self.node(node)? {
             Val::Bool(value) => Ok(value),
-            other => Err(unary(operation, &other)),
+            other => Err(operate::unary(operation, &other)),
         }
     }
 
     fn map(&mut self, node: &'a Node, operation: &'static str) -> Result<Map<'a>, Fault<'a>> {
         match self.node(node)? {
             Val::Map(map) => Ok(map),
-            other => Err(unary(operation, &other)),
+            other => Err(operate::unary(operation, &other)),
         }
     }
 
@@ -131,111 +127,33 @@ impl<'a> Evaluation<'a, '_> {
                 // The key may be the value of a claim, so it is not named.
                 entries.get(key).ok_or(Fault::Missing("the computed key"))
             }
-            _ => Err(binary("[]", &operand, &index)),
+            _ => Err(operate::mismatch("[]", &operand, &index)),
         }
     }
 
-    /// `&&` and `||`: a side that decides makes up for an error on the other, but never for spent steps.
     fn logical(
         &mut self,
-        left: &'a Node,
-        right: &'a Node,
         operation: &'static str,
+        operands: &'a [Node],
         decisive: bool,
     ) -> Evaluated<'a> {
-        let left = self.bool(left, operation);
-        if left == Ok(decisive) || left == Err(Fault::Budget) {
-            return left.map(Val::Bool);
+        let mut outcome = Ok(!decisive);
+        for operand in operands {
+            let value = self.bool(operand, operation);
+            if decides(value, decisive, &mut outcome) {
+                break;
+            }
         }
-        let right = self.bool(right, operation)?;
-        if right == decisive {
-            return Ok(Val::Bool(decisive));
-        }
-        left.map(|_| Val::Bool(!decisive))
-    }
-
-    fn binary(&mut self, operator: Operator, left: &Val<'a>, right: &Val<'a>) -> Evaluated<'a> {
-        match operator {
-            Operator::Arithmetic(operator) => self.arithmetic(operator, left, right),
-            Operator::Order(order) => self.order(order, left, right),
-            Operator::Equal => left.equals(right, self.budget).map(Val::Bool),
-            Operator::NotEqual => left
-                .equals(right, self.budget)
-                .map(|equal| Val::Bool(!equal)),
-            Operator::In => self.contains(left, right),
-        }
-    }
-
-    fn arithmetic(
-        &mut self,
-        operator: Arithmetic,
-        left: &Val<'a>,
-        right: &Val<'a>,
-    ) -> Evaluated<'a> {
-        let mismatch = || binary(operator.sign(), left, right);
-        match (left, right) {
-            (Val::Int(left), Val::Int(right)) => {
-                Ok(Val::Int(number::int(operator, *left, *right)?))
-            }
-            (Val::Double(left), Val::Double(right)) => number::double(operator, *left, *right)
-                .map(Val::Double)
-                .ok_or_else(mismatch),
-            (Val::Text(left), Val::Text(right)) if operator == Arithmetic::Add => {
-                self.budget.charge_text(left.len() + right.len())?;
-                Ok(Val::text(&[&**left, &**right].concat()))
-            }
-            (Val::List(left), Val::List(right)) if operator == Arithmetic::Add => {
-                self.budget.charge(left.len() + right.len())?;
-                Ok(Val::list(left.iter().chain(right.iter()).collect()))
-            }
-            _ => Err(mismatch()),
-        }
-    }
-
-    fn order(&mut self, order: Order, left: &Val<'a>, right: &Val<'a>) -> Evaluated<'a> {
-        let ordering = match (left, right) {
-            (Val::Text(left), Val::Text(right)) => {
-                self.budget.charge_text(left.len().min(right.len()))?;
-                Some(left.cmp(right))
-            }
-            (Val::Bool(left), Val::Bool(right)) => Some(left.cmp(right)),
-            // Not an error, as with every comparison of a NaN.
-            (Val::Double(left), Val::Double(right)) if left.is_nan() || right.is_nan() => {
-                return Ok(Val::Bool(false));
-            }
-            _ => left.compare_numbers(right),
-        };
-        let Some(ordering) = ordering else {
-            return Err(binary(order.sign(), left, right));
-        };
-        Ok(Val::Bool(order.holds(ordering)))
-    }
-
-    fn contains(&mut self, item: &Val<'a>, container: &Val<'a>) -> Evaluated<'a> {
-        match (item, container) {
-            (_, Val::List(items)) => {
-                for candidate in items.iter() {
-                    self.budget.charge(1)?;
-                    if candidate.equals(item, self.budget)? {
-                        return Ok(Val::Bool(true));
-                    }
-                }
-                Ok(Val::Bool(false))
-            }
-            (Val::Text(key), Val::Map(entries)) => {
-                self.budget.charge_text(key.len())?;
-                Ok(Val::Bool(entries.contains(key)))
-            }
-            _ => Err(binary("in", item, container)),
-        }
+        outcome.map(Val::Bool)
     }
 
     fn build_map(&mut self, entries: &'a [(Node, Node)]) -> Evaluated<'a> {
         let mut map = BTreeMap::new();
         for (key, value) in entries {
+            self.budget.charge(ALLOCATION)?;
             let key = match self.node(key)? {
                 Val::Text(key) => key,
-                other => return Err(unary("a map key", &other)),
+                other => return Err(operate::unary("a map key", &other)),
             };
             let value = self.node(value)?;
             self.budget.charge_text(key.len())?;
@@ -259,7 +177,7 @@ impl<'a> Evaluation<'a, '_> {
                 self.budget.charge(entries.len())?;
                 List::Built(Rc::new(entries.keys()))
             }
-            other => return Err(unary(kind.name(), &other)),
+            other => return Err(operate::unary(kind.name(), &other)),
         };
         match kind {
             Macro::All => self.quantifier(kind, &items, body, false),
@@ -305,16 +223,14 @@ impl<'a> Evaluation<'a, '_> {
         body: &'a Node,
         decisive: bool,
     ) -> Evaluated<'a> {
-        let mut fault = None;
+        let mut outcome = Ok(!decisive);
         for item in items.iter() {
-            match self.condition(kind, &item, body) {
-                Ok(value) if value == decisive => return Ok(Val::Bool(decisive)),
-                Ok(_) => {}
-                Err(Fault::Budget) => return Err(Fault::Budget),
-                Err(error) => fault = fault.or(Some(error)),
+            let value = self.condition(kind, &item, body);
+            if decides(value, decisive, &mut outcome) {
+                break;
             }
         }
-        fault.map_or(Ok(Val::Bool(!decisive)), Err)
+        outcome.map(Val::Bool)
     }
 
     fn condition(
@@ -341,6 +257,19 @@ impl<'a> Evaluation<'a, '_> {
     }
 }
 
+/// One more operand of `&&` or `||`: one that decides makes up for an error of another, but never for spent steps.
+fn decides<'a>(
+    value: Result<bool, Fault<'a>>,
+    decisive: bool,
+    outcome: &mut Result<bool, Fault<'a>>,
+) -> bool {
+    let is_final = value == Ok(decisive) || value == Err(Fault::Budget);
+    if is_final || (value.is_err() && outcome.is_ok()) {
+        *outcome = value;
+    }
+    is_final
+}
+
 fn value_of(literal: &Literal) -> Val<'_> {
     match literal {
         Literal::Null => Val::Null,
@@ -348,31 +277,5 @@ fn value_of(literal: &Literal) -> Val<'_> {
         Literal::Int(value) => Val::Int(*value),
         Literal::Double(value) => Val::Double(*value),
         Literal::Text(text) => Val::borrowed(text),
-    }
-}
-
-fn negate<'a>(value: &Val<'a>) -> Evaluated<'a> {
-    match value {
-        Val::Int(value) => value
-            .checked_neg()
-            .map(Val::Int)
-            .ok_or(number::OUT_OF_RANGE),
-        Val::Double(value) => Ok(Val::Double(-value)),
-        other => Err(unary("-", other)),
-    }
-}
-
-fn unary(operation: &'static str, value: &Val<'_>) -> Fault<'static> {
-    Fault::Unary {
-        operation,
-        on: value.type_name(),
-    }
-}
-
-fn binary(operation: &'static str, left: &Val<'_>, right: &Val<'_>) -> Fault<'static> {
-    Fault::Binary {
-        operation,
-        left: left.type_name(),
-        right: right.type_name(),
     }
 }

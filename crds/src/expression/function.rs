@@ -3,13 +3,16 @@
 use std::rc::Rc;
 
 use super::ExpressionError;
-use super::budget::{Budget, Fault};
+use super::budget::{ALLOCATION, Budget, Fault};
 use super::number;
-use super::value::{List, Text, Val};
+use super::value::{Evaluated, List, Text, Val};
 
 /// Named in the error that refuses another.
 pub(super) const NAMES: &str = "has, size, string, int, double, contains, startsWith, endsWith, matches, lowerAscii, \
      upperAscii, trim, replace, split, join, all, exists, exists_one, map and filter";
+
+/// The digits of the largest double and its sign; the smallest has zeros in place of some.
+const DOUBLE_BYTES_MAX: usize = 330;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Function {
@@ -76,14 +79,14 @@ pub(super) fn call<'a>(
     function: Function,
     arguments: &[Val<'a>],
     budget: &mut Budget,
-) -> Result<Val<'a>, Fault<'a>> {
+) -> Evaluated<'a> {
     match (function, arguments) {
         (Function::Size, [value]) => size(value, budget),
-        (Function::String, [value]) => string(value),
+        (Function::String, [value]) => string(value, budget),
         (Function::Int, [value]) => int(value, budget),
         (Function::Double, [value]) => double(value, budget),
         (Function::Contains, [Val::Text(text), Val::Text(part)]) => {
-            budget.charge_text(text.len() + part.len())?;
+            budget.charge_search(text.len() + part.len())?;
             Ok(Val::Bool(text.contains(&**part)))
         }
         (Function::StartsWith, [Val::Text(text), Val::Text(part)]) => {
@@ -95,15 +98,16 @@ pub(super) fn call<'a>(
             Ok(Val::Bool(text.ends_with(&**part)))
         }
         (Function::LowerAscii, [Val::Text(text)]) => {
-            budget.charge_text(text.len())?;
+            charge_copies(text, budget)?;
             Ok(Val::text(&text.to_ascii_lowercase()))
         }
         (Function::UpperAscii, [Val::Text(text)]) => {
-            budget.charge_text(text.len())?;
+            charge_copies(text, budget)?;
             Ok(Val::text(&text.to_ascii_uppercase()))
         }
         (Function::Trim, [Val::Text(text)]) => {
-            budget.charge_text(text.len())?;
+            budget.charge_search(text.len())?;
+            charge_copies(text, budget)?;
             Ok(Val::text(text.trim()))
         }
         (Function::Replace, [Val::Text(text), Val::Text(from), Val::Text(to)]) => {
@@ -120,8 +124,14 @@ pub(super) fn call<'a>(
     }
 }
 
+/// A changed text is made once and then moved behind its count.
+fn charge_copies(text: &str, budget: &mut Budget) -> Result<(), Fault<'static>> {
+    budget.charge(ALLOCATION)?;
+    budget.charge_text(2 * text.len())
+}
+
 /// Of a text in code points, as CEL counts them.
-fn size<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn size<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
     let size = match value {
         Val::Text(text) => {
             budget.charge_text(text.len())?;
@@ -136,24 +146,28 @@ fn size<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> 
         .map_err(|_| number::OUT_OF_RANGE)
 }
 
-fn string<'a>(value: &Val<'a>) -> Result<Val<'a>, Fault<'a>> {
+fn string<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
+    budget.charge(ALLOCATION)?;
     match value {
         Val::Text(text) => Ok(Val::Text(text.clone())),
         Val::Bool(value) => Ok(Val::borrowed(if *value { "true" } else { "false" })),
         Val::Int(value) => Ok(Val::text(&value.to_string())),
         Val::Uint(value) => Ok(Val::text(&value.to_string())),
-        Val::Double(value) => Ok(Val::text(&value.to_string())),
+        Val::Double(value) => {
+            budget.charge_search(DOUBLE_BYTES_MAX)?;
+            Ok(Val::text(&value.to_string()))
+        }
         other => Err(mismatch(Function::String, std::slice::from_ref(other))),
     }
 }
 
-fn int<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn int<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
     let value = match value {
         Val::Int(value) => Some(*value),
         Val::Uint(value) => i64::try_from(*value).ok(),
         Val::Double(value) => number::truncate(*value),
         Val::Text(text) => {
-            budget.charge_text(text.len())?;
+            budget.charge_search(text.len())?;
             let parsed = text.parse::<i64>();
             return parsed
                 .map(Val::Int)
@@ -164,13 +178,14 @@ fn int<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
     value.map(Val::Int).ok_or(number::OUT_OF_RANGE)
 }
 
-fn double<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn double<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
     match value {
         Val::Double(value) => Ok(Val::Double(*value)),
         Val::Int(value) => Ok(Val::Double(*value as f64)),
         Val::Uint(value) => Ok(Val::Double(*value as f64)),
         Val::Text(text) => {
-            budget.charge_text(text.len())?;
+            // Long numbers are read digit by digit, more than once.
+            budget.charge_search(2 * text.len())?;
             let parsed = text.parse::<f64>();
             parsed
                 .map(Val::Double)
@@ -181,13 +196,8 @@ fn double<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>
 }
 
 /// The parts are counted before the copy is made, since a copy can be much longer than the text.
-fn replace<'a>(
-    text: &str,
-    from: &str,
-    to: &str,
-    budget: &mut Budget,
-) -> Result<Val<'a>, Fault<'a>> {
-    budget.charge_text(text.len() + from.len())?;
+fn replace<'a>(text: &str, from: &str, to: &str, budget: &mut Budget) -> Evaluated<'a> {
+    budget.charge_search(text.len() + from.len())?;
     let found = text.matches(from).count();
     budget.charge(found)?;
     budget.charge_text(text.len() + found.saturating_mul(to.len()))?;
@@ -195,11 +205,11 @@ fn replace<'a>(
 }
 
 /// With an empty separator, into characters.
-fn split<'a>(text: &Text<'a>, separator: &str, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
-    budget.charge_text(text.len() + separator.len())?;
+fn split<'a>(text: &Text<'a>, separator: &str, budget: &mut Budget) -> Evaluated<'a> {
+    budget.charge_search(text.len() + separator.len())?;
     let mut parts = Vec::new();
     let mut push = |part: &str| {
-        budget.charge(1)?;
+        budget.charge(ALLOCATION)?;
         budget.charge_text(part.len())?;
         parts.push(Val::Text(Text::Built(Rc::from(part))));
         Ok(())
@@ -214,7 +224,7 @@ fn split<'a>(text: &Text<'a>, separator: &str, budget: &mut Budget) -> Result<Va
     Ok(Val::list(parts))
 }
 
-fn join<'a>(items: &List<'a>, separator: &str, budget: &mut Budget) -> Result<Val<'a>, Fault<'a>> {
+fn join<'a>(items: &List<'a>, separator: &str, budget: &mut Budget) -> Evaluated<'a> {
     let mut joined = String::new();
     for (index, item) in items.iter().enumerate() {
         let Val::Text(item) = item else {

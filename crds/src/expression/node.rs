@@ -26,13 +26,10 @@ pub(super) enum Node {
     },
     Not(Box<Self>),
     Negate(Box<Self>),
-    And(Box<Self>, Box<Self>),
-    Or(Box<Self>, Box<Self>),
-    Conditional {
-        condition: Box<Self>,
-        then: Box<Self>,
-        otherwise: Box<Self>,
-    },
+    And(Vec<Self>),
+    Or(Vec<Self>),
+    /// The condition, the value where it is true, the value where it is false.
+    Conditional(Box<[Self; 3]>),
     Binary {
         operator: Operator,
         left: Box<Self>,
@@ -47,7 +44,7 @@ pub(super) enum Node {
     },
     Matches {
         text: Box<Self>,
-        pattern: Pattern,
+        pattern: Box<Pattern>,
     },
     Macro {
         kind: Macro,
@@ -58,7 +55,7 @@ pub(super) enum Node {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Literal {
     Null,
     Bool(bool),

@@ -5,12 +5,16 @@ use serde_json::{Number, Value};
 use super::budget::{Budget, Fault};
 use super::value::Val;
 
-/// Text of one result altogether, keys included.
+/// One result altogether, as JSON: what [`weight`] says of it.
 pub const RESULT_BYTES_MAX: usize = 16 * 1024;
 
 const TEXT_BYTES_MAX: usize = 4 * 1024;
 const ITEMS_MAX: usize = 1000;
 const DEPTH_MAX: usize = 8;
+
+/// About what a value takes besides its text: quotes, a comma, a colon.
+const PUNCTUATION: usize = 4;
+const SCALAR: usize = 8;
 
 pub(super) fn to_json<'a>(value: &Val<'a>, budget: &mut Budget) -> Result<Value, Fault<'a>> {
     let mut converter = Converter {
@@ -31,14 +35,15 @@ impl Converter<'_> {
             return Err(Fault::Other("the result is nested more than 8 deep"));
         }
         self.budget.charge(1)?;
+        self.spend(PUNCTUATION)?;
         match value {
-            Val::Null => Ok(Value::Null),
-            Val::Bool(value) => Ok(Value::Bool(*value)),
-            Val::Int(value) => Ok(Value::from(*value)),
-            Val::Uint(value) => Ok(Value::from(*value)),
+            Val::Null => self.scalar(Value::Null),
+            Val::Bool(value) => self.scalar(Value::Bool(*value)),
+            Val::Int(value) => self.scalar(Value::from(*value)),
+            Val::Uint(value) => self.scalar(Value::from(*value)),
             Val::Double(value) => Number::from_f64(*value)
-                .map(Value::Number)
-                .ok_or(Fault::Other("the result is no finite number")),
+                .ok_or(Fault::Other("the result is no finite number"))
+                .and_then(|number| self.scalar(Value::Number(number))),
             Val::Text(text) => self.text(text).map(Value::String),
             Val::List(items) => {
                 check_items(items.len())?;
@@ -59,12 +64,20 @@ impl Converter<'_> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(Fault::Other("the result has a text of more than 4 KiB"));
         }
-        self.bytes_left = self
-            .bytes_left
-            .checked_sub(text.len())
-            .ok_or(Fault::Other("the result has more than 16 KiB of text"))?;
+        self.spend(text.len())?;
         self.budget.charge_text(text.len())?;
         Ok(text.to_owned())
+    }
+
+    fn scalar(&mut self, value: Value) -> Result<Value, Fault<'static>> {
+        self.spend(SCALAR)?;
+        Ok(value)
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Fault<'static>> {
+        let left = self.bytes_left.checked_sub(bytes);
+        self.bytes_left = left.ok_or(Fault::Other("the result has more than 16 KiB"))?;
+        Ok(())
     }
 }
 
@@ -77,11 +90,9 @@ fn check_items(items: usize) -> Result<(), Fault<'static>> {
 
 /// About the bytes of a result as JSON.
 pub(crate) fn weight(value: &Value) -> usize {
-    const PUNCTUATION: usize = 4;
     PUNCTUATION
         + match value {
-            Value::Null | Value::Bool(_) => 1,
-            Value::Number(_) => 8,
+            Value::Null | Value::Bool(_) | Value::Number(_) => SCALAR,
             Value::String(text) => text.len(),
             Value::Array(items) => items.iter().map(weight).sum(),
             Value::Object(entries) => entries

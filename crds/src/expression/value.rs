@@ -13,6 +13,8 @@ use super::number;
 /// Deeper values are not compared or returned: both are recursive. JSON text is no deeper when serde_json read it.
 pub(super) const DEPTH_MAX: usize = 128;
 
+pub(super) type Evaluated<'a> = Result<Val<'a>, Fault<'a>>;
+
 /// Cheap to clone: a step copies at most a pointer and a count.
 #[derive(Debug, Clone)]
 pub(super) enum Val<'a> {
@@ -119,7 +121,7 @@ impl<'a> Val<'a> {
                     return Ok(false);
                 }
                 for (left, right) in left.iter().zip(right.iter()) {
-                    budget.charge(1)?;
+                    budget.charge(2)?;
                     if !left.equals_at(&right, budget, depth + 1)? {
                         return Ok(false);
                     }
@@ -131,7 +133,7 @@ impl<'a> Val<'a> {
                     return Ok(false);
                 }
                 for (key, left) in left.iter() {
-                    budget.charge(2)?;
+                    budget.charge(4)?;
                     budget.charge_text(key.len())?;
                     let Some(right) = right.get(key) else {
                         return Ok(false);
@@ -157,6 +159,10 @@ impl<'a> Val<'a> {
             (_, Self::Double(right)) => number::compare_with_double(self.integer()?, *right),
             _ => Some(self.integer()?.cmp(&other.integer()?)),
         }
+    }
+
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self, Self::Double(_)) || self.integer().is_some()
     }
 
     fn integer(&self) -> Option<i128> {

@@ -2,7 +2,7 @@
 //!
 //! Editors write a new file and rename it, Kubernetes swaps a symbolic link, `cp` and `cat` write in place. A file that
 //! changed is read only when it has been at rest for a moment; one whose last line has no end is waited for longer, since
-//! it looks cut off. A file that cannot be read as manifests keeps the content that it had.
+//! it looks cut off. A file with a document that cannot be read keeps the content that it had.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -128,14 +128,13 @@ impl Files {
                     text: text.clone(),
                 }])
                 .1;
-                if errors.is_empty() {
+                // With nothing to fall back on, the documents that can be read count.
+                if errors.is_empty() || known.accepted.is_none() {
                     look.changed |= known.accepted.as_ref() != Some(&text);
                     known.accepted = Some(text);
-                    None
-                } else {
-                    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                    Some(errors.join("; "))
                 }
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                (!errors.is_empty()).then(|| errors.join("; "))
             }
             Err(error) => Some(format!("{}: {error}", path.display())),
         };
@@ -162,6 +161,23 @@ impl Files {
             .filter_map(|known| known.error.clone())
             .collect()
     }
+}
+
+/// Every manifest below `directory` as it is now, and what cannot be read.
+pub fn read_all(directory: &Path) -> io::Result<(Vec<ManifestFile>, Vec<String>)> {
+    let mut found = BTreeMap::new();
+    list(directory, 0, &mut found)?;
+    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+    for path in found.into_keys() {
+        match fs::read_to_string(&path) {
+            Ok(text) => files.push(ManifestFile {
+                path: path.display().to_string(),
+                text,
+            }),
+            Err(error) => unreadable.push(format!("{}: {error}", path.display())),
+        }
+    }
+    Ok((files, unreadable))
 }
 
 impl Look {
@@ -211,6 +227,3 @@ fn stamp(metadata: &fs::Metadata) -> Stamp {
         inode: metadata.ino(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -52,8 +52,7 @@ impl Keeper {
         let keys = match fs::read(&path) {
             Ok(bytes) => {
                 let bytes = zeroize::Zeroizing::new(bytes);
-                serde_json::from_slice(&bytes)
-                    .map_err(|_| KeeperError::Unreadable(path.clone()))?
+                serde_json::from_slice(&bytes).map_err(|_| KeeperError::Unreadable(path.clone()))?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => KeysOfPolicies::new(),
             Err(error) => return Err(KeeperError::Io { path, error }),
