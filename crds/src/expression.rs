@@ -32,6 +32,7 @@ use budget::Fault;
 use node::{Node, Root};
 
 pub(crate) use budget::Budget;
+pub(crate) use pattern::Pattern;
 pub(crate) use result::weight;
 
 pub use budget::STEPS_MAX;
@@ -46,6 +47,8 @@ pub enum Scope {
     Claims,
     /// `user`, `claims` and `provider`: for the claims that a policy adds.
     Extra,
+    /// `self`: for the rules of our own schemas, which also compare `duration`s.
+    Rule,
 }
 
 /// An expression that was parsed and found to be within every static bound.

@@ -15,10 +15,10 @@ use std::sync::LazyLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
-use regex::Regex;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::expression::Pattern;
 use crate::object::Kind;
 use crate::oidc_provider::OidcProvider;
 use crate::reference::NAME_PATTERN;
@@ -52,11 +52,11 @@ pub fn definition(kind: Kind) -> CustomResourceDefinition {
 }
 
 /// A label of RFC 1123, as namespaces are named.
-static LABEL: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$").expect("a constant pattern parses")
+static LABEL: LazyLock<Pattern> = LazyLock::new(|| {
+    Pattern::parse("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$").expect("a constant pattern parses")
 });
-static NAME: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(NAME_PATTERN).expect("a constant pattern parses"));
+static NAME: LazyLock<Pattern> =
+    LazyLock::new(|| Pattern::parse(NAME_PATTERN).expect("a constant pattern parses"));
 static PROVIDER: LazyLock<Node> = LazyLock::new(|| spec_node(Kind::OidcProvider));
 static POLICY: LazyLock<Node> = LazyLock::new(|| spec_node(Kind::SigninPolicy));
 
@@ -115,14 +115,14 @@ fn check_envelope(object: &Value, findings: &mut Findings) {
             .and_then(|all| all.get(name)?.as_str())
     };
     let name = metadata("name").unwrap_or_default();
-    if name.len() > NAME_CHARS_MAX || !NAME.is_match(name) {
+    if name.len() > NAME_CHARS_MAX || !NAME.matches(name) {
         findings.add(
             "metadata.name",
             "a name has at most 253 lower-case letters, digits, `-` and `.`, and begins and ends with a letter or digit",
         );
     }
     if metadata("namespace")
-        .is_some_and(|namespace| !namespace.is_empty() && !LABEL.is_match(namespace))
+        .is_some_and(|namespace| !namespace.is_empty() && !LABEL.matches(namespace))
     {
         findings.add(
             "metadata.namespace",

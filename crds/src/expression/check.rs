@@ -108,6 +108,7 @@ impl<'t> Checker<'t> {
             known: match self.scope {
                 Scope::Claims => "`claims`",
                 Scope::Extra => "`user`, `claims` and `provider`",
+                Scope::Rule => "`self`",
             },
         })
     }
@@ -116,7 +117,10 @@ impl<'t> Checker<'t> {
         if name == "has" {
             return self.has(arguments);
         }
-        let function = function::global(name, arguments.len())?;
+        let function = match (name, self.scope) {
+            ("duration", Scope::Rule) => function::duration(arguments.len()),
+            _ => function::global(name, arguments.len()),
+        }?;
         Ok(Node::Call {
             function,
             arguments: self.nodes(arguments)?,
@@ -226,6 +230,8 @@ fn root(name: &str, scope: Scope) -> Option<Root> {
         ("claims", Scope::Claims | Scope::Extra) => Some(Root::Claims),
         ("user", Scope::Extra) => Some(Root::User),
         ("provider", Scope::Extra) => Some(Root::Provider),
+        // A rule is over one value, which is bound as the claims are.
+        ("self", Scope::Rule) => Some(Root::Claims),
         _ => None,
     }
 }

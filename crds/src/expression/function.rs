@@ -29,6 +29,7 @@ pub(super) enum Function {
     Replace,
     Split,
     Join,
+    Duration,
 }
 
 /// A function called as `name(argument)`.
@@ -45,6 +46,14 @@ pub(super) fn global(name: &str, arguments: usize) -> Result<Function, Expressio
         return Err(ExpressionError::Usage { usage });
     }
     Ok(function)
+}
+
+/// Kubernetes' `duration`, for the rules of schemas: in whole seconds, since they only compare durations.
+pub(super) fn duration(arguments: usize) -> Result<Function, ExpressionError> {
+    let usage = Function::Duration.usage();
+    (arguments == 1)
+        .then_some(Function::Duration)
+        .ok_or(ExpressionError::Usage { usage })
 }
 
 /// A function called as `receiver.name(arguments)`.
@@ -116,6 +125,7 @@ pub(super) fn call<'a>(
         (Function::Split, [Val::Text(text), Val::Text(separator)]) => {
             split(text, separator, budget)
         }
+        (Function::Duration, [Val::Text(text)]) => seconds(text, budget),
         (Function::Join, [Val::List(items)]) => join(items, "", budget),
         (Function::Join, [Val::List(items), Val::Text(separator)]) => {
             join(items, separator, budget)
@@ -193,6 +203,15 @@ fn double<'a>(value: &Val<'a>, budget: &mut Budget) -> Evaluated<'a> {
         }
         other => Err(mismatch(Function::Double, std::slice::from_ref(other))),
     }
+}
+
+fn seconds<'a>(text: &str, budget: &mut Budget) -> Evaluated<'a> {
+    budget.charge_search(text.len())?;
+    let duration = text.parse::<crate::duration::Duration>();
+    let duration = duration.map_err(|_| Fault::Other("duration() was given no duration"))?;
+    i64::try_from(duration.as_secs())
+        .map(Val::Int)
+        .map_err(|_| number::OUT_OF_RANGE)
 }
 
 /// The parts are counted before the copy is made, since a copy can be much longer than the text.
@@ -273,6 +292,7 @@ impl Function {
             Self::Replace => "replace",
             Self::Split => "split",
             Self::Join => "join",
+            Self::Duration => "duration",
         }
     }
 
@@ -291,6 +311,7 @@ impl Function {
             Self::Replace => "claims.text.replace('from', 'to')",
             Self::Split => "claims.text.split(',')",
             Self::Join => "claims.list.join(',')",
+            Self::Duration => "duration(self.text)",
         }
     }
 }

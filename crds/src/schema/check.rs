@@ -80,8 +80,8 @@ pub(super) fn check(node: &Node, value: &Value, path: &str, findings: &mut Findi
         }
         (NodeKind::String { length, pattern }, Value::String(text)) => {
             check_count(*length, text.chars().count(), "characters", path, findings);
-            if let Some(pattern) = pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
-                findings.add(path, format!("{} must match {pattern}", quoted(value)));
+            if let Some((text, _)) = pattern.as_ref().filter(|(_, is)| !is.matches(text)) {
+                findings.add(path, format!("{} must match {text}", quoted(value)));
             }
         }
         (NodeKind::Integer(range), Value::Number(number)) => {

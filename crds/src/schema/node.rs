@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use regex::Regex;
 use serde_json::Value;
 
 use super::rule::{Rule, RuleError};
+use crate::expression::{ExpressionError, Pattern};
 
 /// One value's schema.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ pub(super) enum NodeKind {
     },
     String {
         length: Bounds,
-        pattern: Option<Regex>,
+        /// As it is written, and compiled.
+        pattern: Option<(String, Pattern)>,
     },
     Integer(Range),
     Number(Range),
@@ -79,7 +80,10 @@ pub(super) enum SchemaError {
     #[error("{path}: the schema has {what}, which is not judged here")]
     Unsupported { path: String, what: &'static str },
     #[error("{path}: {error}")]
-    Pattern { path: String, error: regex::Error },
+    Pattern {
+        path: String,
+        error: ExpressionError,
+    },
     #[error("{path}: {error}")]
     Rule { path: String, error: RuleError },
 }
@@ -122,8 +126,8 @@ impl NodeKind {
                 length: Bounds::new(schema.min_length, schema.max_length),
                 pattern: schema
                     .pattern
-                    .as_deref()
-                    .map(Regex::new)
+                    .as_ref()
+                    .map(|text| Ok((text.clone(), Pattern::parse(text)?)))
                     .transpose()
                     .map_err(|error| SchemaError::Pattern {
                         path: path.to_owned(),
