@@ -7,9 +7,11 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -141,6 +143,7 @@ async fn run(
 fn bare(path: &Path, users: u64, signins: usize, batch: usize) -> anyhow::Result<Cost> {
     let db = Connection::open(path)?;
     db.pragma_update(None, "synchronous", "FULL")?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let mut standing = db.prepare("SELECT status, sessions_valid_from FROM users WHERE id = ?1")?;
     let mut session = db.prepare(
         "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
@@ -231,7 +234,7 @@ async fn populate(store: &SqliteStore, users: u64) -> anyhow::Result<()> {
 }
 
 fn signin(account: Account) -> Signin {
-    let id = Uuid::now_v7();
+    let id = next_session_id();
     let user = match &account {
         Account::Existing { user_id, .. } | Account::Link { user_id, .. } => *user_id,
         Account::Create { user, .. } => user.id,
@@ -265,6 +268,16 @@ fn signin(account: Account) -> Signin {
         },
         now: NOW,
     }
+}
+
+/// Ids of version 7, one after the other.
+fn next_session_id() -> Uuid {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    Uuid::from_u64_pair(
+        0x0190_0000_0000_7000 + (made << 16),
+        0x8000_0000_0000_0000 | (mixed(made) >> 2),
+    )
 }
 
 fn identity(user: u64) -> IdentityKey {
