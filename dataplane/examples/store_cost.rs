@@ -1,4 +1,4 @@
-//! What the SQLite store costs beyond its own statements: `cargo run --release --example store_cost -- [USERS] [SIGNINS]`.
+//! What the SQLite store costs beyond its own statements: `cargo run --release --example store_cost -- [USERS] [SIGNINS] [TASKS]`.
 //!
 //! Each line signs known users in from so many tasks at once, and then runs the same statements bare, from one thread and
 //! in batches of the size that the store came to, in the same run on the same disk. CPU time is the whole process's, user
@@ -34,6 +34,10 @@ fn main() -> anyhow::Result<()> {
         .next()
         .map_or(Ok(40_000), |signins| signins.parse())
         .context("SIGNINS is a number")?;
+    let tasks: Vec<usize> = match arguments.next() {
+        Some(tasks) => vec![tasks.parse().context("TASKS is a number")?],
+        None => TASKS.to_vec(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -46,7 +50,7 @@ fn main() -> anyhow::Result<()> {
 
     println!("{users} users, {signins} sign-ins a line; CPU in µs a sign-in");
     println!("tasks  signins/s  batch  read  read+commit  commit  bare  ratio");
-    for tasks in TASKS {
+    for tasks in tasks {
         let signins = if tasks == 1 { signins / 10 } else { signins };
         let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default())?);
         let read = runtime.block_on(run(&store, users, signins, tasks, Part::Read))?;
