@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+#[cfg(test)]
+mod conformance;
 pub mod sqlite;
 
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -98,6 +98,8 @@ macro_rules! suite {
     };
     (@ $open:expr, $module:ident: $($name:ident,)*) => {
         mod $module {
+            use super::*;
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {

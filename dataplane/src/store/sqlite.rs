@@ -3,8 +3,6 @@
 //! Reads run on the caller's thread ([`readers`]); writes queue for one thread ([`writer`]), which commits whatever has
 //! queued as one transaction and answers after the commit.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +17,7 @@ use self::checkpoint::checkpoints;
 use self::connection::Setup;
 use self::fault::Health;
 use self::job::{Awaited, Record, Write};
-use self::open::Held;
+use self::open::{Held, Opened};
 use self::queue::{Queue, closed};
 use self::readers::Readers;
 use self::sessions::EndSession;
@@ -28,7 +26,7 @@ use self::users::{RevokeSessions, SetStatus};
 use self::writer::{Tally, Writer};
 use super::{
     Event, Gather, Gathered, Rotation, RotationOutcome, Session, Signin, SigninOutcome, Store,
-    StoreError, StoreFuture, User, UserStatus,
+    StoreFuture, User, UserStatus,
 };
 
 mod checkpoint;
@@ -76,9 +74,9 @@ pub struct SqliteStore {
     queue: Arc<Queue>,
     readers: Readers,
     cursor: Cursor,
+    health: Arc<Health>,
     tally: Arc<Tally>,
     records_dropped: AtomicU64,
-    file: FileId,
     died: watch::Receiver<bool>,
     threads: Vec<JoinHandle<()>>,
     /// Last: let go of when all else is closed.
@@ -106,16 +104,11 @@ impl SqliteStore {
             batch_max,
             readers,
         } = options;
-        let setup = Setup {
-            path: path.to_owned(),
-            log: Arc::default(),
-        };
-        let (db, held) = open::open(&setup)?;
+        let Opened { setup, db, held } = open::open(path)?;
         let io = |source| OpenError::Io {
             path: path.to_owned(),
             source,
         };
-        let file = FileId::of(path).map_err(io)?;
         let queue = Arc::new(Queue::new(queue_max));
         let health = Arc::new(Health::new(path.to_owned()));
         let tally = Arc::<Tally>::default();
@@ -131,13 +124,13 @@ impl SqliteStore {
         };
         let (death, died) = watch::channel(false);
         let mut store = Self {
-            readers: Readers::new(setup.clone(), health, readers),
+            readers: Readers::new(setup.clone(), Arc::clone(&health), readers),
+            health,
             setup,
             queue,
             cursor: Cursor::default(),
             tally,
             records_dropped: AtomicU64::new(0),
-            file,
             died,
             threads: Vec::with_capacity(2),
             _held: held,
@@ -246,11 +239,8 @@ impl Store for SqliteStore {
     }
 
     fn probe(&self) -> StoreFuture<'_, ()> {
-        // A file that was moved away or replaced can still be written to, but nobody will find what was written.
-        if FileId::of(&self.setup.path).ok() != Some(self.file) {
-            let path = self.setup.path.display();
-            let error = format!("{path} was moved or replaced while it was in use: restart");
-            return Box::pin(std::future::ready(Err(StoreError::Unavailable(error))));
+        if let Err(error) = self.setup.unmoved() {
+            return Box::pin(std::future::ready(Err(self.health.write_failed(&error))));
         }
         self.submit(Probe)
     }
@@ -285,22 +275,5 @@ impl Write for Probe {
         db.prepare_cached("UPDATE probe SET times = times + 1 WHERE id = 1")?
             .execute([])?;
         Ok(())
-    }
-}
-
-/// Which file it is, whatever it is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        })
     }
 }

@@ -74,17 +74,14 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     pub(super) fn after_commit(&mut self, db: &Connection) {
-        let frames = self.log.frames();
-        if frames >= FRAMES_MAX && frames >= self.not_before {
-            self.restart(db, CheckpointMode::TRUNCATE);
-        } else if frames >= RESTART_AFTER
-            && frames >= self.not_before
-            && self.log.left() <= COPY_AFTER
-        {
-            self.restart(db, CheckpointMode::RESTART);
-        } else if self.log.left() >= COPY_AFTER {
-            // Full: the copier already has a reason to look.
-            let _ = self.copier.try_send(());
+        match step(self.log.frames(), self.log.left(), self.not_before) {
+            Step::Nothing => {}
+            Step::Copy => {
+                // Full: the copier already has a reason to look.
+                let _ = self.copier.try_send(());
+            }
+            Step::Restart => self.restart(db, CheckpointMode::RESTART),
+            Step::Truncate => self.restart(db, CheckpointMode::TRUNCATE),
         }
     }
 
@@ -99,6 +96,28 @@ impl Checkpoints {
                 tracing::debug!(store.path = %self.health.path().display(), "the log could not be restarted yet: {error}");
             }
         }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    Copy,
+    Restart,
+    Truncate,
+}
+
+/// The table above. `left`: frames that are not copied.
+fn step(frames: u32, left: u32, not_before: u32) -> Step {
+    let may_restart = frames >= not_before;
+    if frames >= FRAMES_MAX && may_restart {
+        Step::Truncate
+    } else if frames >= RESTART_AFTER && left <= COPY_AFTER && may_restart {
+        Step::Restart
+    } else if left >= COPY_AFTER {
+        Step::Copy
+    } else {
+        Step::Nothing
     }
 }
 
@@ -158,4 +177,52 @@ pub(super) fn checkpoints(setup: &Setup, health: &Arc<Health>) -> (Checkpoints, 
         db: None,
     };
     (writers, copiers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_log_is_left_alone() {
+        assert_eq!(step(COPY_AFTER - 1, COPY_AFTER - 1, 0), Step::Nothing);
+        assert_eq!(step(RESTART_AFTER - 1, COPY_AFTER - 1, 0), Step::Nothing);
+    }
+
+    #[test]
+    fn uncopied_frames_are_copied_by_the_second_thread() {
+        assert_eq!(step(COPY_AFTER, COPY_AFTER, 0), Step::Copy);
+        assert_eq!(step(FRAMES_MAX - 1, COPY_AFTER + 1, 0), Step::Copy);
+    }
+
+    #[test]
+    fn long_log_is_restarted_once_little_is_left_to_copy() {
+        assert_eq!(step(RESTART_AFTER, COPY_AFTER, 0), Step::Restart);
+        assert_eq!(step(RESTART_AFTER, COPY_AFTER + 1, 0), Step::Copy);
+    }
+
+    #[test]
+    fn log_at_its_bound_is_truncated_however_much_is_left() {
+        assert_eq!(step(FRAMES_MAX, FRAMES_MAX, 0), Step::Truncate);
+    }
+
+    #[test]
+    fn restart_that_a_reader_prevented_is_tried_again_only_later() {
+        assert_eq!(step(RESTART_AFTER, 0, RESTART_AFTER + 1), Step::Nothing);
+        assert_eq!(step(FRAMES_MAX, FRAMES_MAX, FRAMES_MAX + 1), Step::Copy);
+        assert_eq!(
+            step(FRAMES_MAX + 1, FRAMES_MAX, FRAMES_MAX + 1),
+            Step::Truncate
+        );
+    }
+
+    #[test]
+    fn log_that_began_again_by_itself_has_nothing_copied() {
+        let log = Log::default();
+        log.written(3000);
+        log.copied.store(3000, Ordering::Relaxed);
+        assert_eq!(log.left(), 0);
+        log.written(12);
+        assert_eq!(log.left(), 12);
+    }
 }

@@ -4,10 +4,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::connection::{self, Setup};
+use super::connection::{self, FileId, Setup};
 use super::fault::{Fault, FaultKind};
 
 mod migrations {
@@ -60,22 +61,34 @@ pub(super) struct Held {
     _lock: File,
 }
 
-/// The writer's connection, to a file that is ours alone and up to date.
-pub(super) fn open(setup: &Setup) -> Result<(Connection, Held), OpenError> {
-    let path = &setup.path;
+pub(super) struct Opened {
+    pub(super) setup: Setup,
+    /// The writer's connection.
+    pub(super) db: Connection,
+    pub(super) held: Held,
+}
+
+/// A file that is ours alone and up to date.
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     make_directory(path)?;
     let held = hold(path)?;
     make_private(path)?;
-    let mut db = connection::open_writer(setup).map_err(|error| refused(path, &error))?;
+    let file = FileId::of(path).map_err(|error| unusable(path, error))?;
+    let setup = Setup {
+        path: path.to_owned(),
+        file,
+        log: Arc::default(),
+    };
+    let mut db = connection::open_writer(&setup).map_err(|error| refused(path, &error))?;
     check_ours(&db, path)?;
     let mode: String = db
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(|error| refused(path, &error))?;
     if mode != "wal" {
-        return Err(OpenError::Unsuitable(path.clone()));
+        return Err(OpenError::Unsuitable(path.to_owned()));
     }
     migrate(&mut db, path)?;
-    Ok((db, held))
+    Ok(Opened { setup, db, held })
 }
 
 fn make_directory(path: &Path) -> Result<(), OpenError> {
@@ -213,7 +226,7 @@ fn refused(path: &Path, error: &rusqlite::Error) -> OpenError {
     }
 }
 
-fn unusable(path: &Path, source: io::Error) -> OpenError {
+pub(super) fn unusable(path: &Path, source: io::Error) -> OpenError {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             OpenError::Full(path.to_owned())
