@@ -148,7 +148,7 @@ fn certificates(text: &str) -> Result<String, String> {
         }
         let der = certificate.map_err(|_| format!("certificate {number} is not PEM"))?;
         webpki::anchor_from_trusted_cert(&der)
-            .map_err(|error| format!("certificate {number} is no trust anchor: {error}"))?;
+            .map_err(|_| format!("certificate {number} is no X.509 certificate"))?;
         bundle.push_str(&signing_key::pem("CERTIFICATE", &der));
     }
     if bundle.is_empty() {
