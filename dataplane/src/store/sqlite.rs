@@ -110,7 +110,7 @@ impl SqliteStore {
             source,
         };
         let queue = Arc::new(Queue::new(queue_max));
-        let health = Arc::new(Health::new(path.to_owned()));
+        let health = Arc::new(Health::new(setup.path.clone()));
         let tally = Arc::<Tally>::default();
         let (checkpoints, copier) = checkpoints(&setup, &health);
         let writer = Writer {
