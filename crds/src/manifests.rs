@@ -4,6 +4,7 @@
 //! documents, and what aliases and merge keys expand to. Values of Secrets are in no error and no `Debug`.
 
 mod document;
+mod note;
 mod secret;
 mod value;
 mod write;
@@ -49,6 +50,8 @@ pub struct ManifestObjects {
     pub secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
     pub config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
     pub ignored: Vec<Ignored>,
+    /// What is read here, and would not be by kubectl.
+    pub notes: Vec<FileError>,
 }
 
 /// An object of a kind that is none of ours: kubectl would apply it, nothing here reads it.
@@ -99,3 +102,6 @@ pub fn read(files: &[ManifestFile]) -> (ManifestObjects, Vec<FileError>) {
     }
     reader.finish()
 }
+
+#[cfg(test)]
+mod tests;

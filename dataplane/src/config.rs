@@ -235,6 +235,7 @@ pub fn inputs(
         secrets,
         config_maps,
         ignored: _,
+        notes: _,
     } = objects;
     Inputs {
         objects,

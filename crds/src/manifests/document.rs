@@ -7,12 +7,15 @@ use serde_json::Value;
 
 use super::value::{Bounded, Budget};
 use super::{
-    DOCUMENTS_MAX, FILE_BYTES_MAX, FileError, Ignored, ManifestFile, ManifestObjects, secret,
+    DOCUMENTS_MAX, FILE_BYTES_MAX, FileError, Ignored, ManifestFile, ManifestObjects, note, secret,
 };
 use crate::object::{GROUP, NamespacedName, Object};
 
 /// Longest kind and name that a message or a note repeats.
 const NAME_CHARS_MAX: usize = 253;
+/// Brackets left open at once. The reader refuses a nesting of more than 128, but only after the whole document went
+/// through a parser whose time for each word grows with the open brackets: hours for a file of 4 MiB.
+const OPEN_BRACKETS_MAX: usize = 256;
 
 /// What was read so far.
 #[derive(Default)]
@@ -59,6 +62,7 @@ impl Reader {
             });
             return;
         }
+        self.found.notes.extend(note::bare_off(file));
         let mut left = DOCUMENTS_MAX;
         for (index, parsed) in documents(&file.text).into_iter().enumerate() {
             let place = Place {
@@ -169,6 +173,10 @@ fn documents(text: &str) -> Vec<Parsed> {
     {
         return documents;
     }
+    if open_brackets(text) > OPEN_BRACKETS_MAX {
+        let message = "brackets are nested too deeply: close some of them";
+        return vec![Err((None, message.to_owned()))];
+    }
     let budget = Budget::default();
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
@@ -201,6 +209,21 @@ fn json_documents(text: &str, budget: &Budget) -> Option<Vec<Parsed>> {
         }
     }
     None
+}
+
+/// Most brackets open at once, those in texts and comments included.
+fn open_brackets(text: &str) -> usize {
+    let mut open = 0_usize;
+    let mut most = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 fn list_items(value: &Value) -> Option<&Vec<Value>> {

@@ -17,7 +17,7 @@ use crate::config::{inputs, reason};
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (files, unreadable) = read(&args.path)?;
     let (objects, errors) = manifests::read(&files);
-    let ignored = objects.ignored.clone();
+    let (ignored, notes) = (objects.ignored.clone(), objects.notes.clone());
     let verdicts = compile(&inputs(objects, None, args.issuers.http_issuers())).verdicts;
 
     let refused = verdicts
@@ -34,6 +34,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
                 "errors": errors,
                 "unreadable": unreadable,
                 "ignored": ignored,
+                "notes": notes,
             });
             println!("{report:#}");
         }
@@ -41,6 +42,9 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             print_errors(&errors, &unreadable);
             for verdict in &verdicts {
                 print_verdict(verdict);
+            }
+            for note in &notes {
+                println!("{}", styled(WARNING, &note.to_string()));
             }
             for ignored in &ignored {
                 let line = format!(
