@@ -100,7 +100,7 @@ async fn readiness(app: &App, admin: &Admin) -> Answer {
 }
 
 fn metrics(app: &App) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(app.metrics.render())));
+    let mut answer = Response::new(Full::new(Bytes::from(app.metrics.render(app.store.work()))));
     answer.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),

@@ -2,7 +2,7 @@
 //! that a caller chose.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::failure::Failure;
+use crate::store::Work;
 
 /// Seconds, from a cached answer to the fetch time limit.
 const LATENCY_BUCKETS: [f64; 12] = [
@@ -32,6 +33,9 @@ pub struct Metrics {
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
     rows_swept: Counter,
+    store_writes: Counter,
+    store_transactions: Counter,
+    store_queued: Gauge,
     pub connections: Gauge,
     connections_refused: Counter,
     pub providers: Gauge,
@@ -77,6 +81,24 @@ impl Default for Metrics {
             "Expired rows deleted from the store",
             rows_swept.clone(),
         );
+        let store_writes = Counter::default();
+        registry.register(
+            "store_writes",
+            "Writes that the store has committed or refused",
+            store_writes.clone(),
+        );
+        let store_transactions = Counter::default();
+        registry.register(
+            "store_transactions",
+            "Transactions that the writes shared",
+            store_transactions.clone(),
+        );
+        let store_queued = Gauge::default();
+        registry.register(
+            "store_queued",
+            "Writes that wait in the store's queue",
+            store_queued.clone(),
+        );
         let connections = Gauge::default();
         registry.register("connections", "Open connections", connections.clone());
         let connections_refused = Counter::default();
@@ -107,6 +129,9 @@ impl Default for Metrics {
             reloads,
             events_dropped,
             rows_swept,
+            store_writes,
+            store_transactions,
+            store_queued,
             connections,
             connections_refused,
             providers,
@@ -145,7 +170,17 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
-    pub fn render(&self) -> String {
+    /// In the OpenMetrics text format.
+    pub fn render(&self, store: Work) -> String {
+        // The store counts for itself; these only show its numbers.
+        self.store_writes
+            .inner()
+            .store(store.writes, Ordering::Relaxed);
+        self.store_transactions
+            .inner()
+            .store(store.transactions, Ordering::Relaxed);
+        self.store_queued
+            .set(i64::try_from(store.queued).unwrap_or(i64::MAX));
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,

@@ -96,20 +96,20 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// The session id of one of our own access tokens (RFC 9068, section 4).
 fn verify_access_token(live: &Live, text: &str, now: i64) -> Result<Uuid, String> {
     let token = UnverifiedToken::parse(text).map_err(|malformed| malformed.to_string())?;
-    if token.header.typ.as_deref() != Some("at+jwt") {
+    if token.jws.header.typ.as_deref() != Some("at+jwt") {
         return Err("its type is not at+jwt".to_owned());
     }
     let policy = live
         .policy_of_issuer(&token.issuer)
         .ok_or("its issuer is no policy of ours")?;
-    let kid = token.header.kid.as_deref().unwrap_or_default();
+    let kid = token.jws.header.kid.as_deref().unwrap_or_default();
     let key = policy.key_of(kid).ok_or("its key is none of ours")?;
-    if token.header.algorithm != Some(key.signing.algorithm) {
+    if token.jws.header.algorithm != Some(key.signing.algorithm) {
         return Err("its algorithm is not its key's".to_owned());
     }
     let verified = match key.public.find(Some(kid), key.signing.algorithm) {
         Lookup::Found(public) => {
-            public.verify_sig(token.signing_input.as_bytes(), &token.signature)
+            public.verify_sig(token.jws.signing_input.as_bytes(), &token.jws.signature)
         }
         Lookup::AlgorithmMismatch | Lookup::Unknown => {
             return Err("its key cannot verify".to_owned());

@@ -22,7 +22,7 @@ use crate::refresh_token::RefreshToken;
 use crate::store::{
     Account, EventKind, Gather, IdentityKey, NewSession, ReplayKey, Signin, SigninOutcome,
 };
-use crate::token::UnverifiedToken;
+use crate::token::{Jws, UnverifiedToken};
 use crate::trail::Trail;
 use crate::verify::{Facts, check_claims, check_header};
 use vestibule_crds::verification_key::Lookup;
@@ -289,7 +289,7 @@ pub async fn verify(
         now,
     };
     check_header(&facts)?;
-    check_signature(&provider.keys, &token).await?;
+    check_signature(&provider.keys, &token.jws).await?;
     check_claims(&facts)?;
     let mapped = provider.rules.apply(&token.claims).map_err(|rejected| {
         let mut refused = Code::ClaimsRejected.because(rejected.cause.to_string());
@@ -305,31 +305,28 @@ pub async fn verify(
         },
         mapped,
         expires_at: token.expires_at.saturating_add(skew),
-        digest: sha256(token.signing_input.as_bytes()),
+        digest: sha256(token.jws.signing_input.as_bytes()),
         claims: token.claims,
     })
 }
 
 /// Finds the key, fetching where that is due, and verifies the signature with it.
-pub async fn check_signature(
-    keys: &ProviderKeys,
-    token: &UnverifiedToken<'_>,
-) -> Result<(), Failure> {
-    let algorithm = token
+pub async fn check_signature(keys: &ProviderKeys, jws: &Jws<'_>) -> Result<(), Failure> {
+    let algorithm = jws
         .header
         .algorithm
         .ok_or_else(|| Code::TokenAlgorithmNotAllowed.because("an unknown algorithm"))?;
-    let kid = token.header.kid.as_deref();
-    let message = token.signing_input.as_bytes();
+    let kid = jws.header.kid.as_deref();
+    let message = jws.signing_input.as_bytes();
     let verified = match keys {
         ProviderKeys::Static(set) => match set.find(kid, algorithm) {
-            Lookup::Found(key) => key.verify_sig(message, &token.signature),
+            Lookup::Found(key) => key.verify_sig(message, &jws.signature),
             lookup => return Err(keys::not_found(&lookup, kid).into()),
         },
         ProviderKeys::Remote(remote) => {
             remote
                 .with_key(kid, algorithm, |key| {
-                    key.verify_sig(message, &token.signature)
+                    key.verify_sig(message, &jws.signature)
                 })
                 .await?
         }

@@ -17,10 +17,20 @@ const AUDIENCES_MAX: usize = 64;
 /// The last second of the year 9999: later times are mistakes, and could overflow sums.
 const TIME_MAX: f64 = 253_402_300_799.0;
 
+/// A compact JWS whose header is understood. Its signature is not checked.
+#[derive(Debug)]
+pub struct Jws<'a> {
+    pub header: Header,
+    pub payload: Vec<u8>,
+    /// What the signature is over: header and payload as they came.
+    pub signing_input: &'a str,
+    pub signature: Vec<u8>,
+}
+
 /// A token whose form is right: header and claims are JSON objects of the right types. Its signature is not checked.
 #[derive(Debug)]
 pub struct UnverifiedToken<'a> {
-    pub header: Header,
+    pub jws: Jws<'a>,
     pub issuer: String,
     pub subject: String,
     /// As the claim has them, a single string as one; empty when the claim is missing.
@@ -30,9 +40,6 @@ pub struct UnverifiedToken<'a> {
     pub issued_at: i64,
     pub not_before: Option<i64>,
     pub claims: Value,
-    /// What the signature is over: header and payload as they came.
-    pub signing_input: &'a str,
-    pub signature: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +87,7 @@ pub enum Malformed {
     NotAString(&'static str),
 }
 
-impl<'a> UnverifiedToken<'a> {
+impl<'a> Jws<'a> {
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(Malformed::TooLong);
@@ -89,15 +96,22 @@ impl<'a> UnverifiedToken<'a> {
         let (header, payload) = signing_input
             .split_once('.')
             .ok_or(Malformed::NotThreeParts)?;
-        if payload.contains('.') || header.is_empty() || payload.is_empty() || signature.is_empty()
-        {
+        if payload.contains('.') || header.is_empty() || signature.is_empty() {
             return Err(Malformed::NotThreeParts);
         }
+        Ok(Self {
+            header: Header::parse(&base64url(header)?)?,
+            payload: base64url(payload)?,
+            signing_input,
+            signature: base64url(signature)?,
+        })
+    }
+}
 
-        let header = Header::parse(&base64url(header)?)?;
-        let signature = base64url(signature)?;
-        let claims =
-            strict_json::parse_object(&base64url(payload)?).map_err(Malformed::ClaimsJson)?;
+impl<'a> UnverifiedToken<'a> {
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        let jws = Jws::parse(text)?;
+        let claims = strict_json::parse_object(&jws.payload).map_err(Malformed::ClaimsJson)?;
 
         let issuer = string(&claims, "iss")
             .filter(|issuer| issuer.len() <= ISSUER_BYTES_MAX)
@@ -117,10 +131,8 @@ impl<'a> UnverifiedToken<'a> {
             expires_at: required_time(&claims, "exp")?,
             issued_at: required_time(&claims, "iat")?,
             not_before: time(&claims, "nbf")?,
-            header,
-            signing_input,
-            signature,
             claims: Value::Object(claims),
+            jws,
         })
     }
 

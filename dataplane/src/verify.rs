@@ -76,12 +76,12 @@ pub const HEADER_CHECKS: &[Check] = &[
     Check {
         name: "algorithm",
         source: "RFC 8725, 3.1",
-        verify: |facts| match facts.token.header.algorithm {
+        verify: |facts| match facts.token.jws.header.algorithm {
             Some(algorithm) if facts.provider.algorithms.contains(&algorithm) => Ok(()),
             _ => Err(Code::TokenAlgorithmNotAllowed),
         },
         expected: |facts| list(facts.provider.algorithms.iter().map(|alg| alg.name())),
-        found: |facts| shown(&facts.token.header.algorithm_name),
+        found: |facts| shown(&facts.token.jws.header.algorithm_name),
     },
     Check {
         name: "type",
@@ -93,7 +93,7 @@ pub const HEADER_CHECKS: &[Check] = &[
         },
         expected: |_| "an ID token: typ absent or JWT, and no access or logout token".to_owned(),
         found: |facts| {
-            let header = facts.token.header.typ.as_deref().unwrap_or("absent");
+            let header = facts.token.jws.header.typ.as_deref().unwrap_or("absent");
             let claim = ["typ", "token_use"]
                 .into_iter()
                 .find_map(|name| facts.token.text(name));
@@ -227,7 +227,7 @@ pub const CLAIM_CHECKS: &[Check] = &[
 /// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names another kind of token.
 /// Some providers say it in a claim: Keycloak's `typ` (`ID`, `Bearer`, `Refresh`, `Logout`) and Cognito's `token_use`.
 fn is_id_token_type(token: &UnverifiedToken) -> bool {
-    let header = token.header.typ.as_deref().is_none_or(|typ| {
+    let header = token.jws.header.typ.as_deref().is_none_or(|typ| {
         let typ = typ.to_ascii_lowercase();
         let typ = typ.strip_prefix("application/").unwrap_or(&typ);
         matches!(typ, "jwt" | "id+jwt" | "id_token+jwt")

@@ -1,1 +1,3 @@
+//! What the end-to-end tests and the benchmark share.
 
+pub mod bench;

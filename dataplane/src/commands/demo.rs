@@ -235,10 +235,10 @@ fn text(answer: &Value, name: &str) -> anyhow::Result<String> {
 fn verify(access_token: &str, jwks: &Value) -> anyhow::Result<()> {
     let keys = KeySet::parse(jwks, &[Algorithm::ES256])?;
     let token = UnverifiedToken::parse(access_token)?;
-    let Lookup::Found(key) = keys.find(token.header.kid.as_deref(), Algorithm::ES256) else {
+    let Lookup::Found(key) = keys.find(token.jws.header.kid.as_deref(), Algorithm::ES256) else {
         anyhow::bail!("the key of the access token is not published");
     };
-    let verified = key.verify_sig(token.signing_input.as_bytes(), &token.signature);
+    let verified = key.verify_sig(token.jws.signing_input.as_bytes(), &token.jws.signature);
     ensure!(verified.is_ok(), "the access token does not verify");
     Ok(())
 }

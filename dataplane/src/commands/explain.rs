@@ -251,7 +251,7 @@ impl Steps {
     async fn signature(&mut self, provider: &LiveProvider, token: &UnverifiedToken<'_>) {
         let (step, source) = SIGNATURE;
         let expected = "a signature by a key that the provider publishes for the token's algorithm";
-        match check_signature(&provider.keys, token).await {
+        match check_signature(&provider.keys, &token.jws).await {
             Ok(()) => self.passed(step, source, expected, "a valid signature"),
             Err(failure) => self.failed(step, source, expected, &failure),
         }

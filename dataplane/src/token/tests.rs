@@ -44,9 +44,9 @@ fn takes_a_valid_token_apart() {
     let token = UnverifiedToken::parse(&text).expect("a valid form");
     assert_eq!(token.issuer, "https://idp.example");
     assert_eq!(token.audiences, ["web"]);
-    assert_eq!(token.header.algorithm, Some(Algorithm::RS256));
-    assert_eq!(token.signature, b"signature");
-    assert!(text.starts_with(token.signing_input));
+    assert_eq!(token.jws.header.algorithm, Some(Algorithm::RS256));
+    assert_eq!(token.jws.signature, b"signature");
+    assert!(text.starts_with(token.jws.signing_input));
 }
 
 #[test]
@@ -68,6 +68,11 @@ fn refuses_what_is_not_three_parts() {
             "{text}"
         );
     }
+    let no_payload = token_of_text(&header().to_string(), "");
+    assert_eq!(
+        UnverifiedToken::parse(&no_payload).map(|_| ()),
+        Err(Malformed::ClaimsJson(NotStrictJson::Syntax))
+    );
     let long = "a".repeat(TOKEN_BYTES_MAX + 1);
     assert_eq!(
         UnverifiedToken::parse(&long).map(|_| ()),
@@ -123,7 +128,7 @@ fn an_unknown_algorithm_is_kept_as_a_name_only() {
     for name in ["none", "None", "HS256", "rs256", "RS256 ", ""] {
         let text = token_of(&with(header(), "alg", json!(name)), &claims());
         let token = UnverifiedToken::parse(&text).expect("the form is right");
-        assert_eq!(token.header.algorithm, None, "{name}");
+        assert_eq!(token.jws.header.algorithm, None, "{name}");
     }
     for value in [json!(null), json!(256), json!(["RS256"])] {
         let text = token_of(&with(header(), "alg", value), &claims());

@@ -297,7 +297,7 @@ async fn the_access_token_is_an_rfc_9068_token() {
         .signin(&service.token(&with(claims(), "auth_time", NOW - 60)))
         .await;
     let access = crate::token::UnverifiedToken::parse(reply.text("access_token")).expect("a token");
-    assert_eq!(access.header.typ.as_deref(), Some("at+jwt"));
+    assert_eq!(access.jws.header.typ.as_deref(), Some("at+jwt"));
     assert_eq!(access.issuer, "https://auth.example.com");
     assert_eq!(access.subject, reply.body["user"]["id"]);
     assert_eq!(access.audiences, ["internal"]);

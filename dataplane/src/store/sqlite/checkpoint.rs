@@ -14,11 +14,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::wal::CheckpointMode;
 
-use super::connection::{self, Setup};
+use super::connection::{self, LOCK_WAIT, Setup};
 use super::fault::Health;
 
 /// 4 MiB of pages: little enough that one copy does not keep the disk from commits for long.
@@ -27,6 +28,10 @@ const COPY_AFTER: u32 = 1000;
 const RESTART_AFTER: u32 = 4000;
 /// 64 MiB: reached only when the second thread cannot keep up, or a reader holds the log for minutes.
 const FRAMES_MAX: u32 = 16_000;
+
+/// How long a restart waits for readers, while commits wait for it. Ours take microseconds; a backup is waited out by
+/// letting the log grow.
+const RESTART_WAIT: Duration = Duration::from_millis(10);
 
 /// How long the log is and how much of it has been copied, in frames (pages).
 #[derive(Debug, Default)]
@@ -86,14 +91,19 @@ impl Checkpoints {
     }
 
     fn restart(&mut self, db: &Connection, mode: CheckpointMode) {
-        match db.wal_checkpoint_v2(None::<&str>, mode) {
-            Ok(_) => {
+        let restarted = db
+            .busy_timeout(RESTART_WAIT)
+            .and_then(|()| db.wal_checkpoint_v2(None::<&str>, mode));
+        let restored = db.busy_timeout(LOCK_WAIT);
+        match restarted.and(restored) {
+            Ok(()) => {
                 self.log.restarted();
                 self.not_before = 0;
+                self.health.copied();
             }
             Err(error) => {
                 self.not_before = self.log.frames() + COPY_AFTER;
-                tracing::debug!(store.path = %self.health.path().display(), "the log could not be restarted yet: {error}");
+                self.health.copy_failed(&error);
             }
         }
     }
@@ -138,11 +148,11 @@ impl Copier {
                 Ok(copied) => {
                     self.setup.log.copied.store(copied, Ordering::Relaxed);
                     self.setup.log.copies.fetch_add(1, Ordering::Relaxed);
+                    self.health.copied();
                 }
                 Err(error) => {
                     self.db = None;
-                    // The next commit meets the same disk, and its failure is the one that is told.
-                    tracing::debug!(store.path = %self.health.path().display(), "the log could not be copied yet: {error}");
+                    self.health.copy_failed(&error);
                 }
             }
         }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use super::checkpoint::Log;
 
 /// How long a statement waits for a lock that another program holds (a backup, a person's shell).
-const LOCK_WAIT: Duration = Duration::from_millis(250);
+pub(super) const LOCK_WAIT: Duration = Duration::from_millis(250);
 /// More than there are statements, so that none is ever prepared twice.
 const STATEMENTS_MAX: usize = 64;
 /// A log that grew past its bound shrinks back to this size, in bytes; below it, it is written over in place, which spares

@@ -60,19 +60,6 @@ impl FaultKind {
             Self::Full | Self::Locked | Self::Refused => false,
         }
     }
-
-    fn from_u8(kind: u8) -> Option<Self> {
-        [
-            Self::Full,
-            Self::ReadOnly,
-            Self::Damaged,
-            Self::InputOutput,
-            Self::Locked,
-            Self::Refused,
-        ]
-        .into_iter()
-        .find(|known| *known as u8 == kind)
-    }
 }
 
 /// A fault of one database file.
@@ -113,13 +100,13 @@ impl fmt::Display for Fault<'_> {
     }
 }
 
-/// Whether reads and writes of one file go well, so that only changes are logged.
+/// Whether reading, writing and copying of one file go well, so that only changes are logged.
 #[derive(Debug)]
 pub(super) struct Health {
     path: PathBuf,
-    /// The kind of fault, 0 while all is well.
-    writes: AtomicU8,
-    reads: AtomicU8,
+    writes: State,
+    copies: State,
+    reads: State,
     reads_well: AtomicU32,
 }
 
@@ -127,46 +114,59 @@ impl Health {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            writes: AtomicU8::new(0),
-            reads: AtomicU8::new(0),
+            writes: State::default(),
+            copies: State::default(),
+            reads: State::default(),
             reads_well: AtomicU32::new(0),
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(super) fn write_failed(&self, error: &rusqlite::Error) -> StoreError {
         let fault = self.fault(error);
-        if self.writes.swap(fault.kind as u8, Ordering::Relaxed) != fault.kind as u8 {
+        if self.writes.becomes(Some(fault.kind)) {
             tracing::error!(store.fault = ?fault.kind, "the store cannot be written to: {fault}");
         }
         StoreError::Unavailable(fault.to_string())
     }
 
     pub(super) fn wrote(&self) {
-        if self.writes.load(Ordering::Relaxed) != 0 {
-            let was = FaultKind::from_u8(self.writes.swap(0, Ordering::Relaxed));
-            tracing::info!(store.fault = ?was, "the store can be written to again");
+        if self.writes.becomes(None) {
+            tracing::info!("the store can be written to again");
+        }
+    }
+
+    /// Commits go on, into a log that grows.
+    pub(super) fn copy_failed(&self, error: &rusqlite::Error) {
+        let fault = self.fault(error);
+        // The writer or a reader was in the way; the next copy comes soon.
+        if fault.kind != FaultKind::Locked && self.copies.becomes(Some(fault.kind)) {
+            tracing::error!(store.fault = ?fault.kind, "the store's log cannot be copied and grows: {fault}");
+        }
+    }
+
+    pub(super) fn copied(&self) {
+        if self.copies.becomes(None) {
+            tracing::info!("the store's log can be copied again");
         }
     }
 
     pub(super) fn read_failed(&self, error: &rusqlite::Error) -> StoreError {
         let fault = self.fault(error);
         self.reads_well.store(0, Ordering::Relaxed);
-        if self.reads.swap(fault.kind as u8, Ordering::Relaxed) != fault.kind as u8 {
+        if self.reads.becomes(Some(fault.kind)) {
             tracing::error!(store.fault = ?fault.kind, "the store cannot be read: {fault}");
         }
         StoreError::Unavailable(fault.to_string())
     }
 
     pub(super) fn read_succeeded(&self) {
-        if self.reads.load(Ordering::Relaxed) != 0
-            && self.reads_well.fetch_add(1, Ordering::Relaxed) + 1 == READS_UNTIL_WELL
+        if self.reads.is_well()
+            || self.reads_well.fetch_add(1, Ordering::Relaxed) + 1 < READS_UNTIL_WELL
         {
-            let was = FaultKind::from_u8(self.reads.swap(0, Ordering::Relaxed));
-            tracing::info!(store.fault = ?was, "the store can be read again");
+            return;
+        }
+        if self.reads.becomes(None) {
+            tracing::info!("the store can be read again");
         }
     }
 
@@ -175,6 +175,137 @@ impl Health {
             kind: FaultKind::of(error),
             path: &self.path,
             error,
+        }
+    }
+}
+
+/// The kind of fault that was told last; 0 while all is well.
+#[derive(Debug, Default)]
+struct State(AtomicU8);
+
+impl State {
+    fn is_well(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether that is a change.
+    fn becomes(&self, kind: Option<FaultKind>) -> bool {
+        let kind = kind.map_or(0, |kind| kind as u8);
+        // Well and well again is by far the most frequent, and writes to nothing that other threads read.
+        self.0.load(Ordering::Relaxed) != kind && self.0.swap(kind, Ordering::Relaxed) != kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn codes_of_sqlite_are_told_apart() {
+        for (code, kind) in [
+            (ffi::SQLITE_FULL, FaultKind::Full),
+            (ffi::SQLITE_READONLY, FaultKind::ReadOnly),
+            (ffi::SQLITE_READONLY_DBMOVED, FaultKind::ReadOnly),
+            (ffi::SQLITE_CORRUPT, FaultKind::Damaged),
+            (ffi::SQLITE_NOTADB, FaultKind::Damaged),
+            (ffi::SQLITE_IOERR_FSYNC, FaultKind::InputOutput),
+            (ffi::SQLITE_CANTOPEN, FaultKind::InputOutput),
+            (ffi::SQLITE_BUSY, FaultKind::Locked),
+            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, FaultKind::Refused),
+            (ffi::SQLITE_TOOBIG, FaultKind::Refused),
+        ] {
+            assert_eq!(FaultKind::of(&failure(code)), kind, "{code}");
+        }
+        assert_eq!(
+            FaultKind::of(&rusqlite::Error::IntegralValueOutOfRange(0, 7)),
+            FaultKind::Damaged
+        );
+        assert_eq!(
+            FaultKind::of(&rusqlite::Error::InvalidQuery),
+            FaultKind::Refused
+        );
+    }
+
+    #[test]
+    fn each_change_is_logged_once() {
+        let health = Health::new("vestibule.db".into());
+        let lines = logged(|| {
+            health.wrote();
+            for code in [ffi::SQLITE_FULL, ffi::SQLITE_FULL, ffi::SQLITE_READONLY] {
+                health.write_failed(&failure(code));
+            }
+            health.wrote();
+            health.wrote();
+            health.copied();
+            health.copy_failed(&failure(ffi::SQLITE_BUSY));
+            health.copy_failed(&failure(ffi::SQLITE_IOERR));
+            health.copied();
+        });
+        let told = [
+            "the store cannot be written to: no space is left for vestibule.db",
+            "the store cannot be written to: vestibule.db cannot be written to",
+            "the store can be written to again",
+            "the store's log cannot be copied and grows: reading or writing vestibule.db failed",
+            "the store's log can be copied again",
+        ];
+        assert_eq!(lines.len(), told.len(), "{lines:?}");
+        for (line, told) in lines.iter().zip(told) {
+            assert!(line.contains(told), "{line}");
+        }
+    }
+
+    #[test]
+    fn reads_that_fail_now_and_then_are_logged_once() {
+        let health = Health::new("vestibule.db".into());
+        let damaged = failure(ffi::SQLITE_CORRUPT);
+        let lines = logged(|| {
+            for _ in 0..10 {
+                health.read_failed(&damaged);
+                (1..READS_UNTIL_WELL).for_each(|_| health.read_succeeded());
+            }
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let lines = logged(|| health.read_succeeded());
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.contains("the store can be read again")),
+            "{lines:?}"
+        );
+        assert_eq!(lines.len(), 1);
+    }
+
+    fn failure(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    fn logged(run: impl FnOnce()) -> Vec<String> {
+        let log = Log::default();
+        let made = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || made.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, run);
+        let text =
+            String::from_utf8(log.0.lock().expect("no test panicked").clone()).expect("text");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no test panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 }

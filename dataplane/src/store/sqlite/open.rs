@@ -71,11 +71,12 @@ pub(super) struct Opened {
 /// A file that is ours alone and up to date.
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     make_directory(path)?;
+    let path = &resolved(path)?;
     let held = hold(path)?;
     make_private(path)?;
     let file = FileId::of(path).map_err(|error| unusable(path, error))?;
     let setup = Setup {
-        path: path.to_owned(),
+        path: path.clone(),
         file,
         log: Arc::default(),
     };
@@ -85,7 +86,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(|error| refused(path, &error))?;
     if mode != "wal" {
-        return Err(OpenError::Unsuitable(path.to_owned()));
+        return Err(OpenError::Unsuitable(path.clone()));
     }
     migrate(&mut db, path)?;
     Ok(Opened { setup, db, held })
@@ -103,6 +104,24 @@ fn make_directory(path: &Path) -> Result<(), OpenError> {
         .mode(DIRECTORY_MODE)
         .create(directory)
         .map_err(|error| unusable(directory, error))
+}
+
+/// Without symbolic links: two names of one file must not be two locks.
+fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
+    if let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
+    let directory = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let directory = directory
+        .canonicalize()
+        .map_err(|error| unusable(directory, error))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| unusable(path, io::ErrorKind::IsADirectory.into()))?;
+    Ok(directory.join(name))
 }
 
 fn hold(path: &Path) -> Result<Held, OpenError> {
@@ -128,10 +147,12 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
     }
     for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         match fs::set_permissions(&path, Permissions::from_mode(FILE_MODE)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(unusable(&path, error));
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Another user's file on a volume that we may write to by our group.
+            Err(error) => {
+                tracing::warn!(store.path = %path.display(), "others may read the database: {error}")
             }
-            Ok(()) | Err(_) => {}
         }
     }
     Ok(())

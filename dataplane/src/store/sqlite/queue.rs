@@ -68,8 +68,7 @@ impl Queue {
         state.writer_waits = false;
         let taken = state.jobs.len().min(jobs_max);
         batch.extend(state.jobs.drain(..taken));
-        let records = batch.iter().filter(|job| !job.is_awaited()).count();
-        state.records -= records;
+        state.records -= batch.iter().filter(|job| !job.is_awaited()).count();
         true
     }
 

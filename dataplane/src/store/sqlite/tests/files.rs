@@ -88,6 +88,20 @@ fn second_store_on_one_file_is_refused_until_the_first_is_closed() {
 }
 
 #[test]
+fn store_behind_a_symbolic_link_is_the_same_store() {
+    let mut fixture = Sqlite::empty();
+    let link = fixture.directory.path().join("link.db");
+    std::os::unix::fs::symlink(fixture.path(), &link).expect("a link is made");
+    let error = refusal(&link);
+    assert!(
+        matches!(&error, OpenError::InUse(path) if *path == fixture.path()),
+        "{error}"
+    );
+    fixture.close();
+    SqliteStore::open(&link, SqliteOptions::default()).expect("it opens");
+}
+
+#[test]
 fn closed_store_leaves_no_log_behind() {
     let mut fixture = Sqlite::empty();
     fixture.close();

@@ -31,15 +31,18 @@ async fn acknowledged_sign_ins_survive_a_kill() {
         .spawn()
         .expect("it starts");
     let told = process.stdout.take().expect("it is piped");
-    let lines = BufReader::new(told)
+    let mut lines = BufReader::new(told)
         .lines()
         .map(|line| line.expect("lines of text"));
     let told: Vec<Uuid> = lines
+        .by_ref()
         .filter_map(|line| line.strip_prefix("committed ")?.parse().ok())
         .take(TOLD)
         .collect();
     process.kill().expect("it can be killed");
     process.wait().expect("it ends");
+    // Until here it can go on telling, so that it dies by nothing but the kill.
+    drop(lines);
     assert_eq!(told.len(), TOLD);
 
     for suffix in ["", "-wal", "-shm", ".lock"] {

@@ -4,6 +4,52 @@ use super::*;
 use crate::store::conformance::rows::*;
 use crate::store::{EventKind, NewSession, Profile, Signin, SigninOutcome};
 
+struct Pragma(&'static str);
+
+impl Write for Pragma {
+    type Answer = String;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<String> {
+        db.pragma_query_value(None, self.0, |row| {
+            row.get(0)
+                .map(|value: rusqlite::types::Value| format!("{value:?}"))
+        })
+    }
+}
+
+#[tokio::test]
+async fn writer_waits_for_the_disk_and_leaves_checkpoints_to_others() {
+    let fixture = Sqlite::empty();
+    let store = fixture.sqlite();
+    for (pragma, value) in [
+        ("journal_mode", "Text(\"wal\")"),
+        ("synchronous", "Integer(2)"),
+        ("journal_size_limit", "Integer(33554432)"),
+        ("trusted_schema", "Integer(0)"),
+    ] {
+        assert_eq!(
+            store.submit(Pragma(pragma)).await,
+            Ok(value.to_owned()),
+            "{pragma}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn long_detail_is_cut() {
+    let fixture = Sqlite::empty();
+    let store = fixture.sqlite();
+    assert!(store.record(crate::store::Event {
+        detail: "é".repeat(5000),
+        ..event(EventKind::Signin)
+    }));
+    assert_eq!(store.probe().await, Ok(()));
+    assert_eq!(
+        fixture.number("SELECT length(CAST(detail AS BLOB)) FROM events"),
+        1024
+    );
+}
+
 #[tokio::test]
 async fn sign_ins_that_queue_share_a_transaction() {
     let fixture = Sqlite::empty();
@@ -234,7 +280,7 @@ async fn log_is_copied_and_begins_again_while_sign_ins_go_on() {
             store.stats()
         );
     }
-    assert!(store.stats().log_frames < 1000);
+    assert!(store.stats().log_frames < 1000, "{:?}", store.stats());
     assert_eq!(
         fixture.number("SELECT count(*) FROM sessions"),
         signed_in + 1
