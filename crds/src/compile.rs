@@ -269,3 +269,6 @@ fn serving_previous(revision: Option<&Revision>) -> Serving {
 fn issuer_key(issuer: &Issuer) -> String {
     issuer.as_str().trim_end_matches('/').to_owned()
 }
+
+#[cfg(test)]
+mod tests;
