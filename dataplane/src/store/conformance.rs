@@ -93,6 +93,7 @@ macro_rules! suite {
             old_events_are_swept_and_young_ones_are_kept,
             sweep_deletes_no_more_than_asked,
             repeated_sweeps_find_every_expired_session,
+            one_sweep_deletes_many_sessions,
             sweep_that_began_midway_finds_what_lies_before,
             recorded_event_is_written,
             probe_succeeds_while_the_store_can_be_written,

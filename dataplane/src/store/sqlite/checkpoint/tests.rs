@@ -118,6 +118,7 @@ fn reader_only_puts_a_restart_off() {
     long.copier.copy();
     long.writers.after_commit(&long.opened.db);
     assert_eq!(long.restarts(), 0);
+    assert_eq!(long.writers.not_before, long.log().frames() + COPY_AFTER);
     long.write(COPY_AFTER);
     reader.execute_batch("COMMIT").expect("it ends");
     long.copier.copy();

@@ -139,6 +139,33 @@ async fn damaged_page_fails_what_needs_it_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn page_that_was_repaired_is_read_without_a_restart() {
+    let mut fixture = Sqlite::empty();
+    created(&*fixture.sqlite(), "ann", Profile::default()).await;
+    let root = fixture.number("SELECT rootpage FROM sqlite_schema WHERE name = 'identities'");
+    fixture.close();
+    fixture.open();
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(fixture.path())
+        .expect("it opens");
+    let start = (u64::try_from(root).expect("a page") - 1) * 4096;
+    let mut whole = [0; 4096];
+    file.read_exact_at(&mut whole, start).expect("it is read");
+    file.write_all_at(&[0xA5; 4096], start)
+        .expect("it is written");
+    let store = fixture.sqlite();
+    let question = crate::store::Gather {
+        identity: identity("ann"),
+        linkable_email: None,
+    };
+    assert!(unavailable(store.gather(question).await).contains("is damaged"));
+    file.write_all_at(&whole, start).expect("it is written");
+    assert!(found(&*store, identity("ann")).await.is_some());
+}
+
+#[tokio::test]
 async fn row_that_nobody_could_have_written_is_damage() {
     let fixture = Sqlite::empty();
     let store = fixture.sqlite();
