@@ -75,6 +75,18 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
+    /// The signing algorithm of this name, if tokens may be signed with it.
+    pub const fn of(algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::ES256 => Some(Self::ES256),
+            Algorithm::ES384 => Some(Self::ES384),
+            Algorithm::EdDSA => Some(Self::EdDSA),
+            Algorithm::RS256 => Some(Self::RS256),
+            Algorithm::PS256 => Some(Self::PS256),
+            Algorithm::RS384 | Algorithm::RS512 | Algorithm::PS384 | Algorithm::PS512 => None,
+        }
+    }
+
     pub const fn as_algorithm(self) -> Algorithm {
         match self {
             Self::ES256 => Algorithm::ES256,

@@ -117,7 +117,16 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "minLength": 2, "maxLength": 32, "pattern": PATTERN})
+        json_schema!({
+            "type": "string",
+            "minLength": 2,
+            "maxLength": 32,
+            "pattern": PATTERN,
+            "x-kubernetes-validations": [{
+                "rule": "duration(self) <= duration('87840h')",
+                "message": "a duration is at most 87840h (ten years)"
+            }]
+        })
     }
 }
 

@@ -2,10 +2,23 @@
 //! pure function between them. No client, no runtime, no clock, no files.
 
 pub mod algorithm;
+pub mod claims;
+pub mod compile;
 pub mod duration;
+pub mod expression;
 pub mod issuer;
+pub mod manifests;
+pub mod object;
+pub mod oidc_provider;
+pub mod reference;
 pub mod rotation;
+pub mod schema;
 pub mod secret;
+pub mod signin_policy;
 pub mod signing_key;
 pub mod snapshot;
+pub mod status;
 pub mod verification_key;
+
+pub use oidc_provider::{OidcProvider, OidcProviderSpec};
+pub use signin_policy::{SigninPolicy, SigninPolicySpec};

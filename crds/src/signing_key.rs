@@ -97,22 +97,22 @@ impl SigningKey {
             }
         };
         let der = zeroize::Zeroizing::new(der.ok_or(SigningKeyError::Generation)?);
-        Ok(Secret::new(pem(&der)))
+        Ok(Secret::new(pem("PRIVATE KEY", &der)))
     }
 
     /// The JWS signature of `message`, raw.
-    pub fn sign(&self, message: &[u8]) -> Result<SignatureBytes, SigningFailed> {
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
         match &self.pair {
-            Pair::Ecdsa(pair) => pair
-                .sign(&self.random, message)
-                .map(SignatureBytes::Fixed)
-                .map_err(|_| SigningFailed),
-            Pair::Ed25519(pair) => Ok(SignatureBytes::Fixed(pair.sign(message))),
+            Pair::Ecdsa(pair) => {
+                let signature = pair.sign(&self.random, message);
+                Ok(signature.map_err(|_| SigningFailed)?.as_ref().to_vec())
+            }
+            Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Rsa(pair, encoding) => {
                 let mut bytes = vec![0; pair.public_modulus_len()];
                 pair.sign(*encoding, &self.random, message, &mut bytes)
                     .map_err(|_| SigningFailed)?;
-                Ok(SignatureBytes::Rsa(bytes))
+                Ok(bytes)
             }
         }
     }
@@ -124,27 +124,6 @@ impl fmt::Debug for SigningKey {
             .field("kid", &self.kid)
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()
-    }
-}
-
-/// A signature, without an allocation where its size is fixed.
-pub enum SignatureBytes {
-    Fixed(signature::Signature),
-    Rsa(Vec<u8>),
-}
-
-impl fmt::Debug for SignatureBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignatureBytes({} bytes)", self.as_ref().len())
-    }
-}
-
-impl AsRef<[u8]> for SignatureBytes {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Fixed(signature) => signature.as_ref(),
-            Self::Rsa(bytes) => bytes,
-        }
     }
 }
 
@@ -215,9 +194,10 @@ fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn pem(der: &[u8]) -> String {
+/// RFC 7468.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+    let mut pem = format!("-----BEGIN {label}-----\n");
     let mut rest = text.as_str();
     while !rest.is_empty() {
         let (line, tail) = rest.split_at(rest.len().min(64));
@@ -225,7 +205,7 @@ fn pem(der: &[u8]) -> String {
         pem.push('\n');
         rest = tail;
     }
-    pem.push_str("-----END PRIVATE KEY-----\n");
+    pem.push_str(&format!("-----END {label}-----\n"));
     pem
 }
 
@@ -251,8 +231,8 @@ mod tests {
             let Lookup::Found(public) = set.find(Some(&key.kid), key.algorithm) else {
                 panic!("{algorithm:?}: not found in {jwks}");
             };
-            assert!(public.verify_sig(b"message", signature.as_ref()).is_ok());
-            assert!(public.verify_sig(b"massage", signature.as_ref()).is_err());
+            assert!(public.verify_sig(b"message", &signature).is_ok());
+            assert!(public.verify_sig(b"massage", &signature).is_err());
         }
     }
 

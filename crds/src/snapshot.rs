@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -80,9 +81,10 @@ pub enum KeySource {
 }
 
 /// Which addresses a provider's endpoints may resolve to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Egress {
     /// Any address.
+    #[default]
     Cluster,
     /// No loopback, private, link-local, multicast or otherwise special address, at every redirect.
     Public,
@@ -98,7 +100,7 @@ pub struct TokenRules {
     pub replay: Replay,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Nonce {
     Required,
     IfPresent,
@@ -106,7 +108,7 @@ pub enum Nonce {
 }
 
 /// How the `nonce` claim carries the nonce of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NonceForm {
     Raw,
     /// Lower-case hexadecimal SHA-256, as native Google and Apple sign-in send it.
@@ -114,7 +116,7 @@ pub enum NonceForm {
     Either,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Replay {
     Allow,
     Reject,
@@ -147,8 +149,9 @@ pub enum Linking {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Provisioning {
+    #[default]
     Create,
     Deny,
 }
@@ -174,8 +177,15 @@ pub struct Policy {
     pub signing_keys: Vec<PolicyKey>,
     /// Set when Vestibule makes and rotates the keys.
     pub managed: Option<crate::rotation::Schedule>,
+    pub mfa: Mfa,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
+}
+
+/// When a sign-in needs an extra factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mfa {
+    Never,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,7 +209,9 @@ pub struct PolicyKey {
     pub pem: Secret,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum KeyState {
     /// Signs.
     Current,
@@ -213,6 +225,15 @@ pub enum KeyState {
 pub struct Limits {
     pub failures_per_ip_per_minute: u32,
     pub per_user_per_minute: u32,
+}
+
+impl Mfa {
+    /// Whether this sign-in needs an extra factor.
+    pub const fn requires_factor(self) -> bool {
+        match self {
+            Self::Never => false,
+        }
+    }
 }
 
 impl Revision {

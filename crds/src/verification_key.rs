@@ -14,6 +14,8 @@ use serde_json::Value;
 
 use crate::algorithm::Algorithm;
 
+mod roca;
+
 /// More keys than any provider publishes; the rest of a longer set is not read.
 pub const KEYS_MAX: usize = 128;
 /// A modulus of 8192 bits in base64url, and some room.
@@ -61,6 +63,8 @@ pub enum KeyError {
     AlgorithmNotAllowed,
     #[error("an RSA modulus has 2048 to 8192 bits and an odd exponent from 3")]
     WeakRsa,
+    #[error("it comes from a broken generator (ROCA, CVE-2017-15361): replace it")]
+    Roca,
     #[error("its numbers are not the base64url of a valid key")]
     Components,
     #[error("its `kid` is longer than 256 bytes")]
@@ -259,6 +263,9 @@ fn material(jwk: &Jwk) -> Result<(&'static [Algorithm], Material), KeyError> {
             if !is_strong_rsa(&n, &e) {
                 return Err(KeyError::WeakRsa);
             }
+            if roca::is_vulnerable(&n) {
+                return Err(KeyError::Roca);
+            }
             Ok((RSA_ALGORITHMS, Material::Rsa { n, e }))
         }
         AlgorithmParameters::EllipticCurve(ec) => {
@@ -327,7 +334,7 @@ fn declares(jwk: &Jwk, algorithm: Algorithm) -> bool {
     declared == algorithm
 }
 
-/// Decodes base64url and drops leading zeros of RSA numbers never: a non-canonical number is refused by the library.
+/// Leading zeros of RSA numbers stay: a number that is not canonical is refused below.
 fn component(text: &str) -> Result<Vec<u8>, KeyError> {
     if text.len() > COMPONENT_CHARS_MAX {
         return Err(KeyError::Components);

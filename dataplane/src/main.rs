@@ -1,1 +1,33 @@
-fn main() {}
+//! The `vestibule` binary.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use vestibule_dataplane::cli::{Cli, Command};
+use vestibule_dataplane::commands::{check, demo, explain, serve};
+use vestibule_dataplane::http::openapi;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Openapi => print(&openapi::pretty()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "vestibule", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("vestibule: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    use std::io::Write as _;
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

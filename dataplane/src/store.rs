@@ -34,10 +34,22 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize>;
     /// Whether the store can be written to now.
     fn probe(&self) -> StoreFuture<'_, ()>;
+    /// What has been written since the start, for the metrics.
+    fn work(&self) -> Work;
     /// False when there is no such user. Whoever is no longer active loses the sessions too.
     fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool>;
     /// Ends all sessions that a user has now; false when there is no such user.
     fn revoke_user_sessions(&self, user: Uuid, now: i64) -> StoreFuture<'_, bool>;
+}
+
+/// Writes, and what they cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    pub writes: u64,
+    /// Each is one wait for the disk, shared by all its writes.
+    pub transactions: u64,
+    /// Writes that wait now.
+    pub queued: usize,
 }
 
 /// Try again later: nothing of what was asked has been written.

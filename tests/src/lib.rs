@@ -1,1 +1,4 @@
+//! What the end-to-end tests, the benchmark and the fuzz targets share.
 
+pub mod bench;
+pub mod fuzz;

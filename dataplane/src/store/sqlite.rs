@@ -26,7 +26,7 @@ use self::users::{RevokeSessions, SetStatus};
 use self::writer::{Tally, Writer};
 use super::{
     Event, Gather, Gathered, Rotation, RotationOutcome, Session, Signin, SigninOutcome, Store,
-    StoreFuture, User, UserStatus,
+    StoreFuture, User, UserStatus, Work,
 };
 
 mod checkpoint;
@@ -236,6 +236,15 @@ impl Store for SqliteStore {
 
     fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize> {
         Box::pin(sweep::sweep(self, now, rows_max))
+    }
+
+    fn work(&self) -> Work {
+        let stats = self.stats();
+        Work {
+            writes: stats.jobs,
+            transactions: stats.transactions,
+            queued: stats.queued,
+        }
     }
 
     fn probe(&self) -> StoreFuture<'_, ()> {

@@ -1,0 +1,43 @@
+# What a person and the continuous integration run. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test tools lint bench generate clean
+
+help: ## lists these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do printf '  make %-10s %s\n' "$${line%%:*}" "$${line#*## }"; done
+
+demo: ## signs in at a provider of its own, tells each step, and keeps serving
+	@command -v cargo >/dev/null || { echo "missing: Rust; install rustup and run this again" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "missing: a C compiler named cc; install one and run this again" >&2; exit 1; }
+	@echo "building vestibule (minutes the first time, seconds after that)"
+	@cargo build --quiet --package vestibule-dataplane
+	@cargo run --quiet --package vestibule-dataplane -- demo
+
+test: tools ## builds everything and runs every test
+	cargo build --workspace
+	cargo test --workspace
+	node --test tests/provider/provider.test.mjs tests/verify/verify.test.mjs
+
+tools: ## installs what the tests need, or says what is missing
+	@tests/tools/prepare.sh
+
+lint: ## formatting, clippy, shell scripts, dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	@if command -v shellcheck >/dev/null; then shellcheck tests/tools/*.sh .ci/run; else echo "shellcheck: not installed, scripts not checked"; fi
+	@tests/tools/dependencies.sh
+
+bench: ## measures against the floor of the same run, prints it and writes target/bench.json
+	cargo run --release --package vestibule-tests --bin bench -- --output target/bench.json
+
+generate: ## writes the CRDs and the OpenAPI document anew from the types
+	cargo run --quiet --package vestibule-operator -- crds --output-dir crds
+	@mkdir -p target
+	cargo run --quiet --package vestibule-dataplane -- openapi > target/openapi.json
+	@mv target/openapi.json dataplane/openapi.json
+
+clean: ## removes what was built here; downloads in the cache folder stay
+	cargo clean
+	rm -rf tests/*/node_modules

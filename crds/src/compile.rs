@@ -1,0 +1,274 @@
+//! From what people wrote to what pods serve: one pure function, run by the operator and by `vestibule serve --manifests`.
+//!
+//! One bad object harms no other. An object that does not compile keeps what it served before; what is suspended, deleted
+//! or removed ends at once, however bad the rest of the update is.
+
+mod expressions;
+mod last_good;
+mod policy;
+mod provider;
+mod reference;
+mod seal;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use crate::issuer::{HttpIssuers, Issuer};
+use crate::object::{Kind, NamespacedName, Object};
+use crate::rotation::ManagedKey;
+use crate::secret::Secret;
+use crate::snapshot::{FORMAT, KeyState, Policy, Provider, Revision, Snapshot};
+use expressions::Expressions;
+use verdict::Problems;
+
+pub use verdict::{
+    AcceptedReason, ConditionStatus, Finding, Judgement, ResolvedRefsReason, Serving, Verdict,
+};
+
+/// Everything that the outcome depends on.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    pub objects: Vec<Object>,
+    pub secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
+    pub config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
+    /// By policy: the keys that the keeper made, with their state now ([`crate::rotation::states`]).
+    pub managed_keys: BTreeMap<NamespacedName, Vec<(ManagedKey, KeyState)>>,
+    /// What is served now.
+    pub previous: Option<Arc<Snapshot>>,
+    pub http_issuers: HttpIssuers,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compiled {
+    pub snapshot: Snapshot,
+    /// One for each object of the inputs: policies before providers, by namespace and name.
+    pub verdicts: Vec<Verdict>,
+}
+
+pub fn compile(inputs: &Inputs) -> Compiled {
+    let mut assembly = Assembly::default();
+    for object in by_age(&inputs.objects, Kind::SigninPolicy) {
+        assembly.add_policy(object, inputs);
+    }
+    for object in by_age(&inputs.objects, Kind::OidcProvider) {
+        assembly.add_provider(object, inputs);
+    }
+    assembly.finish()
+}
+
+/// The oldest first: where two objects want the same, the older one has it.
+fn by_age(objects: &[Object], kind: Kind) -> Vec<&Object> {
+    let mut objects: Vec<&Object> = objects
+        .iter()
+        .filter(|object| object.kind == kind)
+        .collect();
+    objects.sort_by_key(|object| (&object.created_at, &object.id));
+    objects
+}
+
+/// The snapshot while it grows, and who has what.
+#[derive(Default)]
+struct Assembly<'a> {
+    policies: BTreeMap<String, Arc<Policy>>,
+    providers: BTreeMap<String, Arc<Provider>>,
+    names: BTreeMap<(Kind, &'a str), &'a NamespacedName>,
+    /// Issuers of local tokens, without a trailing slash: two that differ in it share their endpoints.
+    local_issuers: BTreeMap<String, NamespacedName>,
+    /// Pairs of issuer and audience that a token is recognised by.
+    recognised: BTreeMap<(Issuer, String), NamespacedName>,
+    expressions: Expressions,
+    verdicts: Vec<Verdict>,
+}
+
+impl<'a> Assembly<'a> {
+    fn add_policy(&mut self, object: &'a Object, inputs: &Inputs) {
+        let (policy, mut problems) = policy::compile(object, inputs);
+        if self.is_name_taken(object, &mut problems) {
+            return self.conclude(object, problems, None, Serving::Nothing);
+        }
+        let policy = policy.filter(|policy| match self.local_issuer_owner(policy) {
+            Some(owner) => {
+                let message = format!(
+                    "SigninPolicy {owner} has this issuer already: choose another, since one policy's tokens must mean nothing to another"
+                );
+                problems.invalid("spec.token.issuer", message);
+                false
+            }
+            None => true,
+        });
+
+        let before = last_good::policy(object, inputs);
+        let revision = policy.as_ref().map(|policy| policy.revision.clone());
+        let (served, serving) = match policy {
+            Some(policy) => (
+                Some(reuse(policy, before, |p| &p.revision)),
+                Serving::Current,
+            ),
+            None => {
+                let kept = before.map(|before| last_good::narrowed_policy(before, object, inputs));
+                let kept = kept.filter(|policy| self.local_issuer_owner(policy).is_none());
+                let serving = serving_previous(kept.as_ref().map(|policy| &policy.revision));
+                (kept, serving)
+            }
+        };
+        if let Some(policy) = served {
+            let issuer = issuer_key(&policy.token.issuer);
+            self.local_issuers.insert(issuer, object.id.clone());
+            self.policies.insert(object.id.name.clone(), policy);
+        }
+        self.conclude(object, problems, revision, serving);
+    }
+
+    fn add_provider(&mut self, object: &'a Object, inputs: &Inputs) {
+        let (provider, mut problems) = provider::compile(object, inputs, &self.expressions);
+        if self.is_name_taken(object, &mut problems) {
+            return self.conclude(object, problems, None, Serving::Nothing);
+        }
+        let provider = provider.filter(|provider| {
+            let found = self.has_policy(provider);
+            if !found {
+                let message = format!(
+                    "no SigninPolicy {} is served in namespace {}: create it, or put it right",
+                    provider.policy, provider.namespace
+                );
+                problems.refuse(
+                    AcceptedReason::PolicyNotFound,
+                    "spec.policyRef.name",
+                    message,
+                );
+            }
+            found
+        });
+
+        let before = last_good::provider(object, inputs);
+        let revision = provider.as_ref().map(|provider| provider.revision.clone());
+        let (served, serving) = match provider {
+            Some(provider) => (
+                Some(reuse(provider, before, |p| &p.revision)),
+                Serving::Current,
+            ),
+            None => {
+                let kept =
+                    before.map(|before| last_good::narrowed_provider(before, object, inputs));
+                // A policy that is gone takes its providers with it, whatever was served before.
+                let kept = kept.filter(|provider| self.has_policy(provider));
+                let serving = serving_previous(kept.as_ref().map(|provider| &provider.revision));
+                (kept, serving)
+            }
+        };
+        if let Some(provider) = served {
+            self.recognise(&provider, object, &mut problems);
+            self.providers.insert(object.id.name.clone(), provider);
+        }
+        self.conclude(object, problems, revision, serving);
+    }
+
+    /// Names are unique over all watched namespaces: callers name a provider without its namespace.
+    fn is_name_taken(&mut self, object: &'a Object, problems: &mut Problems) -> bool {
+        match self.names.entry((object.kind, &object.id.name)) {
+            Entry::Vacant(entry) => {
+                entry.insert(&object.id);
+                false
+            }
+            Entry::Occupied(entry) => {
+                let message = format!(
+                    "{} {} is older: choose another name",
+                    object.kind,
+                    entry.get()
+                );
+                problems.refuse(AcceptedReason::NameConflict, "metadata.name", message);
+                true
+            }
+        }
+    }
+
+    fn local_issuer_owner(&self, policy: &Policy) -> Option<&NamespacedName> {
+        self.local_issuers.get(&issuer_key(&policy.token.issuer))
+    }
+
+    fn has_policy(&self, provider: &Provider) -> bool {
+        let policy = self.policies.get(&provider.policy);
+        policy.is_some_and(|policy| policy.namespace == provider.namespace)
+    }
+
+    /// A token that names no provider is taken for the older of two that recognise it: worth a warning.
+    fn recognise(&mut self, provider: &Provider, object: &Object, problems: &mut Problems) {
+        let issuers = std::iter::once(&provider.issuer).chain(&provider.issuer_aliases);
+        for issuer in issuers {
+            for audience in &provider.audiences {
+                match self.recognised.entry((issuer.clone(), audience.clone())) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(object.id.clone());
+                    }
+                    Entry::Occupied(entry) => {
+                        let message = format!(
+                            "OidcProvider {} has issuer {issuer} and audience {audience} too: callers must name the provider",
+                            entry.get()
+                        );
+                        problems.warn("spec.audiences", message);
+                    }
+                }
+            }
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        object: &Object,
+        problems: Problems,
+        revision: Option<Revision>,
+        serving: Serving,
+    ) {
+        self.verdicts.push(Verdict {
+            kind: object.kind,
+            namespace: object.id.namespace.clone(),
+            name: object.id.name.clone(),
+            source: object.source.clone(),
+            generation: object.generation,
+            accepted: problems.accepted(),
+            resolved_refs: problems.resolved_refs(),
+            findings: problems.findings(),
+            warnings: problems.warnings,
+            revision,
+            serving,
+        });
+    }
+
+    fn finish(self) -> Compiled {
+        let mut verdicts = self.verdicts;
+        verdicts.sort_by_cached_key(verdict::order);
+        Compiled {
+            snapshot: seal::seal_snapshot(Snapshot {
+                format: FORMAT,
+                revision: Revision::of(b""),
+                policies: self.policies,
+                providers: self.providers,
+            }),
+            verdicts,
+        }
+    }
+}
+
+/// What is served already where it is the same: unchanged objects keep their place in memory.
+fn reuse<T>(now: T, before: Option<&Arc<T>>, revision: impl Fn(&T) -> &Revision) -> Arc<T> {
+    match before {
+        Some(before) if revision(before) == revision(&now) => Arc::clone(before),
+        Some(_) | None => Arc::new(now),
+    }
+}
+
+fn serving_previous(revision: Option<&Revision>) -> Serving {
+    match revision {
+        Some(revision) => Serving::Previous(revision.clone()),
+        None => Serving::Nothing,
+    }
+}
+
+fn issuer_key(issuer: &Issuer) -> String {
+    issuer.as_str().trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! What an object served before, less what its bad update takes back all the same.
+//!
+//! | in the bad update | what becomes of the last good revision |
+//! |---|---|
+//! | `suspended: true` | it is suspended |
+//! | a verification key left out of `jwks` or its ConfigMap | it loses that key |
+//! | a signing key left out of `secretRefs` | it loses that key, and the next one signs |
+//! | managed keys rotated | it has the keys as they are now |
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Inputs;
+use super::policy::{managed_keys, secret_key, state_at};
+use super::reference::References;
+use super::seal::{seal_policy, seal_provider};
+use super::verdict::Problems;
+use crate::algorithm::Algorithm;
+use crate::object::Object;
+use crate::reference::{ConfigMapKeyRef, SecretKeyRef};
+use crate::snapshot::{KeySource, Policy, PolicyKey, Provider};
+use crate::verification_key::KeySet;
+
+pub(super) fn policy<'a>(object: &Object, inputs: &'a Inputs) -> Option<&'a Arc<Policy>> {
+    let before = inputs.previous.as_ref()?.policies.get(&object.id.name)?;
+    (before.namespace == object.id.namespace).then_some(before)
+}
+
+pub(super) fn provider<'a>(object: &Object, inputs: &'a Inputs) -> Option<&'a Arc<Provider>> {
+    let before = inputs.previous.as_ref()?.providers.get(&object.id.name)?;
+    (before.namespace == object.id.namespace).then_some(before)
+}
+
+pub(super) fn narrowed_provider(
+    before: &Arc<Provider>,
+    object: &Object,
+    inputs: &Inputs,
+) -> Arc<Provider> {
+    let suspended = object.body.pointer("/spec/suspended") == Some(&Value::Bool(true));
+    let keys = match &before.keys {
+        KeySource::Static { jwks } => remaining_keys(jwks, object, inputs),
+        KeySource::Discovery { .. } | KeySource::JwksUri { .. } => None,
+    };
+    if keys.is_none() && (before.suspended || !suspended) {
+        return Arc::clone(before);
+    }
+    let mut narrowed = Provider::clone(before);
+    narrowed.suspended |= suspended;
+    if let Some(jwks) = keys {
+        narrowed.keys = KeySource::Static { jwks };
+    }
+    Arc::new(seal_provider(narrowed))
+}
+
+/// The keys of the last good set that the update still has; none when it takes none away, or cannot be read so far.
+fn remaining_keys(before: &Value, object: &Object, inputs: &Inputs) -> Option<Value> {
+    let keys = object.body.pointer("/spec/keys")?;
+    let inline = keys.get("jwks").filter(|jwks| !jwks.is_null()).cloned();
+    let now = match inline {
+        Some(jwks) => jwks,
+        None => {
+            let wanted: ConfigMapKeyRef =
+                serde_json::from_value(keys.get("configMapRef")?.clone()).ok()?;
+            let references = References {
+                inputs,
+                namespace: &object.id.namespace,
+            };
+            references.jwks(&wanted).ok()?
+        }
+    };
+    let now = KeySet::parse(&now, &Algorithm::ALL).ok()?.to_jwks();
+    let now = now.get("keys")?.as_array()?;
+    let before = before.get("keys")?.as_array()?;
+    let remaining: Vec<&Value> = before.iter().filter(|key| now.contains(key)).collect();
+    (remaining.len() < before.len()).then(|| serde_json::json!({ "keys": remaining }))
+}
+
+pub(super) fn narrowed_policy(
+    before: &Arc<Policy>,
+    object: &Object,
+    inputs: &Inputs,
+) -> Arc<Policy> {
+    let keys = if before.managed.is_some() {
+        let keys = managed_keys(&object.id, inputs, &mut Problems::default());
+        Some(keys).filter(|keys| !keys.is_empty())
+    } else {
+        remaining_signing_keys(&before.signing_keys, object, inputs)
+    };
+    match keys {
+        Some(signing_keys) if signing_keys != before.signing_keys => {
+            let mut narrowed = Policy::clone(before);
+            narrowed.signing_keys = signing_keys;
+            Arc::new(seal_policy(narrowed))
+        }
+        Some(_) | None => Arc::clone(before),
+    }
+}
+
+/// The last good keys that the update still refers to, in its order; none when one of its references cannot be followed, for
+/// that may be the very key.
+fn remaining_signing_keys(
+    before: &[PolicyKey],
+    object: &Object,
+    inputs: &Inputs,
+) -> Option<Vec<PolicyKey>> {
+    let wanted = object.body.pointer("/spec/signing/secretRefs")?;
+    let wanted: Vec<SecretKeyRef> = serde_json::from_value(wanted.clone()).ok()?;
+    let references = References {
+        inputs,
+        namespace: &object.id.namespace,
+    };
+    let now = wanted.iter().map(|wanted| secret_key(wanted, references));
+    let now: Vec<PolicyKey> = now.collect::<Result<_, _>>().ok()?;
+    let removed = before
+        .iter()
+        .any(|key| now.iter().all(|other| other.kid != key.kid));
+    let remaining = now
+        .into_iter()
+        .filter(|key| before.iter().any(|other| other.kid == key.kid));
+    let remaining = remaining.enumerate().map(|(index, key)| PolicyKey {
+        state: state_at(index),
+        ..key
+    });
+    removed.then(|| remaining.collect())
+}

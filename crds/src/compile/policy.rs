@@ -1,0 +1,246 @@
+//! A SigninPolicy becomes a [`Policy`]: parse, resolve the signing keys, refuse what is not built.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Inputs;
+use super::expressions::invalid_extra_claims;
+use super::reference::References;
+use super::seal::seal_policy;
+use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
+use crate::issuer::Issuer;
+use crate::object::{NamespacedName, Object};
+use crate::reference::SecretKeyRef;
+use crate::rotation::Schedule;
+use crate::schema;
+use crate::signin_policy::{
+    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Mfa, MfaMode, Password, Risk,
+    RiskMode, SigninPolicySpec, Signing,
+};
+use crate::signing_key::SigningKey;
+use crate::snapshot::{self, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
+
+/// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
+pub(super) fn compile(object: &Object, inputs: &Inputs) -> (Option<Policy>, Problems) {
+    let spec = match schema::validate(object.kind, &object.body) {
+        Ok(spec) => spec,
+        Err(errors) => return (None, Problems::of_schema(errors)),
+    };
+    let spec: SigninPolicySpec = match serde_json::from_value(spec) {
+        Ok(spec) => spec,
+        Err(error) => return (None, Problems::of_unreadable(&error)),
+    };
+    let mut problems = Problems::default();
+    let policy = resolve(object, spec, inputs, &mut problems);
+    (policy.filter(|_| problems.is_empty()), problems)
+}
+
+fn resolve(
+    object: &Object,
+    spec: SigninPolicySpec,
+    inputs: &Inputs,
+    problems: &mut Problems,
+) -> Option<Policy> {
+    let SigninPolicySpec {
+        token,
+        extra_claims,
+        signing,
+        risk,
+        mfa,
+        password,
+        limits,
+    } = spec;
+    refuse_unbuilt(&risk, &mfa, &password, problems);
+
+    let issuer = Issuer::parse(&token.issuer, inputs.http_issuers)
+        .map_err(|error| problems.invalid("spec.token.issuer", error))
+        .ok();
+    for error in invalid_extra_claims(&extra_claims) {
+        problems.refuse(
+            AcceptedReason::ExpressionInvalid,
+            &error.path,
+            error.message,
+        );
+    }
+    let (signing_keys, managed) = signing_keys(&object.id, signing, inputs, problems);
+    let trusted_proxies = networks(&risk.trusted_proxies, "spec.risk.trustedProxies", problems);
+    let IpLists { deny, allow } = &risk.ip_lists;
+    networks(deny, "spec.risk.ipLists.deny", problems);
+    networks(allow, "spec.risk.ipLists.allow", problems);
+    if !deny.is_empty() || !allow.is_empty() {
+        problems.warn(
+            "spec.risk.ipLists",
+            "it has no effect while risk.mode is Off",
+        );
+    }
+
+    let LocalTokenSpec {
+        issuer: _,
+        audiences,
+        access_ttl,
+        refresh_ttl,
+        session_max_ttl,
+        refresh_reuse_grace,
+    } = token;
+    let LimitsSpec {
+        failures_per_ip_per_minute,
+        per_user_per_minute,
+    } = limits;
+    Some(seal_policy(Policy {
+        namespace: object.id.namespace.clone(),
+        name: object.id.name.clone(),
+        revision: Revision::of(b""),
+        token: LocalToken {
+            issuer: issuer?,
+            audiences,
+            access_ttl,
+            refresh_ttl,
+            session_max_ttl,
+            refresh_reuse_grace,
+        },
+        extra_claims,
+        signing_keys,
+        managed,
+        mfa: snapshot::Mfa::Never,
+        trusted_proxies,
+        limits: Limits {
+            failures_per_ip_per_minute,
+            per_user_per_minute,
+        },
+    }))
+}
+
+/// A policy that asks for protection which is not there yet must not sign anyone in without it.
+fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, password: &Password, problems: &mut Problems) {
+    match risk.mode {
+        RiskMode::Off => {}
+        RiskMode::Enforce | RiskMode::Observe => problems.invalid(
+            "spec.risk.mode",
+            "risk scoring is not built yet: write mode: \"Off\", in quotes",
+        ),
+    }
+    match mfa.mode {
+        MfaMode::Never => {}
+        MfaMode::Adaptive | MfaMode::Always => problems.invalid(
+            "spec.mfa.mode",
+            "second factors are not built yet: write mode: Never",
+        ),
+    }
+    if password.max_age.is_some() {
+        problems.invalid(
+            "spec.password.maxAge",
+            "expiry of passwords is not built yet: leave maxAge out",
+        );
+    }
+}
+
+fn signing_keys(
+    id: &NamespacedName,
+    signing: Signing,
+    inputs: &Inputs,
+    problems: &mut Problems,
+) -> (Vec<PolicyKey>, Option<Schedule>) {
+    let Signing {
+        managed,
+        secret_refs,
+    } = signing;
+    if let Some(managed) = managed {
+        let schedule = Schedule {
+            algorithm: managed.algorithm,
+            rotate_every: managed.rotate_every,
+            pre_publish: managed.pre_publish,
+        };
+        return (managed_keys(id, inputs, problems), Some(schedule));
+    }
+    let references = References {
+        inputs,
+        namespace: &id.namespace,
+    };
+    let mut keys: Vec<PolicyKey> = Vec::new();
+    for (index, wanted) in secret_refs.unwrap_or_default().iter().enumerate() {
+        let path = format!("spec.signing.secretRefs[{index}]");
+        match secret_key(wanted, references) {
+            Ok(key) if keys.iter().any(|other| other.kid == key.kid) => problems.unresolved(
+                ResolvedRefsReason::KeyInvalid,
+                &path,
+                "the same key stands in the list already: remove one of them",
+            ),
+            Ok(key) => keys.push(PolicyKey {
+                state: state_at(index),
+                ..key
+            }),
+            Err((reason, message)) => problems.unresolved(reason, &path, message),
+        }
+    }
+    (keys, None)
+}
+
+/// The first signs, the others are published for what they may have signed or will sign.
+pub(super) const fn state_at(index: usize) -> KeyState {
+    if index == 0 {
+        KeyState::Current
+    } else {
+        KeyState::Previous
+    }
+}
+
+/// The key of one Secret; its state is the caller's to say.
+pub(super) fn secret_key(
+    wanted: &SecretKeyRef,
+    references: References<'_>,
+) -> Result<PolicyKey, (ResolvedRefsReason, String)> {
+    let pem = references
+        .secret(wanted)
+        .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
+    let key = SigningKey::parse(pem, None)
+        .map_err(|error| (ResolvedRefsReason::KeyInvalid, error.to_string()))?;
+    Ok(PolicyKey {
+        kid: key.kid,
+        algorithm: key.algorithm,
+        state: KeyState::Previous,
+        pem: pem.clone(),
+    })
+}
+
+/// The keys that the keeper made for a policy, as they stand now.
+pub(super) fn managed_keys(
+    id: &NamespacedName,
+    inputs: &Inputs,
+    problems: &mut Problems,
+) -> Vec<PolicyKey> {
+    let keys = inputs.managed_keys.get(id).into_iter().flatten();
+    let mut published = Vec::new();
+    for (index, (key, state)) in keys.enumerate() {
+        match SigningKey::parse(&key.pem, Some(key.algorithm)) {
+            Ok(parsed) => published.push(PolicyKey {
+                kid: parsed.kid,
+                algorithm: parsed.algorithm,
+                state: *state,
+                pem: key.pem.clone(),
+            }),
+            Err(error) => problems.unresolved(
+                ResolvedRefsReason::KeyInvalid,
+                "spec.signing.managed",
+                format!("managed key {} cannot be read: {error}", index + 1),
+            ),
+        }
+    }
+    published
+}
+
+/// An address is a network of its own.
+fn networks(texts: &[String], path: &str, problems: &mut Problems) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        match text.parse::<IpNet>().or_else(|_| address()) {
+            Ok(network) => networks.push(network.trunc()),
+            Err(_) => problems.invalid(
+                &format!("{path}[{index}]"),
+                format!("{text} is neither an address nor a network such as 10.0.0.0/8"),
+            ),
+        }
+    }
+    networks
+}

@@ -1,0 +1,158 @@
+//! What an object refers to: entries of Secrets and ConfigMaps, and the certificates and keys in them.
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::Value;
+
+use super::Inputs;
+use super::verdict::{Problems, ResolvedRefsReason};
+use crate::algorithm::Algorithm;
+use crate::object::NamespacedName;
+use crate::oidc_provider::CaBundle;
+use crate::reference::{ConfigMapKeyRef, SecretKeyRef};
+use crate::secret::Secret;
+use crate::signing_key;
+use crate::verification_key::{KeyError, KeySet};
+
+/// Most certificates of one bundle.
+const CERTIFICATES_MAX: usize = 256;
+/// Longest JWK Set or bundle that a reference leads to: as much as a ConfigMap holds.
+const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// Reasons of unusable keys that a message names.
+const REASONS_MAX: usize = 4;
+
+/// What the references of one namespace lead to.
+#[derive(Clone, Copy)]
+pub(super) struct References<'a> {
+    pub(super) inputs: &'a Inputs,
+    pub(super) namespace: &'a str,
+}
+
+impl<'a> References<'a> {
+    pub(super) fn secret(self, wanted: &SecretKeyRef) -> Result<&'a Secret, String> {
+        let id = NamespacedName::new(self.namespace, &wanted.name);
+        let Some(secret) = self.inputs.secrets.get(&id) else {
+            return Err(format!("there is no Secret {id}"));
+        };
+        let entry = secret.get(&wanted.key);
+        entry.ok_or_else(|| format!("Secret {id} has no text under the key {}", wanted.key))
+    }
+
+    pub(super) fn config_map(self, wanted: &ConfigMapKeyRef) -> Result<&'a str, String> {
+        let id = NamespacedName::new(self.namespace, &wanted.name);
+        let Some(config_map) = self.inputs.config_maps.get(&id) else {
+            return Err(format!("there is no ConfigMap {id}"));
+        };
+        let entry = config_map.get(&wanted.key).map(String::as_str);
+        entry.ok_or_else(|| format!("ConfigMap {id} has no text under the key {}", wanted.key))
+    }
+
+    /// The JWK Set in a ConfigMap, as it stands there.
+    pub(super) fn jwks(
+        self,
+        wanted: &ConfigMapKeyRef,
+    ) -> Result<Value, (ResolvedRefsReason, String)> {
+        let text = self
+            .config_map(wanted)
+            .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
+        if text.len() > TEXT_BYTES_MAX {
+            let message = "the JWK Set is larger than 1 MiB: leave keys out".to_owned();
+            return Err((ResolvedRefsReason::KeyInvalid, message));
+        }
+        serde_json::from_str(text).map_err(|error| {
+            let message = format!(
+                "the ConfigMap's entry is not JSON (line {}): write a JWK Set",
+                error.line()
+            );
+            (ResolvedRefsReason::KeyInvalid, message)
+        })
+    }
+
+    /// The bundle's certificates alone, as PEM: a Secret often holds a private key beside them.
+    pub(super) fn ca_bundle(self, bundle: &CaBundle, problems: &mut Problems) -> Option<String> {
+        let CaBundle {
+            config_map_ref,
+            secret_ref,
+            inline,
+        } = bundle;
+        let (path, text) = if let Some(wanted) = config_map_ref {
+            ("spec.tls.caBundle.configMapRef", self.config_map(wanted))
+        } else if let Some(wanted) = secret_ref {
+            let text = self.secret(wanted).map(Secret::expose);
+            ("spec.tls.caBundle.secretRef", text)
+        } else {
+            let text = inline.as_deref()?;
+            ("spec.tls.caBundle.inline", Ok(text))
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(message) => {
+                problems.unresolved(ResolvedRefsReason::RefNotFound, path, message);
+                return None;
+            }
+        };
+        match certificates(text) {
+            Ok(pem) => Some(pem),
+            Err(message) => {
+                problems.unresolved(ResolvedRefsReason::InvalidCaBundle, path, message);
+                None
+            }
+        }
+    }
+}
+
+/// The usable keys of a set that stands in a manifest or a ConfigMap; at least one must be usable.
+pub(super) fn usable_keys(
+    jwks: &Value,
+    allowed: &[Algorithm],
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Value> {
+    let set = match KeySet::parse(jwks, allowed) {
+        Ok(set) => set,
+        Err(error) => {
+            problems.unresolved(ResolvedRefsReason::KeyInvalid, path, error);
+            return None;
+        }
+    };
+    let rejected = set.rejected().iter().map(|key| {
+        let kid = key.kid.as_deref().unwrap_or("without kid");
+        format!("key {kid}: {}", key.reason)
+    });
+    if set.is_empty() {
+        let reasons: Vec<String> = rejected.take(REASONS_MAX).collect();
+        let message = format!("no key of the set is usable: {}", reasons.join("; "));
+        problems.unresolved(ResolvedRefsReason::KeyInvalid, path, message);
+        return None;
+    }
+    let foreign = |reason: &KeyError| matches!(reason, KeyError::UseNotSignature);
+    let unused = set.rejected().iter().filter(|key| !foreign(&key.reason));
+    for key in unused.take(REASONS_MAX) {
+        let kid = key.kid.as_deref().unwrap_or("without kid");
+        problems.warn(path, format!("key {kid} is not used: {}", key.reason));
+    }
+    Some(set.to_jwks())
+}
+
+fn certificates(text: &str) -> Result<String, String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err("the bundle is larger than 1 MiB: leave certificates out".to_owned());
+    }
+    let mut bundle = String::new();
+    for (index, certificate) in CertificateDer::pem_slice_iter(text.as_bytes()).enumerate() {
+        let number = index + 1;
+        if index == CERTIFICATES_MAX {
+            return Err(format!(
+                "the bundle holds more than {CERTIFICATES_MAX} certificates"
+            ));
+        }
+        let der = certificate.map_err(|_| format!("certificate {number} is not PEM"))?;
+        webpki::anchor_from_trusted_cert(&der)
+            .map_err(|_| format!("certificate {number} is no X.509 certificate"))?;
+        bundle.push_str(&signing_key::pem("CERTIFICATE", &der));
+    }
+    if bundle.is_empty() {
+        return Err("it holds no PEM certificate (`-----BEGIN CERTIFICATE-----`)".to_owned());
+    }
+    Ok(bundle)
+}

@@ -1,0 +1,192 @@
+//! The OidcProvider kind: an issuer whose ID tokens sign people in. Each doc comment is what `kubectl explain` prints.
+
+mod claims;
+mod keys;
+
+pub use claims::{Claims, ClaimsRule, Example, Expect, Linking, LinkingMode, Mapping, UpstreamMfa};
+pub use keys::{CaBundle, JwkSet, Keys, Tls};
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::Algorithm;
+use crate::duration::Duration;
+use crate::reference::{ISSUER_PATTERN, PolicyRef};
+use crate::schema::structural;
+use crate::snapshot::{Egress, Nonce, NonceForm, Provisioning, Replay};
+use crate::status::Status;
+
+/// An issuer of ID tokens and what is asked of them.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "each column has a type of its own"
+)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "vestibule.dev",
+    version = "v1alpha1",
+    kind = "OidcProvider",
+    plural = "oidcproviders",
+    namespaced,
+    status = "Status",
+    shortname = "oidcp",
+    category = "vestibule",
+    derive = "PartialEq",
+    doc = "An OpenID Connect provider whose ID tokens sign people in.",
+    printcolumn(name = "Issuer", type_ = "string", json_path = ".spec.issuer"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policyRef.name"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Keys",
+        type_ = "string",
+        json_path = ".status.keys[*].kid",
+        description = "The first of the keys that verify its tokens",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].reason",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = structural)]
+pub struct OidcProviderSpec {
+    /// The `iss` of its tokens, exact. https; http only for a loopback or in-cluster host, and only when the process
+    /// was started with --allow-http-issuers.
+    #[schemars(length(min = 8, max = 512), regex(pattern = ISSUER_PATTERN))]
+    pub issuer: String,
+    /// Other exact `iss` values that the same provider sends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 8, max = 512), regex(pattern = ISSUER_PATTERN)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub issuer_aliases: Vec<String>,
+    /// Client ids of which a token's `aud` must hold one. Never optional: a token for another client is another's.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 256)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub audiences: Vec<String>,
+    /// Values of `azp` that are accepted beside the audiences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 256)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub authorized_parties: Vec<String>,
+    /// Its name for people. Default: the name of the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub display_name: Option<String>,
+    /// The SigninPolicy, in the same namespace, whose users, sessions and tokens these sign-ins become. Default: the
+    /// policy named default.
+    #[serde(default)]
+    pub policy_ref: PolicyRef,
+    /// true: the next sign-in and the next refresh fail. Default: false.
+    #[serde(default)]
+    pub suspended: bool,
+    /// Where the keys that verify its tokens come from. Default: the issuer's discovery document.
+    #[serde(default)]
+    pub keys: Keys,
+    /// How its endpoints are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Cluster: its endpoints may have any address. Public: private, loopback and link-local addresses are refused,
+    /// redirects included. Default: Cluster.
+    #[serde(default)]
+    pub egress: Egress,
+    /// Signature algorithms that its tokens may use; asymmetric only. Default: RS256.
+    #[serde(default = "default_algorithms")]
+    #[schemars(length(min = 1, max = 9), extend("x-kubernetes-list-type" = "set"))]
+    pub algorithms: Vec<Algorithm>,
+    /// How its tokens are judged.
+    #[serde(default)]
+    pub token: Token,
+    /// What is asked of the claims, and what they become. CEL over `claims`.
+    #[serde(default)]
+    pub claims: Claims,
+    /// Whether a first sign-in may become an existing user. An identity is always (issuer, sub).
+    #[serde(default)]
+    pub linking: Linking,
+    /// Create: a first sign-in makes a user. Deny: only identities that exist sign in. Default: Create.
+    #[serde(default)]
+    pub provisioning: Provisioning,
+    /// When the provider's own second factor counts as one. Left out: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_mfa: Option<UpstreamMfa>,
+    /// Claims and what should become of them, tried whenever this object is compiled; one that turns out otherwise makes
+    /// Accepted False.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub examples: Vec<Example>,
+}
+
+fn default_algorithms() -> Vec<Algorithm> {
+    vec![Algorithm::RS256]
+}
+
+/// How a provider's tokens are judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "duration(self.clockSkew) <= duration('10m')",
+        "message": "clockSkew is at most 10m",
+        "fieldPath": ".clockSkew"
+    },
+    {
+        "rule": "duration(self.maxAge) > duration('0s')",
+        "message": "maxAge must be longer than 0s",
+        "fieldPath": ".maxAge"
+    }
+]))]
+pub struct Token {
+    /// How far the provider's clock may be from ours. At most 10m. Default: 30s.
+    pub clock_skew: Duration,
+    /// The oldest `iat` that is accepted, whatever `exp` says. Default: 1h.
+    pub max_age: Duration,
+    /// Required: token and request both carry the nonce. IfPresent: as soon as one carries it, both must. Off: it is not
+    /// looked at. Default: IfPresent.
+    pub nonce: Nonce,
+    /// How the `nonce` claim carries the request's nonce: Raw, Sha256Hex (lower-case hexadecimal SHA-256 of it), or
+    /// Either. Default: Either.
+    pub nonce_form: NonceForm,
+    /// Allow: a token may sign in again until it expires. Reject: each token signs in once. Default: Allow.
+    pub replay: Replay,
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self {
+            clock_skew: Duration::from_secs(30),
+            max_age: Duration::from_secs(3600),
+            nonce: Nonce::IfPresent,
+            nonce_form: NonceForm::Either,
+            replay: Replay::Allow,
+        }
+    }
+}

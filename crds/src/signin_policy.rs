@@ -1,0 +1,106 @@
+//! The SigninPolicy kind: whose users these are, the tokens they get and how risk is met. Each doc comment is what
+//! `kubectl explain` prints.
+
+mod mfa;
+mod risk;
+mod signals;
+mod token;
+
+pub use mfa::{Attempts, Mfa, MfaMethod, MfaMode, NoEnrollment, NoEnrollmentAction, Password};
+pub use risk::{Actions, IpLists, OnError, Risk, RiskAction, RiskMode, Thresholds};
+pub use signals::{
+    Dormant, FirstSignin, ImpossibleTravel, IpFailures, NewAsn, NewCountry, NewDevice, NewIp,
+    Signals, StaleAuthTime, Statistical, UnusualHour, UserFailures,
+};
+pub use token::{LocalToken, Managed, RESERVED_CLAIMS, Signing};
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::structural;
+use crate::status::Status;
+
+/// A set of users, the local tokens that they get and how risky sign-ins are met.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "each column has a type of its own"
+)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "vestibule.dev",
+    version = "v1alpha1",
+    kind = "SigninPolicy",
+    plural = "signinpolicies",
+    namespaced,
+    status = "Status",
+    shortname = "sip",
+    category = "vestibule",
+    derive = "PartialEq",
+    doc = "Whose users sign in, the tokens that they get and how risky sign-ins are met.",
+    printcolumn(name = "Issuer", type_ = "string", json_path = ".spec.token.issuer"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.risk.mode"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = structural)]
+pub struct SigninPolicySpec {
+    /// The local tokens.
+    pub token: LocalToken,
+    /// More claims of the local access token, by name: CEL over `user`, `claims` and `provider`. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "token::extra_claims")]
+    pub extra_claims: BTreeMap<String, String>,
+    /// The keys that sign local tokens: exactly one source.
+    pub signing: Signing,
+    /// How sign-ins are scored and what follows.
+    #[serde(default)]
+    pub risk: Risk,
+    /// Second factors.
+    #[serde(default)]
+    pub mfa: Mfa,
+    /// The life of local passwords.
+    #[serde(default)]
+    pub password: Password,
+    /// How many attempts are answered.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How many attempts are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Limits {
+    /// Failures of one address in a minute; its successes are not limited, since one service signs in for many users.
+    /// Default: 300.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failures_per_ip_per_minute: u32,
+    /// Attempts for one user in a minute. Default: 60.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub per_user_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            failures_per_ip_per_minute: 300,
+            per_user_per_minute: 60,
+        }
+    }
+}

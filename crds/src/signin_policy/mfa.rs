@@ -1,0 +1,162 @@
+//! Second factors and the life of local passwords.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::Duration;
+
+/// Second factors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "duration(self.challengeTtl) > duration('0s') && duration(self.challengeTtl) <= duration('1h')",
+        "message": "challengeTtl must be longer than 0s and at most 1h",
+        "fieldPath": ".challengeTtl"
+    }
+]))]
+pub struct Mfa {
+    /// Adaptive: when risk asks for it. Always: at every sign-in. Never: not at all. Only Never is built yet; the others
+    /// are refused. Default: Never.
+    pub mode: MfaMode,
+    /// Factors that users may use, best first. Default: all of them.
+    #[schemars(length(min = 1, max = 5), extend("x-kubernetes-list-type" = "set"))]
+    pub methods: Vec<MfaMethod>,
+    /// How long a challenge can be answered. At most 1h. Default: 5m.
+    pub challenge_ttl: Duration,
+    /// How often a wrong code may be tried.
+    pub attempts: Attempts,
+    /// What happens to a user who has no second factor.
+    pub no_enrollment: NoEnrollment,
+    /// How long a remembered device lowers the risk. Default: 720h.
+    pub remember_device: Duration,
+}
+
+impl Default for Mfa {
+    fn default() -> Self {
+        Self {
+            mode: MfaMode::Never,
+            methods: vec![
+                MfaMethod::Webauthn,
+                MfaMethod::Totp,
+                MfaMethod::SmsOtp,
+                MfaMethod::EmailOtp,
+                MfaMethod::RecoveryCode,
+            ],
+            challenge_ttl: Duration::from_secs(300),
+            attempts: Attempts::default(),
+            no_enrollment: NoEnrollment::default(),
+            remember_device: Duration::from_secs(720 * 3600),
+        }
+    }
+}
+
+/// When a second factor is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MfaMode {
+    Adaptive,
+    Always,
+    #[default]
+    Never,
+}
+
+/// A second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MfaMethod {
+    Webauthn,
+    Totp,
+    SmsOtp,
+    EmailOtp,
+    RecoveryCode,
+}
+
+/// How often a wrong code may be tried by one user, over all challenges, methods and replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.perChallenge <= self.per15m && self.per15m <= self.perDay",
+    "message": "attempts must not decrease from perChallenge to per15m to perDay"
+}]))]
+pub struct Attempts {
+    /// For one challenge. Default: 5.
+    #[schemars(range(min = 1, max = 100))]
+    pub per_challenge: u32,
+    /// In 15 minutes. Default: 10.
+    #[schemars(range(min = 1, max = 100))]
+    pub per_15m: u32,
+    /// In a day. Default: 50.
+    #[schemars(range(min = 1, max = 100))]
+    pub per_day: u32,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            per_challenge: 5,
+            per_15m: 10,
+            per_day: 50,
+        }
+    }
+}
+
+/// What happens to a user who has no second factor, by risk level. At a low level the user may enrol one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NoEnrollment {
+    /// Default: EmailOtp.
+    pub medium: NoEnrollmentAction,
+    /// Default: Deny.
+    pub high: NoEnrollmentAction,
+}
+
+impl Default for NoEnrollment {
+    fn default() -> Self {
+        Self {
+            medium: NoEnrollmentAction::EmailOtp,
+            high: NoEnrollmentAction::Deny,
+        }
+    }
+}
+
+/// EmailOtp: a code to the address that is stored. Deny: the sign-in is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NoEnrollmentAction {
+    EmailOtp,
+    Deny,
+}
+
+/// The life of local passwords.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.maxAge) || duration(self.maxAge) > duration('0s')",
+        "message": "maxAge must be longer than 0s; leave it out for passwords that do not expire",
+        "fieldPath": ".maxAge"
+    },
+    {
+        "rule": "!has(self.maxAge) || duration(self.warningWindow) <= duration(self.maxAge)",
+        "message": "warningWindow must not be longer than maxAge",
+        "fieldPath": ".warningWindow"
+    }
+]))]
+pub struct Password {
+    /// How long a password is good for. Not built yet: refused when set. Default: none, passwords do not expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Duration>,
+    /// How long before that the user is warned; 0s: never. Default: 336h.
+    pub warning_window: Duration,
+    /// How long after it the password still works. Default: 168h.
+    pub grace_period: Duration,
+}
+
+impl Default for Password {
+    fn default() -> Self {
+        Self {
+            max_age: None,
+            warning_window: Duration::from_secs(336 * 3600),
+            grace_period: Duration::from_secs(168 * 3600),
+        }
+    }
+}

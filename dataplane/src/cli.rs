@@ -1,0 +1,196 @@
+//! The command line. Flag names and the `VESTIBULE_…` variables are a contract.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vestibule_crds::issuer::HttpIssuers;
+
+/// Sign-in for the services of a cluster, with an ID token that somebody else issued.
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", version, about, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it worked; for check and explain: everything was accepted
+  1  it failed, or check or explain found something that is refused
+  2  the command line is wrong";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the data plane
+    Serve(ServeArgs),
+    /// Start a provider and a data plane on this machine, sign in once step by step, and keep serving
+    Demo(DemoArgs),
+    /// Compile manifests and say what would be refused, before it is applied
+    Check(CheckArgs),
+    /// Show every verification step of one ID token, with what was expected and found
+    Explain(ExplainArgs),
+    /// Print the OpenAPI 3.1 document of the API
+    Openapi,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell to complete for
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Directory of manifests (YAML or JSON) to compile, serve and watch
+    #[arg(long, value_name = "DIR", env = "VESTIBULE_MANIFESTS")]
+    pub manifests: Option<PathBuf>,
+    /// Address of the public listener
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "VESTIBULE_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+    /// Address of the admin listener: health, readiness, metrics, revision
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "VESTIBULE_ADMIN_LISTEN",
+        default_value = "127.0.0.1:8081"
+    )]
+    pub admin_listen: SocketAddr,
+    /// Directory of the SQLite file and the managed signing keys; made when it is missing
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VESTIBULE_DATA_DIR",
+        default_value = "./vestibule-data"
+    )]
+    pub data_dir: PathBuf,
+    /// Where users and sessions are kept: sqlite:PATH [default: sqlite:vestibule.db in the data directory]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "VESTIBULE_DATABASE",
+        hide_env_values = true
+    )]
+    pub database: Option<String>,
+    /// PEM file of the server certificate and its chain, reloaded when it changes
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VESTIBULE_TLS_CERT",
+        requires = "tls_key",
+        conflicts_with = "plain_http"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the server's private key, reloaded when it changes
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VESTIBULE_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file of the CA whose client certificates callers must show
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VESTIBULE_TLS_CLIENT_CA",
+        requires = "tls_cert"
+    )]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Serve without TLS
+    #[arg(long, env = "VESTIBULE_PLAIN_HTTP")]
+    pub plain_http: bool,
+    #[command(flatten)]
+    pub issuers: IssuerArgs,
+    /// File with the token that whoever changes something through the admin listener must show
+    #[arg(long, value_name = "FILE", env = "VESTIBULE_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Form of the log on standard error [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Connections served at once; more are closed as they come
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "VESTIBULE_MAX_CONNECTIONS",
+        default_value_t = 10_000
+    )]
+    pub max_connections: usize,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct IssuerArgs {
+    /// Let http issuers and provider endpoints in, on loopback and in-cluster hosts only
+    #[arg(long, env = "VESTIBULE_ALLOW_HTTP_ISSUERS")]
+    allow_http_issuers: bool,
+}
+
+impl IssuerArgs {
+    pub fn http_issuers(self) -> HttpIssuers {
+        if self.allow_http_issuers {
+            HttpIssuers::LoopbackAndCluster
+        } else {
+            HttpIssuers::Refuse
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Address of the public listener; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Sign in once, then stop instead of serving on
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Directory of manifests, or one file
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub issuers: IssuerArgs,
+    /// Form of the answer
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// Directory of manifests
+    #[arg(long, value_name = "DIR", env = "VESTIBULE_MANIFESTS")]
+    pub manifests: PathBuf,
+    /// The ID token; - reads it from standard input, so that it stays out of the shell's history
+    #[arg(value_name = "TOKEN")]
+    pub token: String,
+    /// Name of the provider [default: the one that the token points to]
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// The nonce that the request would carry
+    #[arg(long, value_name = "NONCE")]
+    pub nonce: Option<String>,
+    #[command(flatten)]
+    pub issuers: IssuerArgs,
+    /// Form of the answer
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub output: Output,
+}

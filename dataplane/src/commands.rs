@@ -1,0 +1,7 @@
+//! What each subcommand does.
+
+pub mod check;
+pub mod demo;
+pub mod explain;
+pub mod serve;
+pub mod terminal;

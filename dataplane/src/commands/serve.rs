@@ -1,0 +1,298 @@
+//! `vestibule serve`: the data plane, from its flags to its exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::{self, Admin};
+use crate::app::App;
+use crate::cli::{LogFormat, ServeArgs};
+use crate::clock::Clock;
+use crate::config::Manifests;
+use crate::http;
+use crate::live::Serving;
+use crate::metrics::Metrics;
+use crate::server::{Gauge, Server};
+use crate::store::Store;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::tls::{Tls, TlsFiles};
+
+/// Health checks, metrics and the operator.
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// Rows that one sweep deletes: a commit of this size delays others by milliseconds.
+const SWEEP_ROWS_MAX: usize = 500;
+
+pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    start_log(args.log_format);
+    end_on_panic();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let running = start(args, Clock::System, stop.clone()).await?;
+        tracing::info!(address = %running.address, admin = %running.admin_address, "serving");
+        stop_on_signal(stop)?;
+        running.finished().await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A data plane that serves.
+pub struct Running {
+    pub address: std::net::SocketAddr,
+    pub admin_address: std::net::SocketAddr,
+    pub app: Arc<App>,
+    admin: Arc<Admin>,
+    stop: CancellationToken,
+    public: tokio::task::JoinHandle<()>,
+    store_died: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Running({})", self.address)
+    }
+}
+
+pub async fn start(
+    args: ServeArgs,
+    clock: Clock,
+    stop: CancellationToken,
+) -> anyhow::Result<Running> {
+    let Some(manifests) = &args.manifests else {
+        bail!(
+            "say what to serve: --manifests DIR (this version cannot read its configuration from a cluster yet)"
+        );
+    };
+    let tls = tls(&args)?;
+    if let Some(path) = &args.admin_token_file {
+        let token = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        if token.trim().len() < 16 {
+            bail!("{}: a token has at least 16 characters", path.display());
+        }
+    }
+    // Whoever asks for a port that is taken shall not wait for anything else first.
+    let listener = listen(args.listen).await?;
+    let admin_listener = listen(args.admin_listen).await?;
+    let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+
+    make_private_directory(&args.data_dir)?;
+    let store = SqliteStore::open(&database(&args)?, SqliteOptions::default())?;
+    let store_died = Box::pin(store.died());
+    let http = args.issuers.http_issuers();
+    let serving = Serving::empty(http, clock.clone());
+    let store: Arc<dyn Store> = Arc::new(store);
+    let app = Arc::new(App::new(serving, store, clock, Metrics::default()));
+    let admin = Arc::new(Admin::default());
+
+    let configuration = Manifests::open(
+        manifests,
+        &args.data_dir,
+        http,
+        Arc::clone(&app),
+        Arc::clone(&admin),
+    )?;
+    std::thread::Builder::new()
+        .name("configuration".to_owned())
+        .spawn(move || configuration.follow())
+        .context("a thread could not be started")?;
+    tokio::spawn(sweep(Arc::clone(&app), stop.clone()));
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch());
+    }
+
+    let admin_server = Server {
+        listener: admin_listener,
+        tls: None,
+        connections_max: ADMIN_CONNECTIONS_MAX,
+        gauge: Arc::new(Uncounted),
+    };
+    let (app_of_admin, state_of_admin) = (Arc::clone(&app), Arc::clone(&admin));
+    // It answers until the process ends, so that readiness can be seen to be false while requests drain.
+    tokio::spawn(admin_server.run(
+        move |peer, request| {
+            admin::handle(
+                Arc::clone(&app_of_admin),
+                Arc::clone(&state_of_admin),
+                peer,
+                request,
+            )
+        },
+        CancellationToken::new(),
+    ));
+    let server = Server {
+        listener,
+        tls,
+        connections_max: args.max_connections,
+        gauge: Arc::new(Counted(Arc::clone(&app))),
+    };
+    let handling = Arc::clone(&app);
+    let public = tokio::spawn(server.run(
+        move |peer, request| http::handle(Arc::clone(&handling), peer, request),
+        stop.clone(),
+    ));
+    Ok(Running {
+        address,
+        admin_address,
+        app,
+        admin,
+        stop,
+        public,
+        store_died,
+    })
+}
+
+impl Running {
+    /// Waits until the signal to stop has come and the requests under way are answered.
+    pub async fn finished(self) -> anyhow::Result<()> {
+        let Self {
+            admin,
+            stop,
+            public,
+            store_died,
+            ..
+        } = self;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = store_died => bail!("the store's writer ended: nothing can be written any more"),
+        }
+        admin.draining.store(true, Ordering::SeqCst);
+        tracing::info!("stopping: no new connections, requests under way are answered");
+        public.await.context("the listener ended")?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn tls(args: &ServeArgs) -> anyhow::Result<Option<Arc<Tls>>> {
+    match (&args.tls_cert, &args.tls_key, args.plain_http) {
+        (Some(certificate), Some(key), false) => {
+            let files = TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: args.tls_client_ca.clone(),
+            };
+            Ok(Some(Tls::load(files)?))
+        }
+        (None, None, true) => Ok(None),
+        _ => bail!("say how to serve: --tls-cert FILE and --tls-key FILE, or --plain-http"),
+    }
+}
+
+async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}"))
+}
+
+fn database(args: &ServeArgs) -> anyhow::Result<PathBuf> {
+    match args.database.as_deref() {
+        None => Ok(args.data_dir.join("vestibule.db")),
+        Some(url) => match url.strip_prefix("sqlite:") {
+            Some("") | None => bail!("--database takes sqlite:PATH in this version"),
+            Some(path) => Ok(PathBuf::from(path)),
+        },
+    }
+}
+
+/// It holds private keys and personal data: nobody else's to read.
+pub fn make_private_directory(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))
+}
+
+async fn sweep(app: Arc<App>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        // The next round tries again; the store has logged why it cannot be used.
+        while let Ok(rows) = app.store.sweep(app.clock.now(), SWEEP_ROWS_MAX).await {
+            app.metrics.rows_swept(rows);
+            if rows < SWEEP_ROWS_MAX {
+                break;
+            }
+        }
+    }
+}
+
+pub fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// Half a process is worse than none: whatever panics, the supervisor starts a whole one.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
+}
+
+fn start_log(format: Option<LogFormat>) {
+    use std::io::IsTerminal as _;
+    let filter =
+        EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let terminal = std::io::stderr().is_terminal();
+    let format = format.unwrap_or(if terminal {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    });
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+}
+
+struct Counted(Arc<App>);
+
+impl Gauge for Counted {
+    fn opened(&self) {
+        self.0.metrics.connections.inc();
+    }
+
+    fn closed(&self) {
+        self.0.metrics.connections.dec();
+    }
+
+    fn refused(&self) {
+        self.0.metrics.connection_refused();
+    }
+}
+
+struct Uncounted;
+
+impl Gauge for Uncounted {
+    fn opened(&self) {}
+    fn closed(&self) {}
+    fn refused(&self) {}
+}

@@ -1,0 +1,314 @@
+//! The embedded way to run: a directory of manifests, compiled as the operator would compile them, and again whenever a
+//! file changes or a managed key is due.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use notify::Watcher as _;
+use vestibule_crds::compile::{Compiled, Inputs, Serving as ServingState, Verdict, compile};
+use vestibule_crds::issuer::HttpIssuers;
+use vestibule_crds::manifests::{self, ManifestFile, ManifestObjects};
+use vestibule_crds::object::NamespacedName;
+use vestibule_crds::rotation::{self, ManagedKey};
+use vestibule_crds::snapshot::{KeyState, Snapshot};
+
+use crate::admin::{Admin, REFUSED_LISTED_MAX, Refusals, RefusedObject};
+use crate::app::App;
+
+pub mod files;
+pub mod keeper;
+
+use files::Files;
+use keeper::{Keeper, KeeperError, KeysOfPolicies};
+
+/// How often the directory is looked at when nothing says that it changed: a watch does not see through every link.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looking costs at most this share of the time, however many files there are.
+const LOOK_SHARE: u32 = 50;
+
+/// A manifest directory that is being served.
+#[derive(Debug)]
+pub struct Manifests {
+    files: Files,
+    directory: PathBuf,
+    keeper: Keeper,
+    app: Arc<App>,
+    admin: Arc<Admin>,
+    http: HttpIssuers,
+    served: Option<Arc<Snapshot>>,
+    /// When a managed key is due, seconds since the Unix epoch.
+    keys_due: Option<i64>,
+    /// What the log has been told, so that it is told once.
+    complaints: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {error}", directory.display())]
+    Directory {
+        directory: PathBuf,
+        error: std::io::Error,
+    },
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+}
+
+impl Manifests {
+    /// Reads, compiles and serves the directory for the first time.
+    pub fn open(
+        directory: &Path,
+        data_dir: &Path,
+        http: HttpIssuers,
+        app: Arc<App>,
+        admin: Arc<Admin>,
+    ) -> Result<Self, ConfigError> {
+        let mut manifests = Self {
+            files: Files::new(directory),
+            directory: directory.to_owned(),
+            keeper: Keeper::open(data_dir)?,
+            app,
+            admin,
+            http,
+            served: None,
+            keys_due: None,
+            complaints: Vec::new(),
+        };
+        manifests.look(false)?;
+        manifests.reload()?;
+        Ok(manifests)
+    }
+
+    /// Follows changes for ever, on a thread of its own: compiling is work for a processor, not for a runtime.
+    pub fn follow(mut self) {
+        let (changed, changes) = mpsc::channel();
+        let watcher = notify::recommended_watcher(move |_event| {
+            // The receiver is gone only when the process ends.
+            let _sent = changed.send(());
+        })
+        .and_then(|mut watcher| {
+            watcher.watch(&self.directory, notify::RecursiveMode::Recursive)?;
+            Ok(watcher)
+        });
+        if let Err(error) = &watcher {
+            tracing::warn!(%error, "changes of the manifests cannot be watched: they are looked for each second");
+        }
+        let mut pause = LOOK_EVERY;
+        loop {
+            match changes.recv_timeout(pause) {
+                // A change is many events.
+                Ok(()) => while changes.try_recv().is_ok() {},
+                Err(RecvTimeoutError::Timeout) => {}
+                // Without a watch there is no sender.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(pause),
+            }
+            let began = Instant::now();
+            pause = match self.step() {
+                Ok(pause) => pause,
+                Err(error) => {
+                    self.complain(vec![error.to_string()]);
+                    LOOK_EVERY
+                }
+            };
+            pause = pause.max(
+                began
+                    .elapsed()
+                    .saturating_mul(LOOK_SHARE)
+                    .min(LOOK_EVERY * 30),
+            );
+        }
+    }
+
+    /// One look, and a reload when something changed; how long to pause.
+    fn step(&mut self) -> Result<Duration, ConfigError> {
+        let (changed, look_again) = self.look(true)?;
+        let now = self.app.clock.now();
+        if changed || self.keys_due.is_some_and(|due| due <= now) {
+            self.reload()?;
+        }
+        Ok(look_again.unwrap_or(LOOK_EVERY))
+    }
+
+    fn look(&mut self, patient: bool) -> Result<(bool, Option<Duration>), ConfigError> {
+        let look = self.files.look(Instant::now(), patient);
+        let look = look.map_err(|error| ConfigError::Directory {
+            directory: self.directory.clone(),
+            error,
+        })?;
+        Ok((look.changed, look.look_again))
+    }
+
+    fn reload(&mut self) -> Result<(), ConfigError> {
+        let now = self.app.clock.now();
+        let accepted = self.files.accepted();
+        let (compiled, keys_due) = keep_and_compile(
+            &accepted,
+            &mut self.keeper,
+            self.served.clone(),
+            self.http,
+            now,
+        )?;
+        self.keys_due = keys_due;
+        let mut refusals = refusals(&compiled.verdicts);
+        let outcome = match self.app.serving.serve(&compiled.snapshot) {
+            Ok(true) => {
+                let providers = compiled.snapshot.providers.len();
+                let policies = compiled.snapshot.policies.len();
+                tracing::info!(revision = %compiled.snapshot.revision, providers, policies, refused = refusals.count, "serving a new configuration");
+                self.app
+                    .metrics
+                    .providers
+                    .set(i64::try_from(providers).unwrap_or(i64::MAX));
+                self.served = Some(Arc::new(compiled.snapshot));
+                "ok"
+            }
+            Ok(false) => "unchanged",
+            Err(error) => {
+                refusals.error = Some(error.to_string());
+                "failed"
+            }
+        };
+        self.app.metrics.reload(outcome);
+        let refused = i64::try_from(refusals.count).unwrap_or(i64::MAX);
+        self.app.metrics.refused_objects.set(refused);
+
+        let file_errors = self.files.errors();
+        if let Some(first) = file_errors.first() {
+            refusals.error = Some(first.clone());
+        }
+        let mut complaints = file_errors;
+        complaints.extend(
+            compiled
+                .verdicts
+                .iter()
+                .filter(|verdict| verdict.is_refused())
+                .map(complaint),
+        );
+        complaints.extend(refusals.error.clone().filter(|_| outcome == "failed"));
+        self.complain(complaints);
+        self.admin.set_refusals(refusals);
+        Ok(())
+    }
+
+    /// Logs what has not been logged before.
+    fn complain(&mut self, complaints: Vec<String>) {
+        for complaint in complaints
+            .iter()
+            .filter(|new| !self.complaints.contains(new))
+            .take(REFUSED_LISTED_MAX)
+        {
+            tracing::warn!("{complaint}");
+        }
+        self.complaints = complaints;
+    }
+}
+
+/// Compiles, makes the managed keys that are due, and compiles again with them.
+pub fn keep_and_compile(
+    accepted: &[ManifestFile],
+    keeper: &mut Keeper,
+    previous: Option<Arc<Snapshot>>,
+    http: HttpIssuers,
+    now: i64,
+) -> Result<(Compiled, Option<i64>), KeeperError> {
+    let (objects, _errors) = manifests::read(accepted);
+    let mut inputs = inputs(objects, previous, http);
+    inputs.managed_keys = with_states(keeper.keys(), now);
+    let compiled = compile(&inputs);
+    let kept = keeper.keep(&compiled.snapshot, now)?;
+    if !kept.changed {
+        return Ok((compiled, kept.next_look));
+    }
+    inputs.managed_keys = with_states(keeper.keys(), now);
+    Ok((compile(&inputs), kept.next_look))
+}
+
+pub fn inputs(
+    objects: ManifestObjects,
+    previous: Option<Arc<Snapshot>>,
+    http_issuers: HttpIssuers,
+) -> Inputs {
+    let ManifestObjects {
+        objects,
+        secrets,
+        config_maps,
+        ignored: _,
+        notes: _,
+    } = objects;
+    Inputs {
+        objects,
+        secrets,
+        config_maps,
+        managed_keys: BTreeMap::new(),
+        previous,
+        http_issuers,
+    }
+}
+
+fn with_states(
+    keys: &KeysOfPolicies,
+    now: i64,
+) -> BTreeMap<NamespacedName, Vec<(ManagedKey, KeyState)>> {
+    keys.iter()
+        .filter_map(|(policy, keys)| {
+            let (namespace, name) = policy.split_once('/')?;
+            let states = rotation::states(keys, now);
+            let keys = keys.iter().cloned().zip(states).collect();
+            Some((NamespacedName::new(namespace, name), keys))
+        })
+        .collect()
+}
+
+fn refusals(verdicts: &[Verdict]) -> Refusals {
+    let refused = || verdicts.iter().filter(|verdict| verdict.is_refused());
+    Refusals {
+        count: refused().count(),
+        objects: refused()
+            .take(REFUSED_LISTED_MAX)
+            .map(|verdict| RefusedObject {
+                kind: verdict.kind.name().to_owned(),
+                namespace: verdict.namespace.clone(),
+                name: verdict.name.clone(),
+                reason: reason(verdict).to_owned(),
+                message: message(verdict),
+            })
+            .collect(),
+        error: None,
+    }
+}
+
+/// The reason that keeps an object from being served.
+pub fn reason(verdict: &Verdict) -> &'static str {
+    use vestibule_crds::compile::AcceptedReason;
+    match verdict.accepted.reason {
+        AcceptedReason::Accepted => verdict.resolved_refs.reason.name(),
+        reason => reason.name(),
+    }
+}
+
+fn message(verdict: &Verdict) -> String {
+    let findings: Vec<String> = verdict.findings.iter().map(ToString::to_string).collect();
+    findings.join("; ")
+}
+
+fn complaint(verdict: &Verdict) -> String {
+    let file = verdict.source.as_deref().unwrap_or("manifests");
+    let what_now = match verdict.serving {
+        ServingState::Current => "",
+        ServingState::Previous(_) => " (its last good version is still served)",
+        ServingState::Nothing => " (nothing is served for it)",
+    };
+    format!(
+        "{file}: {} {}/{}: {}: {}{what_now}",
+        verdict.kind,
+        verdict.namespace,
+        verdict.name,
+        reason(verdict),
+        message(verdict),
+    )
+}
+
+#[cfg(test)]
+mod tests;

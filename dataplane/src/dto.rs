@@ -1,0 +1,121 @@
+//! The bodies of the API. Every response field is optional; an absent value is left out, never `null`.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::clock::rfc3339;
+use crate::store::{User, UserStatus};
+
+/// The body of `POST /auth/id-token/signin`.
+#[derive(Debug, Clone, Default, ToSchema)]
+pub struct SigninRequest {
+    /// The ID token: a compact JWS of at most 16 KiB.
+    #[schema(max_length = 16384)]
+    pub id_token: Option<String>,
+    /// `metadata.name` of an OidcProvider. Left out: the one provider whose issuer and audience match the token.
+    #[schema(max_length = 253)]
+    pub provider: Option<String>,
+    /// The nonce that the caller bound to the token.
+    #[schema(max_length = 512)]
+    pub nonce: Option<String>,
+    /// What an earlier MFA with `remember_device` gave out.
+    #[schema(max_length = 512)]
+    pub device_token: Option<String>,
+}
+
+/// The body of `POST /auth/token/refresh`.
+#[derive(Debug, Clone, ToSchema)]
+pub struct RefreshRequest {
+    /// The refresh token of the last answer.
+    #[schema(max_length = 512)]
+    pub refresh_token: String,
+}
+
+/// The body of `POST /auth/token/revoke`.
+#[derive(Debug, Clone, ToSchema)]
+pub struct RevokeRequest {
+    /// A refresh token or an access token of the session that is to end.
+    #[schema(max_length = 16384)]
+    pub token: String,
+}
+
+#[derive(Clone, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = dto::LoginResponse)]
+pub struct LoginResponse {
+    /// Local JWT (RFC 9068).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<String>,
+    /// Opaque, single-use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// `Bearer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<&'static str>,
+    /// Seconds that `access_token` lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserInfo>,
+    /// Whether an extra factor is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requires_mfa: Option<bool>,
+}
+
+/// Tokens are secrets.
+impl std::fmt::Debug for LoginResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginResponse")
+            .field("user", &self.user.as_ref().map(|user| &user.id))
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = dto::UserInfo)]
+pub struct UserInfo {
+    pub id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// `active`, `disabled` or `locked`.
+    pub status: &'static str,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+impl UserInfo {
+    pub fn of(user: &User) -> Self {
+        let profile = &user.profile;
+        Self {
+            id: user.id.to_string(),
+            username: profile.username.clone(),
+            email: profile.email.clone(),
+            phone: profile.phone.clone(),
+            status: match user.status {
+                UserStatus::Active => "active",
+                UserStatus::Disabled => "disabled",
+                UserStatus::Locked => "locked",
+            },
+            created_at: rfc3339(user.created_at),
+        }
+    }
+}
+
+/// An error (RFC 9457), as `application/problem+json`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Problem {
+    /// `urn:vestibule:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: &'static str,
+    pub status: u16,
+    /// One fixed sentence for each code; `claims_rejected` carries the rule's own message.
+    pub detail: String,
+    /// Stable, snake_case.
+    pub code: &'static str,
+    /// Also the `X-Request-Id` header.
+    pub request_id: String,
+}

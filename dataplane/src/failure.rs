@@ -1,0 +1,189 @@
+//! Why a request did not succeed: what the caller must change ([`Refused`]), or that trying again may help ([`TryAgain`]).
+//!
+//! Every code has one fixed sentence. What was expected and found is for the audit trail alone.
+
+use std::borrow::Cow;
+
+/// Either kind of failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    Refused(Refused),
+    TryAgain(TryAgain),
+}
+
+/// The request as it stands will not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub code: Code,
+    /// The rule's own sentence, written by the operator: replaces the fixed one.
+    pub message: Option<String>,
+    /// Expected and found, for the audit trail.
+    pub audit: Cow<'static, str>,
+}
+
+/// The same request may succeed later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TryAgain {
+    pub reason: TryAgainReason,
+    pub retry_after_seconds: u32,
+    /// What happened, for the log and the audit trail.
+    pub audit: Cow<'static, str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TryAgainReason {
+    ProviderUnavailable,
+    StoreUnavailable,
+    NotReady,
+    RateLimited,
+}
+
+macro_rules! codes {
+    ($($variant:ident $code:literal $detail:literal;)*) => {
+        /// Stable, machine-readable reasons of refusal.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($variant),* }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The `code` member of a problem document.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// The fixed `detail` sentence.
+            pub const fn detail(self) -> &'static str {
+                match self { $(Self::$variant => $detail),* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest "invalid_request" "The body must be one JSON object with the documented members and types, and no name twice.";
+    IdTokenRequired "id_token_required" "Send the ID token in the member id_token.";
+    ProviderUnknown "provider_unknown" "There is no provider of this name.";
+    ProviderRequired "provider_required" "The token's issuer and audience match no provider, or several: name one in the member provider.";
+    TokenMalformed "token_malformed" "The token is not a well-formed signed JWT with the claims that an ID token must have.";
+    TokenAlgorithmNotAllowed "token_algorithm_not_allowed" "The token is signed with an algorithm that this provider or its key is not allowed to use.";
+    TokenKeyUnknown "token_key_unknown" "The token is signed with a key that the provider does not publish.";
+    TokenSignatureInvalid "token_signature_invalid" "The token's signature does not verify.";
+    TokenIssuerMismatch "token_issuer_mismatch" "The token was issued by somebody else than this provider.";
+    TokenAudienceMismatch "token_audience_mismatch" "The token was issued for another audience.";
+    TokenExpired "token_expired" "The token has expired: get a new one from the provider.";
+    TokenNotYetValid "token_not_yet_valid" "The token is not valid yet: check the clocks of the provider and of this service.";
+    TokenTooOld "token_too_old" "The token was issued too long ago: get a new one from the provider.";
+    TokenNonceMismatch "token_nonce_mismatch" "The nonce of the request is not the nonce of the token.";
+    TokenNonceRequired "token_nonce_required" "Send the nonce that the token was requested with in the member nonce.";
+    TokenReplayed "token_replayed" "The token has been used before: get a new one from the provider.";
+    TokenTypeNotAllowed "token_type_not_allowed" "The token is not an ID token: send the ID token, not an access, refresh or logout token.";
+    ClaimsRejected "claims_rejected" "The token's claims do not satisfy this provider's rules.";
+    ProviderSuspended "provider_suspended" "Sign-in with this provider is suspended.";
+    UserNotProvisioned "user_not_provisioned" "The user has no account here, and this provider does not create one.";
+    UserDisabled "user_disabled" "The account is disabled.";
+    UserLocked "user_locked" "The account is locked.";
+    LinkRequired "link_required" "It is not plain which account this email address belongs to: an administrator must link it.";
+    RefreshTokenInvalid "refresh_token_invalid" "The refresh token is unknown, expired or revoked: sign in again.";
+    RefreshTokenReused "refresh_token_reused" "The refresh token was used before, so its session has been ended: sign in again.";
+    AccessTokenInvalid "access_token_invalid" "Send a valid access token of this service as a Bearer token.";
+    NotFound "not_found" "There is nothing at this path.";
+    MethodNotAllowed "method_not_allowed" "This path does not take this method: see the Allow header.";
+    RequestTooLarge "request_too_large" "The request is larger than this service reads.";
+    RequestTimeout "request_timeout" "The body did not arrive in time.";
+    UnsupportedMediaType "unsupported_media_type" "Send the body as application/json, without content encoding.";
+    Internal "internal" "Something went wrong here. The log has it under this request id.";
+}
+
+impl TryAgainReason {
+    pub const ALL: [Self; 4] = [
+        Self::ProviderUnavailable,
+        Self::StoreUnavailable,
+        Self::NotReady,
+        Self::RateLimited,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ProviderUnavailable => "provider_unavailable",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::NotReady => "not_ready",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::ProviderUnavailable => {
+                "The provider's keys cannot be fetched now and none are cached: try again."
+            }
+            Self::StoreUnavailable => "The sign-in cannot be recorded now: try again.",
+            Self::NotReady => "The service is not ready for this yet: try again.",
+            Self::RateLimited => {
+                "Too many failed sign-ins from here, or sign-ins of this user: try again later."
+            }
+        }
+    }
+}
+
+impl Code {
+    pub fn because(self, audit: impl Into<Cow<'static, str>>) -> Refused {
+        Refused {
+            code: self,
+            message: None,
+            audit: audit.into(),
+        }
+    }
+}
+
+impl TryAgainReason {
+    pub fn after(self, retry_after_seconds: u32, audit: impl Into<Cow<'static, str>>) -> TryAgain {
+        TryAgain {
+            reason: self,
+            retry_after_seconds,
+            audit: audit.into(),
+        }
+    }
+}
+
+impl Failure {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) => refused.code.as_str(),
+            Self::TryAgain(again) => again.reason.as_str(),
+        }
+    }
+
+    pub fn audit(&self) -> &str {
+        match self {
+            Self::Refused(refused) => &refused.audit,
+            Self::TryAgain(again) => &again.audit,
+        }
+    }
+}
+
+impl From<Code> for Failure {
+    fn from(code: Code) -> Self {
+        Self::Refused(code.because(""))
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<TryAgain> for Failure {
+    fn from(again: TryAgain) -> Self {
+        Self::TryAgain(again)
+    }
+}
+
+impl From<crate::store::StoreError> for Failure {
+    fn from(error: crate::store::StoreError) -> Self {
+        TryAgainReason::StoreUnavailable
+            .after(1, error.to_string())
+            .into()
+    }
+}

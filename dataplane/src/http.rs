@@ -1,0 +1,176 @@
+//! The public listener's paths: what each takes, and how an answer looks on the wire.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::app::{App, Caller};
+use crate::failure::{Code, Failure};
+
+pub mod body;
+pub mod handlers;
+pub mod openapi;
+pub mod problem;
+
+pub type Answer = Response<Full<Bytes>>;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A request id of the caller's is kept when it is this short and has only safe characters.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Keys and discovery documents: a new key is published long before it signs.
+const DOCUMENT_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Answers one request. It cannot fail: every failure is an answer.
+pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    let began = Instant::now();
+    let (head, body) = request.into_parts();
+    let request_id = request_id(&app, &head.headers);
+    let caller = Caller {
+        peer,
+        headers: &head.headers,
+        request_id: &request_id,
+    };
+    let path = head.uri.path();
+    let result = match route(path) {
+        Some(route) if route.allows(&head.method) => route.answer(&app, caller, body).await,
+        Some(route) => Ok(method_not_allowed(route, &request_id)),
+        None => document(&app, &head, path),
+    };
+    let mut answer = result.unwrap_or_else(|failure| {
+        problem::log(&failure, path, &request_id);
+        problem::answer(&failure, &request_id)
+    });
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        answer.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    app.metrics.request_seconds(began.elapsed().as_secs_f64());
+    answer
+}
+
+/// The fixed paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Signin,
+    Refresh,
+    Revoke,
+    Signout,
+    Userinfo,
+    OpenApi,
+}
+
+fn route(path: &str) -> Option<Route> {
+    match path {
+        "/auth/id-token/signin" => Some(Route::Signin),
+        "/auth/token/refresh" => Some(Route::Refresh),
+        "/auth/token/revoke" => Some(Route::Revoke),
+        "/auth/signout" => Some(Route::Signout),
+        "/auth/userinfo" => Some(Route::Userinfo),
+        "/openapi.json" => Some(Route::OpenApi),
+        _ => None,
+    }
+}
+
+impl Route {
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Signin | Self::Refresh | Self::Revoke | Self::Signout => "POST",
+            Self::Userinfo | Self::OpenApi => "GET, HEAD",
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method)
+    }
+
+    async fn answer(
+        self,
+        app: &Arc<App>,
+        caller: Caller<'_>,
+        body: Incoming,
+    ) -> Result<Answer, Failure> {
+        match self {
+            Self::Signin => handlers::signin(app, caller, body).await,
+            Self::Refresh => handlers::refresh(app, caller, body).await,
+            Self::Revoke => handlers::revoke(app, caller, body).await,
+            Self::Signout => handlers::signout(app, caller).await,
+            Self::Userinfo => handlers::userinfo(app, caller).await,
+            Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
+        }
+    }
+}
+
+/// The documents of the issuers stand at paths that the configuration decides.
+fn document(app: &App, head: &http::request::Parts, path: &str) -> Result<Answer, Failure> {
+    // HTTP/2 names the host in the URI.
+    let host = head.uri.authority().map(|authority| authority.as_str());
+    let host = host.or_else(|| head.headers.get(HOST).and_then(|host| host.to_str().ok()));
+    let live = app.serving.live();
+    let Some(document) = live.documents.find(path, host) else {
+        return Err(Code::NotFound.into());
+    };
+    if head.method != Method::GET && head.method != Method::HEAD {
+        let mut answer = problem::answer(&Code::MethodNotAllowed.into(), "");
+        answer
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Ok(answer);
+    }
+    Ok(json(document, DOCUMENT_CACHE))
+}
+
+fn method_not_allowed(route: Route, request_id: &str) -> Answer {
+    let mut answer = problem::answer(&Code::MethodNotAllowed.into(), request_id);
+    answer
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(route.allow()));
+    answer
+}
+
+fn json(body: impl Into<Bytes>, cache: HeaderValue) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CACHE_CONTROL, cache);
+    answer
+}
+
+/// A body that nobody may keep.
+fn private_json(body: &impl serde::Serialize) -> Result<Answer, Failure> {
+    let body = serde_json::to_vec(body)
+        .map_err(|_| Code::Internal.because("the answer cannot be written"))?;
+    Ok(json(body, NO_STORE))
+}
+
+fn no_content() -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    answer
+}
+
+fn request_id(app: &App, headers: &http::HeaderMap) -> String {
+    let sent = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    let usable = |id: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(&byte))
+    };
+    match sent.filter(usable) {
+        Some(id) => id.to_owned(),
+        None => app
+            .id(app.clock.now())
+            .map_or_else(|_| String::new(), |id| id.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

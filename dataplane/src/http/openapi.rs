@@ -1,0 +1,50 @@
+//! The OpenAPI 3.1 document, made from the handlers and the types that they use.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::handlers;
+use crate::dto::{LoginResponse, Problem, RefreshRequest, RevokeRequest, SigninRequest, UserInfo};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Vestibule",
+        description = "Sign-in for the services of a Kubernetes cluster, with an ID token that somebody else issued.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo),
+    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, LoginResponse, UserInfo, Problem)),
+    modifiers(&BearerToken),
+    tags(
+        (name = "sign-in", description = "From an external ID token to local tokens"),
+        (name = "session", description = "What goes on after a sign-in"),
+    ),
+)]
+struct Document;
+
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("bearer", bearer);
+    }
+}
+
+/// Indented, with a last line break: as it stands in the repository.
+pub fn pretty() -> String {
+    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+pub(super) fn json() -> Bytes {
+    static RENDERED: LazyLock<Bytes> =
+        LazyLock::new(|| Bytes::from(Document::openapi().to_json().unwrap_or_default()));
+    RENDERED.clone()
+}

@@ -1,0 +1,313 @@
+//! Who gets which account, who gets none, and how often one may try.
+
+use uuid::Uuid;
+use vestibule_crds::snapshot::{Linking, Provisioning};
+
+use super::*;
+use crate::store::UserStatus;
+use crate::testing::without;
+
+fn id_of(reply: &Reply) -> Uuid {
+    let id = reply.body["user"]["id"].as_str();
+    id.and_then(|id| id.parse().ok())
+        .unwrap_or_else(|| panic!("a user id in {}", reply.body))
+}
+
+/// Two providers of one policy; the second may link to users of these domains.
+async fn service_with_linking(domains: &[&str]) -> (Service, SigningKey) {
+    let (key, second_key) = (
+        testing::key(SigningAlgorithm::ES256),
+        testing::key(SigningAlgorithm::ES256),
+    );
+    let first = provider_of(&key);
+    let mut second = provider_of(&second_key);
+    second.name = "second".to_owned();
+    second.issuer =
+        vestibule_crds::issuer::Issuer::parse("https://second.example", HttpIssuers::Refuse)
+            .expect("an issuer");
+    second.linking = Linking::VerifiedEmail {
+        email_domains: domains.iter().map(|&domain| domain.to_owned()).collect(),
+    };
+    let snapshot = snapshot([testing::policy()], [first, second]);
+    (Service::serve(key, &snapshot).await, second_key)
+}
+
+async fn second_signin(service: &Service, key: &SigningKey, claims: Value) -> Reply {
+    let claims = with(
+        with(claims, "iss", "https://second.example"),
+        "sub",
+        "other-subject",
+    );
+    let body = json!({"id_token": token(key, &claims), "provider": "second"});
+    service.post("/auth/id-token/signin", &body).await
+}
+
+#[tokio::test]
+async fn one_identity_is_one_user() {
+    let service = Service::start().await;
+    let first = id_of(&service.signin(&service.token_of("alice")).await);
+    assert_eq!(
+        id_of(&service.signin(&service.token_of("alice")).await),
+        first
+    );
+    for subject in ["Alice", "ａlice", "alice "] {
+        assert_ne!(
+            id_of(&service.signin(&service.token_of(subject)).await),
+            first,
+            "{subject}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_profile_follows_the_provider() {
+    let service = Service::start().await;
+    service.signin(&service.token(&claims())).await;
+    let renamed = with(without(claims(), "email"), "preferred_username", "alice2");
+    let reply = service.signin(&service.token(&renamed)).await;
+    assert_eq!(reply.body["user"]["username"], "alice2");
+    assert_eq!(
+        reply.body["user"]["email"], "alice@corp.example",
+        "what it leaves out stays"
+    );
+    let unverified = with(
+        with(claims(), "email", "mallory@corp.example"),
+        "email_verified",
+        false,
+    );
+    let reply = service.signin(&service.token(&unverified)).await;
+    assert_eq!(
+        reply.body["user"]["email"], "alice@corp.example",
+        "a verified address is not lost to an unverified one"
+    );
+}
+
+#[tokio::test]
+async fn a_verified_email_of_a_listed_domain_links() {
+    let (service, key) = service_with_linking(&["corp.example"]).await;
+    let first = id_of(&service.signin(&service.token(&claims())).await);
+    let linked = second_signin(
+        &service,
+        &key,
+        with(claims(), "email", "Alice@Corp.Example"),
+    )
+    .await;
+    assert_eq!(id_of(&linked), first);
+    assert_eq!(
+        id_of(&second_signin(&service, &key, claims()).await),
+        first,
+        "and stays linked"
+    );
+}
+
+#[tokio::test]
+async fn an_email_that_is_not_verified_never_links() {
+    // nOAuth, pre-hijacking: only the JSON value true verifies.
+    for verified in [
+        json!(false),
+        json!("true"),
+        json!("false"),
+        json!(1),
+        json!(null),
+    ] {
+        let (service, key) = service_with_linking(&["corp.example"]).await;
+        let first = id_of(&service.signin(&service.token(&claims())).await);
+        let reply = second_signin(
+            &service,
+            &key,
+            with(claims(), "email_verified", verified.clone()),
+        )
+        .await;
+        if reply.status == 200 {
+            assert_ne!(id_of(&reply), first, "{verified}");
+        } else {
+            assert_eq!(reply.code(), "claims_rejected", "{verified}");
+        }
+    }
+    let (service, key) = service_with_linking(&["corp.example"]).await;
+    let first = id_of(&service.signin(&service.token(&claims())).await);
+    let reply = second_signin(&service, &key, without(claims(), "email_verified")).await;
+    assert_ne!(id_of(&reply), first, "missing");
+}
+
+#[tokio::test]
+async fn an_unverified_account_is_never_taken_over_nor_given_away() {
+    // Pre-hijacking: mallory is there first, with an address that nobody verified.
+    let (service, key) = service_with_linking(&[]).await;
+    let mallory = with(claims(), "email_verified", false);
+    let first = id_of(&service.signin(&service.token(&mallory)).await);
+    let owner = second_signin(&service, &key, claims()).await;
+    assert_ne!(id_of(&owner), first);
+}
+
+#[tokio::test]
+async fn another_domain_or_a_mere_user_name_never_links() {
+    let (service, key) = service_with_linking(&["other.example"]).await;
+    let first = id_of(&service.signin(&service.token(&claims())).await);
+    assert_ne!(id_of(&second_signin(&service, &key, claims()).await), first);
+
+    let (service, key) = service_with_linking(&[]).await;
+    let first = id_of(&service.signin(&service.token(&claims())).await);
+    let other = with(claims(), "email", "somebody.else@corp.example");
+    let reply = second_signin(&service, &key, other).await;
+    assert_eq!(reply.body["user"]["username"], "alice");
+    assert_ne!(id_of(&reply), first);
+}
+
+#[tokio::test]
+async fn an_address_with_two_owners_needs_an_administrator() {
+    let (service, key) = service_with_linking(&["corp.example"]).await;
+    service.signin(&service.token_of("alice")).await;
+    service.signin(&service.token_of("alice-again")).await;
+    assert_eq!(
+        second_signin(&service, &key, claims()).await.code(),
+        "link_required"
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_user_gets_in_by_no_door() {
+    // CVE-2026-1609, CVE-2025-14559, CVE-2026-88770.
+    for (status, code) in [
+        (UserStatus::Disabled, "user_disabled"),
+        (UserStatus::Locked, "user_locked"),
+    ] {
+        let (service, key) = service_with_linking(&["corp.example"]).await;
+        let signed_in = service.signin(&service.token(&claims())).await;
+        let user = id_of(&signed_in);
+        assert_eq!(
+            service.app.store.set_user_status(user, status, NOW).await,
+            Ok(true)
+        );
+        assert_eq!(service.signin(&service.token(&claims())).await.code(), code);
+        assert_eq!(
+            second_signin(&service, &key, claims()).await.code(),
+            code,
+            "not by a link either"
+        );
+        assert_eq!(
+            service
+                .refresh(signed_in.text("refresh_token"))
+                .await
+                .status
+                / 100,
+            4
+        );
+        assert_eq!(
+            service
+                .get("/auth/userinfo", Some(signed_in.text("access_token")))
+                .await
+                .status
+                / 100,
+            4
+        );
+        assert_eq!(service.signin(&service.token_of("bob")).await.code(), "ok");
+        assert_eq!(
+            service
+                .app
+                .store
+                .set_user_status(user, UserStatus::Active, NOW)
+                .await,
+            Ok(true)
+        );
+        assert_eq!(service.signin(&service.token(&claims())).await.code(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn provisioning_deny_lets_in_only_who_is_known() {
+    let service = Service::start().await;
+    let known = id_of(&service.signin(&service.token_of("alice")).await);
+    let mut provider = provider_of(&service.key);
+    provider.provisioning = Provisioning::Deny;
+    provider.revision = vestibule_crds::snapshot::Revision::of(b"deny");
+    service.apply(&snapshot([testing::policy()], [provider]));
+    assert_eq!(
+        id_of(&service.signin(&service.token_of("alice")).await),
+        known
+    );
+    let reply = service.signin(&service.token_of("bob")).await;
+    assert_eq!((reply.status, reply.code()), (403, "user_not_provisioned"));
+}
+
+#[tokio::test]
+async fn a_user_who_signs_in_too_often_waits_and_others_do_not() {
+    let service = Service::start_with(
+        |provider| provider,
+        |mut policy| {
+            policy.limits.per_user_per_minute = 3;
+            policy
+        },
+    )
+    .await;
+    for _ in 0..3 {
+        assert_eq!(
+            service.signin(&service.token_of("alice")).await.code(),
+            "ok"
+        );
+    }
+    let reply = service.signin(&service.token_of("alice")).await;
+    assert_eq!((reply.status, reply.code()), (429, "rate_limited"));
+    let wait: i64 = reply.headers["retry-after"]
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .expect("seconds");
+    assert_eq!(service.signin(&service.token_of("bob")).await.code(), "ok");
+    service.clock.advance(wait);
+    assert_eq!(
+        service.signin(&service.token_of("alice")).await.code(),
+        "ok"
+    );
+}
+
+#[tokio::test]
+async fn failures_of_an_address_are_limited_and_successes_are_not() {
+    let service = Service::start_with(
+        |provider| provider,
+        |mut policy| {
+            policy.limits.failures_per_ip_per_minute = 5;
+            policy.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+            policy
+        },
+    )
+    .await;
+    let from = async |address: &str, token: String| {
+        let request = service
+            .request(Method::POST, "/auth/id-token/signin")
+            .header("content-type", "application/json")
+            .header("x-forwarded-for", address)
+            .body(Full::from(
+                json!({"id_token": token, "provider": "corp"}).to_string(),
+            ));
+        service.send(request.expect("a request")).await
+    };
+    for number in 0..10 {
+        assert_eq!(
+            from("192.0.2.1", service.token_of(&format!("user-{number}")))
+                .await
+                .code(),
+            "ok"
+        );
+    }
+    for _ in 0..5 {
+        let bad = service.token(&with(claims(), "aud", "other"));
+        assert_eq!(
+            from("192.0.2.1", bad).await.code(),
+            "token_audience_mismatch"
+        );
+    }
+    assert_eq!(
+        from("192.0.2.1", service.token_of("alice")).await.code(),
+        "rate_limited"
+    );
+    assert_eq!(
+        from("192.0.2.2", service.token_of("alice")).await.code(),
+        "ok"
+    );
+    service.clock.advance(60);
+    assert_eq!(
+        from("192.0.2.1", service.token_of("alice")).await.code(),
+        "ok"
+    );
+}

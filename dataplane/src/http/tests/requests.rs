@@ -1,0 +1,240 @@
+//! What stands around a sign-in: methods, media types, sizes, ids, documents.
+
+use super::*;
+
+#[tokio::test]
+async fn a_sign_in_answers_local_tokens() {
+    let service = Service::start().await;
+    let reply = service.signin(&service.token(&claims())).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert_eq!(reply.headers["cache-control"], "no-store");
+    assert_eq!(reply.text("token_type"), "Bearer");
+    assert_eq!(reply.body["expires_in"], 600);
+    assert_eq!(reply.body["user"]["email"], "alice@corp.example");
+    assert_eq!(reply.body["user"]["status"], "active");
+    assert_eq!(reply.body["user"]["created_at"], "2030-03-17T17:46:40Z");
+    assert_eq!(reply.body["requires_mfa"], false);
+    let nulls = reply
+        .body
+        .as_object()
+        .map(|members| members.values().filter(|value| value.is_null()).count());
+    assert_eq!(nulls, Some(0), "an absent value is left out");
+}
+
+#[tokio::test]
+async fn the_request_id_comes_back_when_it_is_safe() {
+    let service = Service::start().await;
+    for (sent, kept) in [
+        ("abc-123", true),
+        ("a b", false),
+        ("<script>", false),
+        (&"x".repeat(129), false),
+    ] {
+        let request = service
+            .request(Method::GET, "/nowhere")
+            .header("x-request-id", sent)
+            .body(Full::default());
+        let reply = service.send(request.expect("a request")).await;
+        let returned = reply.headers["x-request-id"].to_str().expect("text");
+        assert_eq!(returned == sent, kept, "{sent}");
+        assert_eq!(reply.text("request_id"), returned);
+        assert!(!returned.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_told_apart() {
+    let service = Service::start().await;
+    assert_eq!(service.get("/nowhere", None).await.code(), "not_found");
+    let reply = service.get("/auth/id-token/signin", None).await;
+    assert_eq!((reply.status, reply.code()), (405, "method_not_allowed"));
+    assert_eq!(reply.headers["allow"], "POST");
+    let reply = service.post("/auth/userinfo", &json!({})).await;
+    assert_eq!(reply.headers["allow"], "GET, HEAD");
+    let reply = service.post("/jwks.json", &json!({})).await;
+    assert_eq!(reply.code(), "method_not_allowed");
+}
+
+#[tokio::test]
+async fn only_plain_json_is_read() {
+    let service = Service::start().await;
+    for (content_type, encoding, status) in [
+        (Some("application/json"), None, 400),
+        (Some("application/json; charset=UTF-8"), None, 400),
+        (Some("APPLICATION/JSON"), Some("identity"), 400),
+        (None, None, 415),
+        (Some("text/plain"), None, 415),
+        (Some("application/x-www-form-urlencoded"), None, 415),
+        (Some("application/json; charset=utf-16"), None, 415),
+        (Some("application/json"), Some("gzip"), 415),
+    ] {
+        let mut request = service.request(Method::POST, "/auth/id-token/signin");
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        if let Some(encoding) = encoding {
+            request = request.header("content-encoding", encoding);
+        }
+        let reply = service
+            .send(request.body(Full::from("{}")).expect("a request"))
+            .await;
+        assert_eq!(reply.status, status, "{content_type:?} {encoding:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_plain_object_is_an_invalid_request() {
+    let service = Service::start().await;
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"x\"",
+        r#"{"id_token":1}"#,
+        r#"{"id_token":["x"]}"#,
+        r#"{"id_token":"a","id_token":"b"}"#,
+        r#"{"id_token":"x","provider":{}}"#,
+        r#"{"id_token":"x","nonce":0}"#,
+        "{\"id_token\":\"\u{0}\"}",
+    ] {
+        let request = service
+            .request(Method::POST, "/auth/id-token/signin")
+            .header("content-type", "application/json")
+            .body(Full::from(body));
+        let reply = service.send(request.expect("a request")).await;
+        assert_eq!(
+            (reply.status, reply.code()),
+            (400, "invalid_request"),
+            "{body}"
+        );
+    }
+    for body in [
+        "{}",
+        r#"{"id_token":null}"#,
+        r#"{"id_token":""}"#,
+        r#"{"unknown":1}"#,
+    ] {
+        let request = service
+            .request(Method::POST, "/auth/id-token/signin")
+            .header("content-type", "application/json")
+            .body(Full::from(body));
+        let reply = service.send(request.expect("a request")).await;
+        assert_eq!(
+            (reply.status, reply.code()),
+            (400, "id_token_required"),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_bounded() {
+    let service = Service::start().await;
+    let fits = json!({"id_token": "x".repeat(30_000)});
+    assert_eq!(
+        service.post("/auth/id-token/signin", &fits).await.code(),
+        "token_malformed"
+    );
+    let large = json!({"id_token": "x".repeat(33_000)});
+    let reply = service.post("/auth/id-token/signin", &large).await;
+    assert_eq!((reply.status, reply.code()), (413, "request_too_large"));
+}
+
+#[tokio::test]
+async fn a_problem_never_echoes_the_token() {
+    let service = Service::start().await;
+    let text = "eyJhbGciOiJub25lIn0.ZWNoby1tZQ.c2lnbmF0dXJl-echo-me";
+    let reply = service.signin(text).await;
+    assert_eq!(reply.code(), "token_malformed");
+    assert!(!reply.body.to_string().contains("echo-me"));
+    assert_eq!(reply.body["type"], "urn:vestibule:problem:token_malformed");
+    assert_eq!(reply.body["status"], 401);
+}
+
+#[tokio::test]
+async fn the_issuers_documents_are_published() {
+    let service = Service::start().await;
+    let discovery = service.get("/.well-known/openid-configuration", None).await;
+    assert_eq!(discovery.text("issuer"), "https://auth.example.com");
+    assert_eq!(
+        discovery.text("jwks_uri"),
+        "https://auth.example.com/jwks.json"
+    );
+    let same = service
+        .get("/.well-known/oauth-authorization-server", None)
+        .await;
+    assert_eq!(same.body, discovery.body);
+    let jwks = service.get("/jwks.json", None).await;
+    let keys = jwks.body["keys"].as_array().expect("keys");
+    assert_eq!(keys.len(), 1);
+    assert!(keys[0].get("d").is_none(), "no private member");
+    assert_eq!(keys[0]["use"], "sig");
+}
+
+#[tokio::test]
+async fn issuers_with_one_path_are_told_apart_by_host_and_others_by_path() {
+    let key = testing::key(SigningAlgorithm::ES256);
+    let mut policies = Vec::new();
+    for (name, issuer) in [
+        ("a", "https://a.example"),
+        ("b", "https://b.example"),
+        ("c", "https://a.example/tenants/c"),
+    ] {
+        let mut policy = testing::policy();
+        policy.name = name.to_owned();
+        policy.token.issuer =
+            vestibule_crds::issuer::Issuer::parse(issuer, HttpIssuers::Refuse).expect("an issuer");
+        policies.push(policy);
+    }
+    let service = Service::serve(key, &snapshot(policies, [])).await;
+    for (path, host, issuer) in [
+        (
+            "/.well-known/openid-configuration",
+            "a.example",
+            Some("https://a.example"),
+        ),
+        (
+            "/.well-known/openid-configuration",
+            "B.example",
+            Some("https://b.example"),
+        ),
+        ("/.well-known/openid-configuration", "c.example", None),
+        (
+            "/tenants/c/.well-known/openid-configuration",
+            "anything",
+            Some("https://a.example/tenants/c"),
+        ),
+        (
+            "/.well-known/oauth-authorization-server/tenants/c",
+            "anything",
+            Some("https://a.example/tenants/c"),
+        ),
+    ] {
+        let request = service
+            .request(Method::GET, path)
+            .header("host", host)
+            .body(Full::default());
+        let reply = service.send(request.expect("a request")).await;
+        assert_eq!(reply.body["issuer"].as_str(), issuer, "{path} {host}");
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_names_every_code() {
+    let service = Service::start().await;
+    let document = service.get("/openapi.json", None).await.body;
+    assert!(
+        document["openapi"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("3.1"))
+    );
+    let text = document["paths"].to_string();
+    let elsewhere = [Code::NotFound, Code::MethodNotAllowed, Code::Internal];
+    for code in Code::ALL.iter().filter(|code| !elsewhere.contains(code)) {
+        assert!(text.contains(code.as_str()), "{}", code.as_str());
+    }
+    for reason in crate::failure::TryAgainReason::ALL {
+        assert!(text.contains(reason.as_str()), "{}", reason.as_str());
+    }
+}

@@ -1,0 +1,297 @@
+//! What is being served: a snapshot with its keys parsed and its expressions compiled, built off the request path and
+//! swapped in as one [`Arc`]. A request keeps the one that it started with.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use vestibule_crds::claims::{ClaimRules, ExtraClaims};
+use vestibule_crds::issuer::HttpIssuers;
+use vestibule_crds::signing_key::SigningKey;
+use vestibule_crds::snapshot::{FORMAT, KeySource, KeyState, Policy, Provider, Revision, Snapshot};
+use vestibule_crds::verification_key::KeySet;
+
+use crate::clock::Clock;
+use crate::keys::{RemoteKeys, Settings};
+
+pub mod documents;
+
+use documents::{Documents, IssuerDocuments};
+
+/// Everything that a request may need of the configuration.
+#[derive(Debug)]
+pub struct Live {
+    pub revision: Option<Revision>,
+    /// Seconds since the Unix epoch.
+    pub since: i64,
+    providers: HashMap<String, Arc<LiveProvider>>,
+    by_issuer: HashMap<String, Vec<Arc<LiveProvider>>>,
+    policies: HashMap<String, Arc<LivePolicy>>,
+    policies_by_issuer: HashMap<String, Arc<LivePolicy>>,
+    pub documents: Documents,
+    /// Of all policies: for requests whose policy is not known yet.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+#[derive(Debug)]
+pub struct LiveProvider {
+    pub spec: Arc<Provider>,
+    pub rules: ClaimRules,
+    pub keys: ProviderKeys,
+}
+
+#[derive(Debug)]
+pub enum ProviderKeys {
+    Static(KeySet),
+    Remote(Arc<RemoteKeys>),
+}
+
+#[derive(Debug)]
+pub struct LivePolicy {
+    pub spec: Arc<Policy>,
+    pub extra_claims: ExtraClaims,
+    /// `namespace/name`: what the store calls it.
+    pub key: String,
+    /// In the order of the snapshot.
+    pub keys: Vec<PolicyKey>,
+    current: Option<usize>,
+}
+
+#[derive(Debug)]
+pub struct PolicyKey {
+    pub signing: SigningKey,
+    /// Its public half, ready to verify.
+    pub public: KeySet,
+    pub state: KeyState,
+    /// The header of every access token that it signs, encoded.
+    pub encoded_header: String,
+}
+
+/// A snapshot that cannot be served; it never replaces one that can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    #[error("the snapshot has format {0}, and this version reads format {FORMAT}")]
+    Format(u32),
+    #[error("policy {0}: {1}")]
+    Policy(String, String),
+    #[error("provider {0}: {1}")]
+    Provider(String, String),
+}
+
+/// What outlives a reload: the serving snapshot itself and the caches of provider keys.
+#[derive(Debug)]
+pub struct Serving {
+    live: ArcSwap<Live>,
+    http: HttpIssuers,
+    clock: Clock,
+    /// One reload at a time.
+    reload: Mutex<()>,
+}
+
+impl Serving {
+    /// Serves nothing yet: not ready.
+    pub fn empty(http: HttpIssuers, clock: Clock) -> Self {
+        let live = Live {
+            revision: None,
+            since: clock.now(),
+            providers: HashMap::new(),
+            by_issuer: HashMap::new(),
+            policies: HashMap::new(),
+            policies_by_issuer: HashMap::new(),
+            documents: Documents::default(),
+            trusted_proxies: Vec::new(),
+        };
+        Self {
+            live: ArcSwap::from_pointee(live),
+            http,
+            clock,
+            reload: Mutex::new(()),
+        }
+    }
+
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Builds `snapshot` and serves it from here on; false when it is being served already.
+    pub fn serve(&self, snapshot: &Snapshot) -> Result<bool, BuildError> {
+        let _one_at_a_time = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        let previous = self.live();
+        if previous.revision.as_ref() == Some(&snapshot.revision) {
+            return Ok(false);
+        }
+        let live = Live::build(snapshot, &previous, self.http, &self.clock)?;
+        self.live.store(Arc::new(live));
+        Ok(true)
+    }
+}
+
+impl Live {
+    fn build(
+        snapshot: &Snapshot,
+        previous: &Self,
+        http: HttpIssuers,
+        clock: &Clock,
+    ) -> Result<Self, BuildError> {
+        if snapshot.format != FORMAT {
+            return Err(BuildError::Format(snapshot.format));
+        }
+        let mut policies = HashMap::with_capacity(snapshot.policies.len());
+        for (name, spec) in &snapshot.policies {
+            let policy = match previous.policies.get(name) {
+                Some(policy) if policy.spec.revision == spec.revision => Arc::clone(policy),
+                _ => Arc::new(
+                    LivePolicy::build(spec)
+                        .map_err(|error| BuildError::Policy(name.clone(), error))?,
+                ),
+            };
+            policies.insert(name.clone(), policy);
+        }
+
+        let mut providers = HashMap::with_capacity(snapshot.providers.len());
+        let mut by_issuer: HashMap<String, Vec<Arc<LiveProvider>>> = HashMap::new();
+        for (name, spec) in &snapshot.providers {
+            let before = previous.providers.get(name);
+            let provider = match before {
+                Some(provider) if provider.spec.revision == spec.revision => Arc::clone(provider),
+                _ => Arc::new(
+                    LiveProvider::build(spec, before, http, clock)
+                        .map_err(|error| BuildError::Provider(name.clone(), error))?,
+                ),
+            };
+            for issuer in std::iter::once(&spec.issuer).chain(&spec.issuer_aliases) {
+                let of_issuer = by_issuer.entry(issuer.as_str().to_owned()).or_default();
+                of_issuer.push(Arc::clone(&provider));
+            }
+            providers.insert(name.clone(), provider);
+        }
+
+        let policies_by_issuer = policies
+            .values()
+            .map(|policy| {
+                (
+                    policy.spec.token.issuer.as_str().to_owned(),
+                    Arc::clone(policy),
+                )
+            })
+            .collect();
+        let documents = Documents::of(policies.values().map(|policy| IssuerDocuments::of(policy)));
+        let trusted_proxies = policies
+            .values()
+            .flat_map(|policy| policy.spec.trusted_proxies.iter().copied())
+            .collect();
+        Ok(Self {
+            revision: Some(snapshot.revision.clone()),
+            since: clock.now(),
+            providers,
+            by_issuer,
+            policies,
+            policies_by_issuer,
+            documents,
+            trusted_proxies,
+        })
+    }
+
+    pub fn provider(&self, name: &str) -> Option<&Arc<LiveProvider>> {
+        self.providers.get(name)
+    }
+
+    /// Every provider that accepts tokens of this issuer, aliases included.
+    pub fn providers_of(&self, issuer: &str) -> &[Arc<LiveProvider>] {
+        self.by_issuer.get(issuer).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<LiveProvider>> {
+        self.providers.values()
+    }
+
+    pub fn policy(&self, name: &str) -> Option<&Arc<LivePolicy>> {
+        self.policies.get(name)
+    }
+
+    pub fn policy_of_issuer(&self, issuer: &str) -> Option<&Arc<LivePolicy>> {
+        self.policies_by_issuer.get(issuer)
+    }
+
+    /// By the store's key, `namespace/name`.
+    pub fn policy_of_key(&self, key: &str) -> Option<&Arc<LivePolicy>> {
+        let (_, name) = key.split_once('/')?;
+        self.policies.get(name).filter(|policy| policy.key == key)
+    }
+
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<LivePolicy>> {
+        self.policies.values()
+    }
+}
+
+impl LiveProvider {
+    fn build(
+        spec: &Arc<Provider>,
+        before: Option<&Arc<Self>>,
+        http: HttpIssuers,
+        clock: &Clock,
+    ) -> Result<Self, String> {
+        let rules =
+            ClaimRules::parse(&spec.rules, &spec.mapping).map_err(|error| error.to_string())?;
+        let keys = match (&spec.keys, Settings::of(spec, http)) {
+            (KeySource::Static { jwks }, _) => {
+                let keys =
+                    KeySet::parse(jwks, &spec.algorithms).map_err(|error| error.to_string())?;
+                ProviderKeys::Static(keys)
+            }
+            (_, None) => return Err("it names no source of keys".to_owned()),
+            (_, Some(settings)) => match before.map(|provider| &provider.keys) {
+                Some(ProviderKeys::Remote(remote)) if *remote.settings() == settings => {
+                    ProviderKeys::Remote(Arc::clone(remote))
+                }
+                _ => ProviderKeys::Remote(RemoteKeys::new(settings, clock.clone())),
+            },
+        };
+        Ok(Self {
+            spec: Arc::clone(spec),
+            rules,
+            keys,
+        })
+    }
+
+    /// `namespace/name`: what the store calls it.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.spec.namespace, self.spec.name)
+    }
+}
+
+impl LivePolicy {
+    fn build(spec: &Arc<Policy>) -> Result<Self, String> {
+        let mut keys = Vec::with_capacity(spec.signing_keys.len());
+        for key in &spec.signing_keys {
+            let wanted = vestibule_crds::algorithm::SigningAlgorithm::of(key.algorithm);
+            let signing = SigningKey::parse(&key.pem, wanted)
+                .map_err(|error| format!("signing key {}: {error}", key.kid))?;
+            keys.push(PolicyKey {
+                encoded_header: crate::issue::encoded_header(&signing),
+                public: crate::session::public_half(&signing.jwk, signing.algorithm),
+                signing,
+                state: key.state,
+            });
+        }
+        let extra_claims =
+            ExtraClaims::parse(&spec.extra_claims).map_err(|error| error.to_string())?;
+        Ok(Self {
+            current: keys.iter().position(|key| key.state == KeyState::Current),
+            key: format!("{}/{}", spec.namespace, spec.name),
+            spec: Arc::clone(spec),
+            extra_claims,
+            keys,
+        })
+    }
+
+    /// The key that signs; none while a managed key has not been made.
+    pub fn current_key(&self) -> Option<&PolicyKey> {
+        self.current.map(|index| &self.keys[index])
+    }
+
+    pub fn key_of(&self, kid: &str) -> Option<&PolicyKey> {
+        self.keys.iter().find(|key| key.signing.kid == kid)
+    }
+}

@@ -1,0 +1,204 @@
+//! What an operator watches, in the OpenMetrics text format. Every label has a bounded set of values: codes, never names
+//! that a caller chose.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::failure::Failure;
+use crate::store::Work;
+
+/// Seconds, from a cached answer to the fetch time limit.
+const LATENCY_BUCKETS: [f64; 12] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 5.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+pub struct Metrics {
+    registry: Registry,
+    signins: Family<OutcomeLabels, Counter>,
+    refreshes: Family<OutcomeLabels, Counter>,
+    latency: Histogram,
+    reloads: Family<OutcomeLabels, Counter>,
+    events_dropped: Counter,
+    rows_swept: Counter,
+    store_writes: Counter,
+    store_transactions: Counter,
+    store_queued: Gauge,
+    pub connections: Gauge,
+    connections_refused: Counter,
+    pub providers: Gauge,
+    pub refused_objects: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("vestibule");
+        let signins = Family::default();
+        registry.register(
+            "signins",
+            "Sign-ins by outcome: ok or an error code",
+            signins.clone(),
+        );
+        let refreshes = Family::default();
+        registry.register(
+            "refreshes",
+            "Refreshes by outcome: ok or an error code",
+            refreshes.clone(),
+        );
+        let latency = Histogram::new(LATENCY_BUCKETS);
+        registry.register(
+            "request_seconds",
+            "Time from a request's head to its answer",
+            latency.clone(),
+        );
+        let reloads = Family::default();
+        registry.register(
+            "reloads",
+            "Reloads of the configuration by outcome: ok, unchanged or failed",
+            reloads.clone(),
+        );
+        let events_dropped = Counter::default();
+        registry.register(
+            "audit_events_dropped",
+            "Audit events of refusals that were dropped because the store's queue was full",
+            events_dropped.clone(),
+        );
+        let rows_swept = Counter::default();
+        registry.register(
+            "rows_swept",
+            "Expired rows deleted from the store",
+            rows_swept.clone(),
+        );
+        let store_writes = Counter::default();
+        registry.register(
+            "store_writes",
+            "Writes that the store has committed or refused",
+            store_writes.clone(),
+        );
+        let store_transactions = Counter::default();
+        registry.register(
+            "store_transactions",
+            "Transactions that the writes shared",
+            store_transactions.clone(),
+        );
+        let store_queued = Gauge::default();
+        registry.register(
+            "store_queued",
+            "Writes that wait in the store's queue",
+            store_queued.clone(),
+        );
+        let connections = Gauge::default();
+        registry.register("connections", "Open connections", connections.clone());
+        let connections_refused = Counter::default();
+        registry.register(
+            "connections_refused",
+            "Connections closed at once because too many were open",
+            connections_refused.clone(),
+        );
+        let providers = Gauge::default();
+        registry.register("providers", "Providers being served", providers.clone());
+        let refused_objects = Gauge::default();
+        registry.register(
+            "refused_objects",
+            "Objects of the last configuration that were refused",
+            refused_objects.clone(),
+        );
+        let build = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
+        build.set(1);
+        let version = vec![("version".into(), env!("CARGO_PKG_VERSION").into())];
+        registry
+            .sub_registry_with_labels(version.into_iter())
+            .register("build_info", "The version that runs", build);
+        Self {
+            registry,
+            signins,
+            refreshes,
+            latency,
+            reloads,
+            events_dropped,
+            rows_swept,
+            store_writes,
+            store_transactions,
+            store_queued,
+            connections,
+            connections_refused,
+            providers,
+            refused_objects,
+        }
+    }
+}
+
+impl Metrics {
+    pub fn signin(&self, failure: Option<&Failure>) {
+        count(&self.signins, outcome_of(failure));
+    }
+
+    pub fn refresh(&self, failure: Option<&Failure>) {
+        count(&self.refreshes, outcome_of(failure));
+    }
+
+    pub fn reload(&self, outcome: &'static str) {
+        count(&self.reloads, outcome);
+    }
+
+    pub fn request_seconds(&self, seconds: f64) {
+        self.latency.observe(seconds);
+    }
+
+    pub fn events_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    pub fn rows_swept(&self, rows: usize) {
+        self.rows_swept
+            .inc_by(u64::try_from(rows).unwrap_or(u64::MAX));
+    }
+
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
+    }
+
+    /// In the OpenMetrics text format.
+    pub fn render(&self, store: Work) -> String {
+        // The store counts for itself; these only show its numbers.
+        self.store_writes
+            .inner()
+            .store(store.writes, Ordering::Relaxed);
+        self.store_transactions
+            .inner()
+            .store(store.transactions, Ordering::Relaxed);
+        self.store_queued
+            .set(i64::try_from(store.queued).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(fmt::Error) => String::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn outcome_of(failure: Option<&Failure>) -> &'static str {
+    failure.map_or("ok", Failure::code)
+}
+
+fn count(family: &Family<OutcomeLabels, Counter<u64, AtomicU64>>, outcome: &'static str) {
+    family.get_or_create(&OutcomeLabels { outcome }).inc();
+}

@@ -1,0 +1,201 @@
+//! One refresh: find the session, judge the token, check user and provider again, rotate, issue.
+
+use std::sync::Arc;
+
+use crate::account::status_refusal;
+use crate::app::{App, Caller};
+use crate::client_address::{client_address, network};
+use crate::dto::{LoginResponse, UserInfo};
+use crate::failure::{Code, Failure, TryAgainReason};
+use crate::issue::{Carried, Stamp, access_token};
+use crate::limits::of_address;
+use crate::live::{Live, LivePolicy};
+use crate::refresh_token::{Presented, RefreshToken, judge, remember};
+use crate::signin::{FAILURES_PER_MINUTE_BEFORE_POLICY, lifetime};
+use crate::store::{Event, EventKind, Rotation, RotationOutcome, Session, User};
+use crate::trail::Trail;
+
+/// How often a refresh is decided anew because another one was first. Each loss means that another refresh won, and the
+/// next look finds its successor.
+const DECISIONS_MAX: usize = 8;
+
+pub async fn refresh(
+    app: &Arc<App>,
+    refresh_token: &str,
+    caller: Caller<'_>,
+) -> Result<LoginResponse, Failure> {
+    let now = app.clock.now();
+    let live = app.serving.live();
+    let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
+    let whom = of_address(client);
+    let mut trail = Trail::new(EventKind::Refresh, now, caller.request_id, network(client));
+    let result = match app
+        .failures
+        .exceeded(whom, FAILURES_PER_MINUTE_BEFORE_POLICY, now)
+    {
+        Some(seconds) => Err(TryAgainReason::RateLimited
+            .after(seconds, "too many failures from this address")
+            .into()),
+        None => rotate(app, &live, refresh_token, &mut trail, now).await,
+    };
+    if let Err(failure) = &result {
+        if let Failure::Refused(_) = failure {
+            let _over = app
+                .failures
+                .count(whom, FAILURES_PER_MINUTE_BEFORE_POLICY, now);
+        }
+        if !app.store.record(trail.failure(failure)) {
+            app.metrics.events_dropped();
+        }
+    }
+    app.metrics.refresh(result.as_ref().err());
+    result
+}
+
+async fn rotate(
+    app: &Arc<App>,
+    live: &Live,
+    text: &str,
+    trail: &mut Trail,
+    now: i64,
+) -> Result<LoginResponse, Failure> {
+    let invalid = |why: &'static str| Failure::from(Code::RefreshTokenInvalid.because(why));
+    let token = RefreshToken::parse(text).ok_or_else(|| invalid("it is no refresh token"))?;
+    for _ in 0..DECISIONS_MAX {
+        let found = app.store.session(token.session()).await?;
+        let (session, user) = found.ok_or_else(|| invalid("there is no such session"))?;
+        trail.session_id = Some(session.id);
+        trail.user_id = Some(user.id);
+        trail.policy.clone_from(&session.policy);
+        trail.provider.clone_from(&session.provider);
+        check_session(&session, &user, now)?;
+        let policy = still_allowed(live, &session, &user)?;
+        let grace = lifetime(policy.spec.token.refresh_reuse_grace);
+
+        let live_token = match judge(&token, &session, grace, now) {
+            Presented::Reused => {
+                let failure = Failure::from(
+                    Code::RefreshTokenReused.because("it was rotated before: the session is ended"),
+                );
+                let mut event = trail.failure(&failure);
+                event.kind = EventKind::Signout;
+                let _was_live = app.store.end_session(session.id, now, event).await?;
+                return Err(failure);
+            }
+            // The last answer was lost: the same one again, and nothing to write.
+            Presented::Superseded(live_token) => live_token,
+            Presented::Live => {
+                let salt = app.random()?;
+                let next = token.successor(&salt);
+                let rotation = Rotation {
+                    session: session.id,
+                    expected_digest: session.refresh_digest,
+                    new_digest: next.digest(),
+                    refresh_expires_at: now
+                        .saturating_add(lifetime(policy.spec.token.refresh_ttl))
+                        .min(session.ends_at),
+                    rotated: remember(&session, salt, grace, now),
+                    now,
+                    event: trail.success(),
+                };
+                match app.store.rotate(rotation).await? {
+                    RotationOutcome::Rotated => next,
+                    RotationOutcome::Changed => continue,
+                }
+            }
+        };
+        return answer(app, policy, &session, &user, &live_token, now);
+    }
+    Err(TryAgainReason::StoreUnavailable
+        .after(1, "the session kept changing while it was refreshed")
+        .into())
+}
+
+fn check_session(session: &Session, user: &User, now: i64) -> Result<(), Failure> {
+    let over = if session.ended_at.is_some() {
+        "the session has ended"
+    } else if now >= session.refresh_expires_at || now >= session.ends_at {
+        "the session has expired"
+    } else if session.created_at < user.sessions_valid_from {
+        "the user's sessions were revoked"
+    } else {
+        return Ok(());
+    };
+    Err(Code::RefreshTokenInvalid.because(over).into())
+}
+
+/// User, provider and policy may have changed since the sign-in.
+fn still_allowed<'l>(
+    live: &'l Live,
+    session: &Session,
+    user: &User,
+) -> Result<&'l Arc<LivePolicy>, Failure> {
+    if live.revision.is_none() {
+        return Err(TryAgainReason::NotReady
+            .after(1, "no configuration is served yet")
+            .into());
+    }
+    if let Some(refused) = status_refusal(user.status) {
+        return Err(refused.into());
+    }
+    let suspended = |why: &'static str| Failure::from(Code::ProviderSuspended.because(why));
+    let policy = live
+        .policy_of_key(&session.policy)
+        .ok_or_else(|| suspended("the session's policy is gone"))?;
+    let (namespace, name) = session.provider.split_once('/').unwrap_or_default();
+    let provider = live
+        .provider(name)
+        .filter(|provider| provider.spec.namespace == namespace)
+        .ok_or_else(|| suspended("the session's provider is gone"))?;
+    if provider.spec.suspended {
+        return Err(suspended("the provider is suspended"));
+    }
+    if provider.spec.policy != policy.spec.name {
+        return Err(suspended("the provider belongs to another policy now"));
+    }
+    Ok(policy)
+}
+
+fn answer(
+    app: &App,
+    policy: &LivePolicy,
+    session: &Session,
+    user: &User,
+    refresh_token: &RefreshToken,
+    now: i64,
+) -> Result<LoginResponse, Failure> {
+    let internal = |why: String| Failure::from(Code::Internal.because(why));
+    let key = policy
+        .current_key()
+        .ok_or_else(|| TryAgainReason::NotReady.after(1, "the policy has no signing key yet"))?;
+    let carried: Carried = serde_json::from_str(&session.carried)
+        .map_err(|_| internal("the session cannot be read".to_owned()))?;
+    let stamp = Stamp {
+        now,
+        jti: app.id(now)?,
+        session: session.id,
+    };
+    let (token, expires_in) = access_token(policy, key, user, &carried, stamp, session.ends_at)
+        .map_err(|error| internal(error.to_string()))?;
+    Ok(LoginResponse {
+        access_token: Some(token),
+        refresh_token: Some(refresh_token.expose()),
+        token_type: Some("Bearer"),
+        expires_in: Some(expires_in),
+        user: Some(UserInfo::of(user)),
+        requires_mfa: None,
+    })
+}
+
+/// The event of a session that its own user ends.
+pub fn signout_event(app: &App, caller: Caller<'_>, session: &Session, user: &User) -> Event {
+    let live = app.serving.live();
+    let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
+    let now = app.clock.now();
+    let mut trail = Trail::new(EventKind::Signout, now, caller.request_id, network(client));
+    trail.session_id = Some(session.id);
+    trail.user_id = Some(user.id);
+    trail.policy.clone_from(&session.policy);
+    trail.provider.clone_from(&session.provider);
+    trail.success()
+}

@@ -1,0 +1,240 @@
+//! Refresh tokens: opaque, single-use, and with a successor that only their holder can compute.
+//!
+//! A token is a family id and a secret. The store has the SHA-256 of the whole, never the token. Rotating derives the
+//! successor from the token's secret and a stored random salt: when an answer is lost, the same old token leads to the
+//! same successor again, so a session has one live token at any time and a second use never forks it.
+//!
+//! The session's id is derived from the family id, which stands in no access token: who knows a `sid` can neither refresh
+//! nor make the service believe that a token was reused.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::{Builder, Uuid};
+
+use crate::encoding::sha256;
+use crate::store::{ROTATED_MAX, Rotated, Session};
+
+/// So that secret scanners and people know one when they see it.
+const PREFIX: &str = "vrt_";
+const FAMILY_BYTES: usize = 16;
+const SECRET_BYTES: usize = 32;
+
+/// A refresh token in the clear: it exists only while a request is answered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken([u8; FAMILY_BYTES + SECRET_BYTES]);
+
+/// What a presented token means for its session.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// It is the session's live token.
+    Live,
+    /// It was rotated a moment ago: the live token that it leads to.
+    Superseded(RefreshToken),
+    /// It was rotated longer ago, or never was this session's: somebody else may hold a copy.
+    Reused,
+}
+
+impl RefreshToken {
+    /// The first token of a session. `random` must be fresh; the family begins with the time, so that sessions are stored
+    /// in order.
+    pub fn first(now: i64, random: [u8; FAMILY_BYTES + SECRET_BYTES]) -> Self {
+        let mut bytes = random;
+        let milliseconds = u64::try_from(now).unwrap_or(0).saturating_mul(1000);
+        bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
+        Self(bytes)
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let encoded = text.strip_prefix(PREFIX)?;
+        if encoded.len() != (FAMILY_BYTES + SECRET_BYTES) / 3 * 4 {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
+        Some(Self(bytes.try_into().ok()?))
+    }
+
+    /// The token as the caller gets it.
+    pub fn expose(&self) -> String {
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0))
+    }
+
+    pub fn session(&self) -> Uuid {
+        let family = &self.0[..FAMILY_BYTES];
+        let mut id = [0; 16];
+        id.copy_from_slice(&sha256(family)[..16]);
+        id[..6].copy_from_slice(&family[..6]);
+        // RFC 9562, section 5.8: a custom layout.
+        Builder::from_custom_bytes(id).into_uuid()
+    }
+
+    pub fn digest(&self) -> [u8; 32] {
+        sha256(&self.0)
+    }
+
+    pub fn successor(&self, salt: &[u8; 16]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0[FAMILY_BYTES..]);
+        let mut context = hmac::Context::with_key(&key);
+        context.update(b"vestibule refresh token");
+        context.update(salt);
+        let mut bytes = self.0;
+        bytes[FAMILY_BYTES..].copy_from_slice(context.sign().as_ref());
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshToken([redacted])")
+    }
+}
+
+/// Pure: what `token` is to `session` at `now`.
+pub fn judge(token: &RefreshToken, session: &Session, grace_seconds: i64, now: i64) -> Presented {
+    if token.digest() == session.refresh_digest {
+        return Presented::Live;
+    }
+    let mut token = token.clone();
+    let mut rotated = session.rotated.as_slice();
+    // Each step goes forward in the list, so this ends.
+    while let Some(index) = rotated
+        .iter()
+        .position(|past| past.digest == token.digest())
+    {
+        if now - rotated[index].at > grace_seconds {
+            return Presented::Reused;
+        }
+        token = token.successor(&rotated[index].salt);
+        if token.digest() == session.refresh_digest {
+            return Presented::Superseded(token);
+        }
+        rotated = &rotated[index + 1..];
+    }
+    Presented::Reused
+}
+
+/// The history after one more rotation: only what is still inside the grace, newest last.
+pub fn remember(session: &Session, salt: [u8; 16], grace_seconds: i64, now: i64) -> Vec<Rotated> {
+    let mut rotated: Vec<Rotated> = session
+        .rotated
+        .iter()
+        .filter(|past| now - past.at <= grace_seconds)
+        .cloned()
+        .collect();
+    if rotated.len() >= ROTATED_MAX {
+        rotated.drain(..=rotated.len() - ROTATED_MAX);
+    }
+    rotated.push(Rotated {
+        digest: session.refresh_digest,
+        salt,
+        at: now,
+    });
+    rotated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: i64 = 10;
+
+    fn session_of(token: &RefreshToken) -> Session {
+        Session {
+            id: token.session(),
+            policy: "auth/default".to_owned(),
+            provider: "auth/corp".to_owned(),
+            created_at: 1000,
+            refresh_digest: token.digest(),
+            refresh_expires_at: 10_000,
+            ends_at: 10_000,
+            ended_at: None,
+            rotated: Vec::new(),
+            carried: String::new(),
+        }
+    }
+
+    fn rotate(session: &mut Session, token: &RefreshToken, salt: u8, now: i64) -> RefreshToken {
+        let salt = [salt; 16];
+        session.rotated = remember(session, salt, GRACE, now);
+        let next = token.successor(&salt);
+        session.refresh_digest = next.digest();
+        next
+    }
+
+    #[test]
+    fn the_text_form_reads_back_and_nothing_else_does() {
+        let token = RefreshToken::first(1000, [7; 48]);
+        let text = token.expose();
+        assert_eq!(RefreshToken::parse(&text), Some(token));
+        let cut = &text[..text.len() - 1];
+        for bad in ["", "vrt_", cut, &text[4..], &format!("{text}A"), "vrt_!"] {
+            assert_eq!(RefreshToken::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_session_id_is_one_for_the_family_and_does_not_reveal_it() {
+        let token = RefreshToken::first(1000, [7; 48]);
+        let next = token.successor(&[1; 16]);
+        assert_ne!(token, next);
+        assert_eq!(token.session(), next.session());
+        assert_ne!(token.session().as_bytes()[6..], token.0[6..16]);
+    }
+
+    #[test]
+    fn sessions_are_ordered_by_time() {
+        let early = RefreshToken::first(1000, [255; 48]).session();
+        let late = RefreshToken::first(1001, [0; 48]).session();
+        assert!(early < late);
+    }
+
+    #[test]
+    fn a_rotated_token_leads_to_the_live_one_inside_the_grace_only() {
+        let first = RefreshToken::first(1000, [7; 48]);
+        let mut session = session_of(&first);
+        assert_eq!(judge(&first, &session, GRACE, 1000), Presented::Live);
+        let second = rotate(&mut session, &first, 1, 1000);
+        assert_eq!(judge(&second, &session, GRACE, 1000), Presented::Live);
+        let superseded = Presented::Superseded(second.clone());
+        assert_eq!(judge(&first, &session, GRACE, 1010), superseded);
+        assert_eq!(judge(&first, &session, GRACE, 1011), Presented::Reused);
+    }
+
+    #[test]
+    fn a_chain_of_rotations_inside_the_grace_leads_to_its_end() {
+        let first = RefreshToken::first(1000, [7; 48]);
+        let mut session = session_of(&first);
+        let second = rotate(&mut session, &first, 1, 1000);
+        let third = rotate(&mut session, &second, 2, 1004);
+        assert_eq!(
+            judge(&first, &session, GRACE, 1008),
+            Presented::Superseded(third.clone())
+        );
+        assert_eq!(judge(&first, &session, GRACE, 1012), Presented::Reused);
+        assert_eq!(
+            judge(&second, &session, GRACE, 1012),
+            Presented::Superseded(third)
+        );
+    }
+
+    #[test]
+    fn a_token_of_the_family_that_was_never_issued_counts_as_reuse() {
+        let first = RefreshToken::first(1000, [7; 48]);
+        let session = session_of(&first);
+        let forged = first.successor(&[9; 16]);
+        assert_eq!(judge(&forged, &session, GRACE, 1000), Presented::Reused);
+    }
+
+    #[test]
+    fn the_history_is_bounded() {
+        let mut token = RefreshToken::first(1000, [7; 48]);
+        let mut session = session_of(&token);
+        for round in 0..100 {
+            token = rotate(&mut session, &token, round, 1000);
+            assert!(session.rotated.len() <= ROTATED_MAX);
+        }
+        assert_eq!(judge(&token, &session, GRACE, 1000), Presented::Live);
+    }
+}

@@ -1,0 +1,130 @@
+//! What a local access token opens here: who one is, and the end of one's session.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use serde_json::Value;
+use uuid::Uuid;
+use vestibule_crds::verification_key::{KeySet, Lookup};
+
+use crate::account::status_refusal;
+use crate::app::{App, Caller};
+use crate::dto::UserInfo;
+use crate::failure::{Code, Failure};
+use crate::live::Live;
+use crate::refresh::signout_event;
+use crate::refresh_token::RefreshToken;
+use crate::store::{Session, User};
+use crate::token::UnverifiedToken;
+
+pub async fn userinfo(app: &Arc<App>, headers: &HeaderMap) -> Result<UserInfo, Failure> {
+    let (_, user) = authenticate(app, headers).await?;
+    Ok(UserInfo::of(&user))
+}
+
+pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
+    let (session, user) = authenticate(app, caller.headers).await?;
+    let event = signout_event(app, caller, &session, &user);
+    let _was_live = app
+        .store
+        .end_session(session.id, app.clock.now(), event)
+        .await?;
+    Ok(())
+}
+
+/// Ends the session of a refresh or access token. A token that is not valid has no session to end: that is no error
+/// (RFC 7009, section 2.2).
+pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(), Failure> {
+    let session = match RefreshToken::parse(token) {
+        Some(refresh) => {
+            let found = app.store.session(refresh.session()).await?;
+            // Only a token that the session knows: its family id alone is no proof.
+            found.filter(|(session, _)| {
+                let digest = refresh.digest();
+                session.refresh_digest == digest
+                    || session.rotated.iter().any(|past| past.digest == digest)
+            })
+        }
+        None => match verify_access_token(&app.serving.live(), token, app.clock.now()) {
+            Ok(id) => app.store.session(id).await?,
+            Err(_) => None,
+        },
+    };
+    if let Some((session, user)) = session {
+        let event = signout_event(app, caller, &session, &user);
+        let _was_live = app
+            .store
+            .end_session(session.id, app.clock.now(), event)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The live session and active user of a request's Bearer token (RFC 6750).
+async fn authenticate(app: &Arc<App>, headers: &HeaderMap) -> Result<(Session, User), Failure> {
+    let invalid = |why: &'static str| Failure::from(Code::AccessTokenInvalid.because(why));
+    let token = bearer(headers).ok_or_else(|| invalid("no Bearer token"))?;
+    let now = app.clock.now();
+    let id = verify_access_token(&app.serving.live(), token, now)
+        .map_err(|why| Code::AccessTokenInvalid.because(why))?;
+    let found = app.store.session(id).await?;
+    let (session, user) = found.ok_or_else(|| invalid("there is no such session"))?;
+    if session.ended_at.is_some()
+        || now >= session.ends_at
+        || session.created_at < user.sessions_valid_from
+    {
+        return Err(invalid("the session is over"));
+    }
+    match status_refusal(user.status) {
+        Some(refused) => Err(refused.into()),
+        None => Ok((session, user)),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+/// The session id of one of our own access tokens (RFC 9068, section 4).
+fn verify_access_token(live: &Live, text: &str, now: i64) -> Result<Uuid, String> {
+    let token = UnverifiedToken::parse(text).map_err(|malformed| malformed.to_string())?;
+    if token.jws.header.typ.as_deref() != Some("at+jwt") {
+        return Err("its type is not at+jwt".to_owned());
+    }
+    let policy = live
+        .policy_of_issuer(&token.issuer)
+        .ok_or("its issuer is no policy of ours")?;
+    let kid = token.jws.header.kid.as_deref().unwrap_or_default();
+    let key = policy.key_of(kid).ok_or("its key is none of ours")?;
+    if token.jws.header.algorithm != Some(key.signing.algorithm) {
+        return Err("its algorithm is not its key's".to_owned());
+    }
+    let verified = match key.public.find(Some(kid), key.signing.algorithm) {
+        Lookup::Found(public) => {
+            public.verify_sig(token.jws.signing_input.as_bytes(), &token.jws.signature)
+        }
+        Lookup::AlgorithmMismatch | Lookup::Unknown => {
+            return Err("its key cannot verify".to_owned());
+        }
+    };
+    verified.map_err(|_| "its signature does not verify")?;
+    if now >= token.expires_at {
+        return Err("it has expired".to_owned());
+    }
+    let sid = token.claims.get("sid").and_then(Value::as_str);
+    sid.and_then(|sid| sid.parse().ok())
+        .ok_or_else(|| "it names no session".to_owned())
+}
+
+/// Our own published key, ready to verify.
+pub fn public_half(jwk: &Value, algorithm: vestibule_crds::algorithm::Algorithm) -> KeySet {
+    KeySet::parse(&serde_json::json!({"keys": [jwk]}), &[algorithm]).unwrap_or_default()
+}

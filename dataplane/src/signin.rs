@@ -1,0 +1,449 @@
+//! One sign-in: peek, provider, key, verify, gather, plan, commit, issue.
+//!
+//! All reads come first, then decisions without I/O, then one commit. A refused user is never created.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use vestibule_crds::claims::MappedClaims;
+use vestibule_crds::snapshot::{Linking, Replay};
+
+use crate::account::{self, Plan};
+use crate::app::{App, Caller};
+use crate::client_address::{client_address, network};
+use crate::dto::{LoginResponse, SigninRequest, UserInfo};
+use crate::encoding::sha256;
+use crate::failure::{Code, Failure, TryAgainReason};
+use crate::issue::{Carried, Stamp, access_token};
+use crate::keys;
+use crate::limits::of_address;
+use crate::live::{Live, LivePolicy, LiveProvider, ProviderKeys};
+use crate::refresh_token::RefreshToken;
+use crate::store::{
+    Account, EventKind, Gather, IdentityKey, NewSession, ReplayKey, Signin, SigninOutcome,
+};
+use crate::token::{Jws, UnverifiedToken};
+use crate::trail::Trail;
+use crate::verify::{Facts, check_claims, check_header};
+use vestibule_crds::verification_key::Lookup;
+
+/// Before a token has named its provider, and so its policy, an address may fail this often in a minute.
+pub const FAILURES_PER_MINUTE_BEFORE_POLICY: u32 = 300;
+/// How often a sign-in is decided anew because its account changed between the read and the commit.
+const DECISIONS_MAX: usize = 4;
+/// The scope of a full access token.
+pub const FULL_SCOPE: &str = "openid";
+
+/// A person, as far as the provider's word and the provider's rules go.
+#[derive(Debug)]
+pub struct VerifiedIdentity {
+    pub identity: IdentityKey,
+    pub mapped: MappedClaims,
+    pub claims: serde_json::Value,
+    pub expires_at: i64,
+    /// Of the token as it was signed: another encoding of the same signature is the same token.
+    pub digest: [u8; 32],
+}
+
+pub async fn signin(
+    app: &Arc<App>,
+    request: &SigninRequest,
+    caller: Caller<'_>,
+) -> Result<LoginResponse, Failure> {
+    let now = app.clock.now();
+    let live = app.serving.live();
+    let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
+    let mut attempt = Attempt {
+        trail: Trail::new(EventKind::Signin, now, caller.request_id, network(client)),
+        client,
+        failures_per_minute: FAILURES_PER_MINUTE_BEFORE_POLICY,
+    };
+    let result = attempt.run(app, &live, request, caller, now).await;
+    if let Err(failure) = &result {
+        if let Failure::Refused(_) = failure {
+            let _over =
+                app.failures
+                    .count(of_address(attempt.client), attempt.failures_per_minute, now);
+        }
+        if !app.store.record(attempt.trail.failure(failure)) {
+            app.metrics.events_dropped();
+        }
+    }
+    app.metrics.signin(result.as_ref().err());
+    result
+}
+
+/// One attempt, and what is known of it so far.
+struct Attempt {
+    trail: Trail,
+    client: IpAddr,
+    failures_per_minute: u32,
+}
+
+impl Attempt {
+    async fn run(
+        &mut self,
+        app: &Arc<App>,
+        live: &Live,
+        request: &SigninRequest,
+        caller: Caller<'_>,
+        now: i64,
+    ) -> Result<LoginResponse, Failure> {
+        self.check_failures(app, now)?;
+        let text = request.id_token.as_deref().unwrap_or_default();
+        if text.is_empty() {
+            return Err(Code::IdTokenRequired.into());
+        }
+        let token = UnverifiedToken::parse(text)
+            .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
+        let provider = choose_provider(live, &token, request.provider.as_deref())?;
+        self.trail.provider = provider.key();
+        let policy = live.policy(&provider.spec.policy).ok_or_else(|| {
+            TryAgainReason::NotReady.after(1, "the provider's policy is not served")
+        })?;
+        self.trail.policy.clone_from(&policy.key);
+        if !policy.spec.trusted_proxies.is_empty() {
+            self.client = client_address(caller.peer, caller.headers, &policy.spec.trusted_proxies);
+            self.trail.network = network(self.client);
+        }
+        self.failures_per_minute = policy.spec.limits.failures_per_ip_per_minute;
+        self.check_failures(app, now)?;
+        if provider.spec.suspended {
+            return Err(Code::ProviderSuspended.into());
+        }
+        let key = policy.current_key().ok_or_else(|| {
+            TryAgainReason::NotReady.after(1, "the policy has no signing key yet")
+        })?;
+
+        let identity = verify(provider, policy, token, request.nonce.as_deref(), now).await?;
+        let per_minute = policy.spec.limits.per_user_per_minute;
+        if let Some(seconds) = app.signins.count(&identity.identity, per_minute, now) {
+            return Err(TryAgainReason::RateLimited
+                .after(seconds, "the user signs in too often")
+                .into());
+        }
+
+        let refresh = RefreshToken::first(now, app.random()?);
+        let session = refresh.session();
+        self.trail.session_id = Some(session);
+        for _ in 0..DECISIONS_MAX {
+            let gathered = app.store.gather(question(provider, &identity)).await?;
+            let new_user = app.id(now)?;
+            let plan = account::plan(
+                &provider.spec,
+                &policy.key,
+                &identity.mapped,
+                gathered,
+                new_user,
+                now,
+            )?;
+            let user = plan.user().clone();
+            self.trail.user_id = Some(user.id);
+            let info = UserInfo::of(&user);
+            let carried = carry(provider, policy, &identity, &info)?;
+
+            let ends_at = now.saturating_add(lifetime(policy.spec.token.session_max_ttl));
+            let refresh_expires_at = now
+                .saturating_add(lifetime(policy.spec.token.refresh_ttl))
+                .min(ends_at);
+            let signin = Signin {
+                account: account_of(plan, &identity, app, provider),
+                session: NewSession {
+                    id: session,
+                    provider: provider.key(),
+                    refresh_digest: refresh.digest(),
+                    refresh_expires_at,
+                    ends_at,
+                    carried: serde_json::to_string(&carried)
+                        .map_err(|_| Code::Internal.because("the session cannot be written"))?,
+                },
+                replay: match provider.spec.token.replay {
+                    Replay::Allow => None,
+                    Replay::Reject => Some(ReplayKey {
+                        expires_at: identity.expires_at,
+                        digest: identity.digest,
+                    }),
+                },
+                event: self.trail.success(),
+                now,
+            };
+            match app.store.commit_signin(signin).await? {
+                SigninOutcome::Committed => {
+                    let stamp = Stamp {
+                        now,
+                        jti: app.id(now)?,
+                        session,
+                    };
+                    let (token, expires_in) =
+                        access_token(policy, key, &user, &carried, stamp, ends_at)
+                            .map_err(|error| Code::Internal.because(error.to_string()))?;
+                    return Ok(LoginResponse {
+                        access_token: Some(token),
+                        refresh_token: Some(refresh.expose()),
+                        token_type: Some("Bearer"),
+                        expires_in: Some(expires_in),
+                        user: Some(info),
+                        requires_mfa: Some(policy.spec.mfa.requires_factor()),
+                    });
+                }
+                SigninOutcome::Replayed => {
+                    return Err(Code::TokenReplayed
+                        .because("the token has signed somebody in before")
+                        .into());
+                }
+                SigninOutcome::UserNotActive(status) => {
+                    if let Some(refused) = account::status_refusal(status) {
+                        return Err(refused.into());
+                    }
+                }
+                // Decided again, on what the store has now.
+                SigninOutcome::Changed => {}
+                SigninOutcome::LinkRefused => {
+                    return Err(Code::LinkRequired
+                        .because("the provider stopped linking while the sign-in was under way")
+                        .into());
+                }
+            }
+        }
+        Err(TryAgainReason::StoreUnavailable
+            .after(
+                1,
+                "the account kept changing while the sign-in was under way",
+            )
+            .into())
+    }
+
+    fn check_failures(&self, app: &App, now: i64) -> Result<(), Failure> {
+        let whom = of_address(self.client);
+        match app.failures.exceeded(whom, self.failures_per_minute, now) {
+            None => Ok(()),
+            Some(seconds) => Err(TryAgainReason::RateLimited
+                .after(seconds, "too many failures from this address")
+                .into()),
+        }
+    }
+}
+
+/// The provider that the request names, or the one that the token points to.
+pub fn choose_provider<'l>(
+    live: &'l Live,
+    token: &UnverifiedToken,
+    named: Option<&str>,
+) -> Result<&'l Arc<LiveProvider>, Failure> {
+    if let Some(name) = named {
+        return live.provider(name).ok_or_else(|| {
+            Code::ProviderUnknown
+                .because("no provider of this name is served")
+                .into()
+        });
+    }
+    let matching = |provider: &&Arc<LiveProvider>| {
+        let audiences = &provider.spec.audiences;
+        token
+            .audiences
+            .iter()
+            .any(|audience| audiences.contains(audience))
+    };
+    let mut candidates = live.providers_of(&token.issuer).iter().filter(matching);
+    let none = || Code::ProviderRequired.because("no provider has the token's issuer and audience");
+    let mut chosen = candidates.next().ok_or_else(none)?;
+    for other in candidates {
+        chosen = older(chosen, other, token).ok_or_else(|| {
+            Code::ProviderRequired.because("several providers have the token's issuer and audience")
+        })?;
+    }
+    Ok(chosen)
+}
+
+/// Of two providers for the same audiences of a token the older one is meant; otherwise it is not plain.
+fn older<'l>(
+    one: &'l Arc<LiveProvider>,
+    other: &'l Arc<LiveProvider>,
+    token: &UnverifiedToken,
+) -> Option<&'l Arc<LiveProvider>> {
+    let same_audiences = token.audiences.iter().all(|audience| {
+        one.spec.audiences.contains(audience) == other.spec.audiences.contains(audience)
+    });
+    let (Some(one_at), Some(other_at)) = (&one.spec.created_at, &other.spec.created_at) else {
+        return None;
+    };
+    match one_at.cmp(other_at) {
+        std::cmp::Ordering::Less if same_audiences => Some(one),
+        std::cmp::Ordering::Greater if same_audiences => Some(other),
+        _ => None,
+    }
+}
+
+/// From an unverified token to a verified identity, or the first reason why not.
+pub async fn verify(
+    provider: &LiveProvider,
+    policy: &LivePolicy,
+    token: UnverifiedToken<'_>,
+    nonce: Option<&str>,
+    now: i64,
+) -> Result<VerifiedIdentity, Failure> {
+    let facts = Facts {
+        token: &token,
+        provider: &provider.spec,
+        nonce,
+        now,
+    };
+    check_header(&facts)?;
+    check_signature(&provider.keys, &token.jws).await?;
+    check_claims(&facts)?;
+    let mapped = provider.rules.apply(&token.claims).map_err(|rejected| {
+        let mut refused = Code::ClaimsRejected.because(rejected.cause.to_string());
+        refused.message = Some(rejected.message);
+        refused
+    })?;
+    let skew = lifetime(provider.spec.token.clock_skew);
+    Ok(VerifiedIdentity {
+        identity: IdentityKey {
+            policy: policy.key.clone(),
+            issuer: provider.spec.issuer.as_str().to_owned(),
+            subject: token.subject,
+        },
+        mapped,
+        expires_at: token.expires_at.saturating_add(skew),
+        digest: sha256(token.jws.signing_input.as_bytes()),
+        claims: token.claims,
+    })
+}
+
+/// Finds the key, fetching where that is due, and verifies the signature with it.
+pub async fn check_signature(keys: &ProviderKeys, jws: &Jws<'_>) -> Result<(), Failure> {
+    let algorithm = jws
+        .header
+        .algorithm
+        .ok_or_else(|| Code::TokenAlgorithmNotAllowed.because("an unknown algorithm"))?;
+    let kid = jws.header.kid.as_deref();
+    let message = jws.signing_input.as_bytes();
+    let verified = match keys {
+        ProviderKeys::Static(set) => match set.find(kid, algorithm) {
+            Lookup::Found(key) => key.verify_sig(message, &jws.signature),
+            lookup => return Err(keys::not_found(&lookup, kid).into()),
+        },
+        ProviderKeys::Remote(remote) => {
+            remote
+                .with_key(kid, algorithm, |key| {
+                    key.verify_sig(message, &jws.signature)
+                })
+                .await?
+        }
+    };
+    verified.map_err(|_| {
+        Code::TokenSignatureInvalid
+            .because("the signature does not verify with the key that the token names")
+            .into()
+    })
+}
+
+fn question(provider: &LiveProvider, identity: &VerifiedIdentity) -> Gather {
+    Gather {
+        identity: identity.identity.clone(),
+        linkable_email: account::linkable_email(&provider.spec, &identity.mapped)
+            .map(str::to_owned),
+    }
+}
+
+fn carry(
+    provider: &LiveProvider,
+    policy: &LivePolicy,
+    identity: &VerifiedIdentity,
+    user: &UserInfo,
+) -> Result<Carried, Failure> {
+    let claims = &identity.claims;
+    let extra = if policy.extra_claims.is_empty() {
+        serde_json::Map::new()
+    } else {
+        let user = serde_json::json!({
+            "id": user.id,
+            "username": user.username,
+            "email": user.email,
+            "phone": user.phone,
+            "groups": identity.mapped.groups,
+        });
+        let about_provider = serde_json::json!({
+            "name": provider.spec.name,
+            "namespace": provider.spec.namespace,
+            "issuer": provider.spec.issuer.as_str(),
+            "displayName": provider.spec.display_name,
+        });
+        policy
+            .extra_claims
+            .evaluate(&user, claims, &about_provider)
+            .map_err(|error| Code::ClaimsRejected.because(format!("extraClaims: {error}")))?
+    };
+    // What the provider says of its own factors counts only as far as the operator lets it.
+    let trusted = provider.spec.upstream_mfa.as_ref();
+    let amr = claims
+        .get("amr")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .filter(|value| trusted.is_some_and(|mfa| mfa.amr.iter().any(|listed| listed == value)))
+        .map(str::to_owned)
+        .collect();
+    let acr = claims
+        .get("acr")
+        .and_then(serde_json::Value::as_str)
+        .filter(|value| trusted.is_some_and(|mfa| mfa.acr.iter().any(|listed| listed == value)))
+        .map(str::to_owned);
+    Ok(Carried {
+        scope: FULL_SCOPE.to_owned(),
+        auth_time: claims.get("auth_time").and_then(serde_json::Value::as_i64),
+        amr,
+        acr,
+        idp: provider.spec.name.clone(),
+        groups: identity.mapped.groups.clone(),
+        extra,
+    })
+}
+
+fn account_of(
+    plan: Plan,
+    identity: &VerifiedIdentity,
+    app: &Arc<App>,
+    provider: &LiveProvider,
+) -> Account {
+    match plan {
+        Plan::SignIn { user, changed } => Account::Existing {
+            user_id: user.id,
+            profile: changed.then_some(user.profile),
+        },
+        Plan::Create { user } => Account::Create {
+            user,
+            identity: identity.identity.clone(),
+        },
+        Plan::Link { user, email } => {
+            let app = Arc::clone(app);
+            let revision = provider.spec.revision.clone();
+            let name = provider.spec.name.clone();
+            Account::Link {
+                user_id: user.id,
+                identity: identity.identity.clone(),
+                email,
+                recheck: Arc::new(move || may_still_link(&app.serving.live(), &name, &revision)),
+            }
+        }
+    }
+}
+
+/// Called inside the transaction: the configuration may have changed since the sign-in began.
+fn may_still_link(
+    live: &Live,
+    provider: &str,
+    revision: &vestibule_crds::snapshot::Revision,
+) -> bool {
+    live.provider(provider).is_some_and(|provider| {
+        let spec = &provider.spec;
+        spec.revision == *revision
+            && !spec.suspended
+            && matches!(spec.linking, Linking::VerifiedEmail { .. })
+    })
+}
+
+pub fn lifetime(duration: vestibule_crds::duration::Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

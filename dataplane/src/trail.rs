@@ -1,0 +1,60 @@
+//! What is learnt about a request on its way, so that the audit event at its end says it, however it ends.
+
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::store::{EVENT_DETAIL_BYTES_MAX, Event, EventKind};
+
+#[derive(Debug)]
+pub struct Trail {
+    pub kind: EventKind,
+    pub at: i64,
+    pub request_id: String,
+    pub network: String,
+    pub policy: String,
+    pub provider: String,
+    pub user_id: Option<Uuid>,
+    pub session_id: Option<Uuid>,
+}
+
+impl Trail {
+    pub fn new(kind: EventKind, at: i64, request_id: &str, network: String) -> Self {
+        Self {
+            kind,
+            at,
+            request_id: request_id.to_owned(),
+            network,
+            policy: String::new(),
+            provider: String::new(),
+            user_id: None,
+            session_id: None,
+        }
+    }
+
+    pub fn success(&self) -> Event {
+        self.event("ok", "")
+    }
+
+    pub fn failure(&self, failure: &Failure) -> Event {
+        self.event(failure.code(), failure.audit())
+    }
+
+    fn event(&self, outcome: &'static str, detail: &str) -> Event {
+        let mut end = detail.len().min(EVENT_DETAIL_BYTES_MAX);
+        while !detail.is_char_boundary(end) {
+            end -= 1;
+        }
+        Event {
+            at: self.at,
+            kind: self.kind,
+            outcome,
+            policy: self.policy.clone(),
+            provider: self.provider.clone(),
+            user_id: self.user_id,
+            session_id: self.session_id,
+            request_id: self.request_id.clone(),
+            network: self.network.clone(),
+            detail: detail[..end].to_owned(),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Is this token what the provider's configuration asks for? (OpenID Connect Core 1.0, section 3.1.3.7; RFC 8725)
+//!
+//! Two tables of checks with the signature between them. A sign-in stops at the first that fails; `vestibule explain`
+//! shows them all. Both run the same entries.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use vestibule_crds::snapshot::{Nonce, NonceForm, Provider};
+
+use crate::failure::{Code, Refused};
+use crate::token::UnverifiedToken;
+
+/// Everything that a check may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    pub token: &'a UnverifiedToken<'a>,
+    pub provider: &'a Provider,
+    /// The nonce of the request.
+    pub nonce: Option<&'a str>,
+    /// Seconds since the Unix epoch.
+    pub now: i64,
+}
+
+/// One rule, with words for people.
+#[derive(Debug)]
+pub struct Check {
+    pub name: &'static str,
+    /// Where the rule comes from.
+    pub source: &'static str,
+    pub verify: fn(&Facts) -> Result<(), Code>,
+    pub expected: fn(&Facts) -> String,
+    pub found: fn(&Facts) -> String,
+}
+
+impl Check {
+    fn run(&self, facts: &Facts) -> Result<(), Refused> {
+        (self.verify)(facts).map_err(|code| {
+            let (expected, found) = ((self.expected)(facts), (self.found)(facts));
+            code.because(format!("{}: expected {expected}; found {found}", self.name))
+        })
+    }
+}
+
+/// What can be known before a key is looked for: a token of somebody else causes no fetch.
+pub fn check_header(facts: &Facts) -> Result<(), Refused> {
+    HEADER_CHECKS.iter().try_for_each(|check| check.run(facts))
+}
+
+/// What is believed only under a valid signature.
+pub fn check_claims(facts: &Facts) -> Result<(), Refused> {
+    CLAIM_CHECKS.iter().try_for_each(|check| check.run(facts))
+}
+
+pub const HEADER_CHECKS: &[Check] = &[
+    Check {
+        name: "issuer",
+        source: "OpenID Connect Core 3.1.3.7, 2",
+        verify: |facts| {
+            let provider = facts.provider;
+            let named = std::iter::once(&provider.issuer)
+                .chain(&provider.issuer_aliases)
+                .any(|issuer| issuer.as_str() == facts.token.issuer);
+            named.then_some(()).ok_or(Code::TokenIssuerMismatch)
+        },
+        expected: |facts| {
+            let provider = facts.provider;
+            let aliases = provider.issuer_aliases.iter();
+            list(
+                std::iter::once(&provider.issuer)
+                    .chain(aliases)
+                    .map(|issuer| issuer.as_str()),
+            )
+        },
+        found: |facts| shown(&facts.token.issuer),
+    },
+    Check {
+        name: "algorithm",
+        source: "RFC 8725, 3.1",
+        verify: |facts| match facts.token.jws.header.algorithm {
+            Some(algorithm) if facts.provider.algorithms.contains(&algorithm) => Ok(()),
+            _ => Err(Code::TokenAlgorithmNotAllowed),
+        },
+        expected: |facts| list(facts.provider.algorithms.iter().map(|alg| alg.name())),
+        found: |facts| shown(&facts.token.jws.header.algorithm_name),
+    },
+    Check {
+        name: "type",
+        source: "RFC 8725, 3.11; RFC 9068, 4",
+        verify: |facts| {
+            is_id_token_type(facts.token)
+                .then_some(())
+                .ok_or(Code::TokenTypeNotAllowed)
+        },
+        expected: |_| "an ID token: typ absent or JWT, and no access or logout token".to_owned(),
+        found: |facts| {
+            let header = facts.token.jws.header.typ.as_deref().unwrap_or("absent");
+            let claim = ["typ", "token_use"]
+                .into_iter()
+                .find_map(|name| facts.token.text(name));
+            match claim {
+                Some(claim) => format!("typ {}, claim {}", shown(header), shown(claim)),
+                None => format!("typ {}", shown(header)),
+            }
+        },
+    },
+];
+
+pub const CLAIM_CHECKS: &[Check] = &[
+    Check {
+        name: "audience",
+        source: "OpenID Connect Core 3.1.3.7, 3",
+        verify: |facts| {
+            facts
+                .token
+                .audiences
+                .iter()
+                .any(|audience| facts.provider.audiences.contains(audience))
+                .then_some(())
+                .ok_or(Code::TokenAudienceMismatch)
+        },
+        expected: |facts| {
+            let audiences = facts.provider.audiences.iter();
+            list(audiences.map(String::as_str))
+        },
+        found: |facts| list(facts.token.audiences.iter().map(String::as_str)),
+    },
+    Check {
+        name: "authorized party",
+        source: "OpenID Connect Core 3.1.3.7, 4 and 5",
+        verify: |facts| {
+            authorized_party(facts)
+                .then_some(())
+                .ok_or(Code::TokenAudienceMismatch)
+        },
+        expected: |facts| {
+            let allowed = list(authorized_parties(facts.provider));
+            if several_audiences(facts.token) {
+                format!("one of {allowed}, for the token has several audiences")
+            } else if facts.provider.authorized_parties.is_empty() {
+                "any, or none".to_owned()
+            } else {
+                format!("none, or one of {allowed}")
+            }
+        },
+        found: |facts| {
+            facts
+                .token
+                .text("azp")
+                .map_or_else(|| "none".to_owned(), shown)
+        },
+    },
+    Check {
+        name: "expiry",
+        source: "RFC 7519, 4.1.4",
+        verify: |facts| {
+            let expired = facts.now >= facts.token.expires_at + skew(facts);
+            (!expired).then_some(()).ok_or(Code::TokenExpired)
+        },
+        expected: |facts| format!("exp after {} less {} s", facts.now, skew(facts)),
+        found: |facts| facts.token.expires_at.to_string(),
+    },
+    Check {
+        name: "not before",
+        source: "RFC 7519, 4.1.5",
+        verify: |facts| match facts.token.not_before {
+            Some(from) if from > facts.now + skew(facts) => Err(Code::TokenNotYetValid),
+            _ => Ok(()),
+        },
+        expected: |facts| {
+            format!(
+                "nbf absent, or at most {} plus {} s",
+                facts.now,
+                skew(facts)
+            )
+        },
+        found: |facts| {
+            let from = facts.token.not_before;
+            from.map_or_else(|| "absent".to_owned(), |from| from.to_string())
+        },
+    },
+    Check {
+        name: "issued at",
+        source: "OpenID Connect Core 3.1.3.7, 10",
+        verify: |facts| {
+            if facts.token.issued_at > facts.now + skew(facts) {
+                return Err(Code::TokenNotYetValid);
+            }
+            let Some(max_age) = facts.provider.token.max_age else {
+                return Ok(());
+            };
+            let age = facts.now - facts.token.issued_at;
+            (age <= seconds(max_age.as_secs()) + skew(facts))
+                .then_some(())
+                .ok_or(Code::TokenTooOld)
+        },
+        expected: |facts| {
+            let age = match facts.provider.token.max_age {
+                Some(max_age) => format!(" and at most {} s ago", max_age.as_secs()),
+                None => String::new(),
+            };
+            format!(
+                "iat not after {}{age}, with {} s of skew",
+                facts.now,
+                skew(facts)
+            )
+        },
+        found: |facts| facts.token.issued_at.to_string(),
+    },
+    Check {
+        name: "nonce",
+        source: "OpenID Connect Core 3.1.3.7, 11",
+        verify: nonce,
+        expected: |facts| match (facts.provider.token.nonce, facts.nonce) {
+            (Nonce::Off, _) => "not checked".to_owned(),
+            (Nonce::Required, None) => "a nonce in the request".to_owned(),
+            (Nonce::IfPresent, None) => "no nonce in the token, as in the request".to_owned(),
+            (_, Some(_)) => format!("the request's nonce, {:?}", facts.provider.token.nonce_form),
+        },
+        found: |facts| match (facts.token.text("nonce"), facts.nonce) {
+            (None, _) => "no nonce in the token".to_owned(),
+            (Some(_), None) => "a nonce in the token, none in the request".to_owned(),
+            (Some(_), Some(_)) => "a nonce in the token and in the request".to_owned(),
+        },
+    },
+];
+
+/// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names another kind of token.
+/// Some providers say it in a claim: Keycloak's `typ` (`ID`, `Bearer`, `Refresh`, `Logout`) and Cognito's `token_use`.
+fn is_id_token_type(token: &UnverifiedToken) -> bool {
+    let header = token.jws.header.typ.as_deref().is_none_or(|typ| {
+        let typ = typ.to_ascii_lowercase();
+        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
+        matches!(typ, "jwt" | "id+jwt" | "id_token+jwt")
+    });
+    let claim = token
+        .text("typ")
+        .is_none_or(|typ| matches!(typ, "ID" | "JWT" | "id_token"))
+        && token.text("token_use").is_none_or(|used| used == "id");
+    // OpenID Connect Back-Channel Logout 1.0, section 2.4: only a logout token has this event.
+    let logout = token
+        .claims
+        .get("events")
+        .and_then(|events| events.get("http://schemas.openid.net/event/backchannel-logout"))
+        .is_some();
+    header && claim && !logout
+}
+
+fn several_audiences(token: &UnverifiedToken) -> bool {
+    let mut audiences = token.audiences.iter();
+    let first = audiences.next();
+    audiences.any(|other| Some(other) != first)
+}
+
+/// Without a list of their own, the audiences are the authorized parties.
+fn authorized_parties(provider: &Provider) -> impl Iterator<Item = &str> {
+    let parties = if provider.authorized_parties.is_empty() {
+        &provider.audiences
+    } else {
+        &provider.authorized_parties
+    };
+    parties.iter().map(String::as_str)
+}
+
+fn authorized_party(facts: &Facts) -> bool {
+    match facts.token.text("azp") {
+        None => !several_audiences(facts.token),
+        Some(_)
+            if facts.provider.authorized_parties.is_empty() && !several_audiences(facts.token) =>
+        {
+            true
+        }
+        Some(party) => authorized_parties(facts.provider).any(|allowed| allowed == party),
+    }
+}
+
+fn nonce(facts: &Facts) -> Result<(), Code> {
+    let rule = facts.provider.token.nonce;
+    match (rule, facts.nonce, facts.token.text("nonce")) {
+        (Nonce::Off, _, _) | (Nonce::IfPresent, None, None) => Ok(()),
+        (Nonce::Required | Nonce::IfPresent, None, _) => Err(Code::TokenNonceRequired),
+        (Nonce::Required | Nonce::IfPresent, Some(_), None) => Err(Code::TokenNonceMismatch),
+        (Nonce::Required | Nonce::IfPresent, Some(sent), Some(claimed)) => {
+            is_same_nonce(facts.provider.token.nonce_form, sent, claimed)
+                .then_some(())
+                .ok_or(Code::TokenNonceMismatch)
+        }
+    }
+}
+
+fn is_same_nonce(form: NonceForm, sent: &str, claimed: &str) -> bool {
+    let raw = || verify_slices_are_equal(sent.as_bytes(), claimed.as_bytes()).is_ok();
+    let hashed = || {
+        let hex = crate::encoding::hex(digest(&SHA256, sent.as_bytes()).as_ref());
+        verify_slices_are_equal(hex.as_bytes(), claimed.as_bytes()).is_ok()
+    };
+    match form {
+        NonceForm::Raw => raw(),
+        NonceForm::Sha256Hex => hashed(),
+        NonceForm::Either => raw() || hashed(),
+    }
+}
+
+fn skew(facts: &Facts) -> i64 {
+    seconds(facts.provider.token.clock_skew.as_secs())
+}
+
+fn seconds(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX / 4)
+}
+
+/// Text of the token for people: short, and quoted so that control characters show.
+fn shown(text: &str) -> String {
+    let short: String = text.chars().take(100).collect();
+    format!("{short:?}")
+}
+
+fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let items: Vec<String> = items.take(8).map(shown).collect();
+    if items.is_empty() {
+        "none".to_owned()
+    } else {
+        items.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! The benchmark: the service's cost against a floor that is measured in the same run.
+
+pub mod floor;
+pub mod load;
+pub mod process;
+pub mod service;

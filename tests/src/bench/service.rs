@@ -1,0 +1,314 @@
+//! The service under measurement: its manifests, its tokens, and the process itself; or its request path with a store that
+//! keeps nothing, for what the store costs.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::Request;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use vestibule_crds::algorithm::SigningAlgorithm;
+use vestibule_crds::issuer::HttpIssuers;
+use vestibule_crds::signing_key::SigningKey;
+use vestibule_dataplane::admin::Admin;
+use vestibule_dataplane::app::App;
+use vestibule_dataplane::clock::Clock;
+use vestibule_dataplane::config::Manifests;
+use vestibule_dataplane::live::Serving;
+use vestibule_dataplane::metrics::Metrics;
+use vestibule_dataplane::server::{Gauge, Server};
+use vestibule_dataplane::store::{
+    Event, Gather, Gathered, Profile, Rotation, RotationOutcome, Session, Signin, SigninOutcome,
+    Store, StoreFuture, User, UserStatus, Work,
+};
+
+use super::process::{Process, sibling};
+
+/// Users who sign in in turn.
+pub const USERS: usize = 512;
+
+/// A provider's key and the manifests that trust it.
+#[derive(Debug)]
+pub struct Setup {
+    key: SigningKey,
+}
+
+impl Setup {
+    pub fn new() -> anyhow::Result<Self> {
+        let pem = SigningKey::generate(SigningAlgorithm::RS256)?;
+        let key = SigningKey::parse(&pem, Some(SigningAlgorithm::RS256))?;
+        Ok(Self { key })
+    }
+
+    /// Writes the manifests; `turn` changes something in them, so that it is a reload.
+    pub fn write_manifests(&self, directory: &Path, turn: usize) -> anyhow::Result<()> {
+        let mut text = String::new();
+        write!(
+            text,
+            "\
+apiVersion: vestibule.dev/v1alpha1
+kind: SigninPolicy
+metadata: {{name: default, namespace: bench}}
+spec:
+  token: {{issuer: https://auth.bench.example, audiences: [internal]}}
+  signing: {{managed: {{algorithm: ES256}}}}
+  limits: {{perUserPerMinute: 1000000}}
+---
+apiVersion: vestibule.dev/v1alpha1
+kind: OidcProvider
+metadata: {{name: corp, namespace: bench}}
+spec:
+  issuer: https://login.bench.example
+  displayName: turn {turn}
+  audiences: [web]
+  keys: {{jwks: {{keys: [{}]}}}}
+",
+            self.key.jwk
+        )?;
+        std::fs::create_dir_all(directory)?;
+        // As an editor would: a reader never sees half of it.
+        let new = directory.join(".new");
+        std::fs::write(&new, text)?;
+        std::fs::rename(&new, directory.join("bench.yaml"))?;
+        Ok(())
+    }
+
+    /// Requests with tokens that are good for the next half hour.
+    pub fn requests(&self) -> anyhow::Result<Arc<Vec<Bytes>>> {
+        let now = Clock::System.now();
+        let header = json!({"alg": "RS256", "kid": self.key.kid, "typ": "JWT"}).to_string();
+        let requests = (0..USERS).map(|number| {
+            let claims = json!({
+                "iss": "https://login.bench.example",
+                "sub": format!("00u{number:017}"),
+                "aud": "web",
+                "iat": now,
+                "exp": now + 1800,
+                "auth_time": now,
+                "preferred_username": format!("user-{number}"),
+                "email": format!("user-{number}@bench.example"),
+                "email_verified": true,
+                "name": "A Person of the Benchmark",
+            });
+            let input = format!(
+                "{}.{}",
+                URL_SAFE_NO_PAD.encode(&header),
+                URL_SAFE_NO_PAD.encode(claims.to_string())
+            );
+            let signature = self.key.sign(input.as_bytes())?;
+            let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
+            Ok(Bytes::from(json!({"id_token": token}).to_string()))
+        });
+        Ok(Arc::new(requests.collect::<anyhow::Result<_>>()?))
+    }
+}
+
+/// `vestibule serve`, measured from outside.
+#[derive(Debug)]
+pub struct ServiceProcess {
+    pub process: Process,
+    pub address: SocketAddr,
+    admin: SocketAddr,
+    pub start_to_ready: Duration,
+}
+
+impl ServiceProcess {
+    pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        let (address, admin) = (free_port().await?, free_port().await?);
+        let began = Instant::now();
+        let process = Process::start(
+            Command::new(sibling("vestibule")?)
+                .arg("serve")
+                .arg("--manifests")
+                .arg(directory.join("manifests"))
+                .arg("--data-dir")
+                .arg(directory.join("data"))
+                .args(["--listen", &address.to_string()])
+                .args(["--admin-listen", &admin.to_string()])
+                .arg("--plain-http")
+                .env("VESTIBULE_LOG", "warn"),
+        )?;
+        let mut service = Self {
+            process,
+            address,
+            admin,
+            start_to_ready: Duration::ZERO,
+        };
+        while service.admin_get("/readyz").await.is_err() {
+            anyhow::ensure!(
+                began.elapsed() < Duration::from_secs(20),
+                "it does not get ready"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        service.start_to_ready = began.elapsed();
+        Ok(service)
+    }
+
+    /// A metric without labels.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = self.admin_get("/metrics").await?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line
+            .with_context(|| format!("no metric {name}"))?
+            .trim()
+            .parse()?)
+    }
+
+    pub async fn revision(&self) -> anyhow::Result<String> {
+        let body: serde_json::Value = serde_json::from_str(&self.admin_get("/revision").await?)?;
+        let revision = body["revision"].as_str();
+        Ok(revision.context("a revision is served")?.to_owned())
+    }
+
+    async fn admin_get(&self, path: &str) -> anyhow::Result<String> {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let uri = format!("http://{}{path}", self.admin);
+        let response = client
+            .request(Request::get(uri).body(Empty::<Bytes>::new())?)
+            .await?;
+        anyhow::ensure!(
+            response.status().is_success(),
+            "{path}: {}",
+            response.status()
+        );
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(String::from_utf8(body.to_vec())?)
+    }
+}
+
+async fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
+}
+
+/// The request path with [`NoStore`], in this process. Never returns.
+pub async fn serve_without_store(directory: &Path) -> anyhow::Result<Infallible> {
+    let clock = Clock::System;
+    let serving = Serving::empty(HttpIssuers::Refuse, clock.clone());
+    let app = Arc::new(App::new(
+        serving,
+        Arc::new(NoStore),
+        clock,
+        Metrics::default(),
+    ));
+    let data = directory.join("nostore");
+    std::fs::create_dir_all(&data)?;
+    let manifests = directory.join("manifests");
+    let admin = Arc::new(Admin::default());
+    let _serving = Manifests::open(
+        &manifests,
+        &data,
+        HttpIssuers::Refuse,
+        Arc::clone(&app),
+        admin,
+    )?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    let server = Server {
+        listener,
+        tls: None,
+        connections_max: 1000,
+        gauge: Arc::new(NoGauge),
+    };
+    let handle = move |peer: IpAddr, request| {
+        vestibule_dataplane::http::handle(Arc::clone(&app), peer, request)
+    };
+    server.run(handle, CancellationToken::new()).await;
+    anyhow::bail!("it stopped serving")
+}
+
+struct NoGauge;
+
+impl Gauge for NoGauge {
+    fn opened(&self) {}
+    fn closed(&self) {}
+    fn refused(&self) {}
+}
+
+/// Knows everybody, keeps nothing.
+#[derive(Debug)]
+struct NoStore;
+
+fn ready<T: Send + 'static>(value: T) -> StoreFuture<'static, T> {
+    Box::pin(std::future::ready(Ok(value)))
+}
+
+impl Store for NoStore {
+    fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered> {
+        let name = question.identity.subject;
+        let number = name.trim_start_matches("00u").parse::<u64>().unwrap_or(0);
+        let user = User {
+            id: Uuid::from_u64_pair(7, number),
+            policy: question.identity.policy,
+            profile: Profile {
+                username: Some(format!("user-{number}")),
+                email: Some(format!("user-{number}@bench.example")),
+                email_verified: true,
+                phone: None,
+            },
+            status: UserStatus::Active,
+            created_at: 1,
+            sessions_valid_from: 0,
+        };
+        ready(Gathered {
+            user: Some(user),
+            email_owners: Vec::new(),
+        })
+    }
+
+    fn commit_signin(&self, _: Signin) -> StoreFuture<'_, SigninOutcome> {
+        ready(SigninOutcome::Committed)
+    }
+
+    fn session(&self, _: Uuid) -> StoreFuture<'_, Option<(Session, User)>> {
+        ready(None)
+    }
+
+    fn rotate(&self, _: Rotation) -> StoreFuture<'_, RotationOutcome> {
+        ready(RotationOutcome::Changed)
+    }
+
+    fn end_session(&self, _: Uuid, _: i64, _: Event) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn record(&self, _: Event) -> bool {
+        true
+    }
+
+    fn sweep(&self, _: i64, _: usize) -> StoreFuture<'_, usize> {
+        ready(0)
+    }
+
+    fn probe(&self) -> StoreFuture<'_, ()> {
+        ready(())
+    }
+
+    fn work(&self) -> Work {
+        Work::default()
+    }
+
+    fn set_user_status(&self, _: Uuid, _: UserStatus, _: i64) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn revoke_user_sessions(&self, _: Uuid, _: i64) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Makes what the tests need beyond cargo: npm packages, a Python environment and the verifier in Go. What is there already
+# is left alone: each thing has a name, or a stamp, that carries the hash of what it is made from.
+#
+# What is made lies in the cache folder, so that `make clean` does not cost it; `target/tools` leads there.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/vestibule"
+links="$PWD/target/tools"
+
+main() {
+  name_what_is_missing
+  mkdir -p "$cache" "$links"
+  npm_packages tests/provider
+  npm_packages tests/verify
+  python_environment
+  go_verifier
+}
+
+name_what_is_missing() {
+  local missing=()
+  has_version node 'v([0-9]+)\.([0-9]+)' 20 19 --version || missing+=("Node 20.19 or newer")
+  command -v npm >/dev/null || missing+=("npm")
+  has_version python3 'Python ([0-9]+)\.([0-9]+)' 3 10 --version || missing+=("Python 3.10 or newer")
+  if command -v python3 >/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=("Python's venv (Debian: python3-venv)"); fi
+  has_version go 'go([0-9]+)\.([0-9]+)' 1 25 version || missing+=("Go 1.25 or newer")
+  command -v cc >/dev/null || missing+=("a C compiler named cc")
+  command -v cargo >/dev/null || missing+=("Rust by rustup")
+  [ ${#missing[@]} -eq 0 ] && return
+  local list
+  list="$(printf '%s, ' "${missing[@]}")"
+  echo "missing: ${list%, }; install that and run this again" >&2
+  exit 1
+}
+
+# has_version COMMAND PATTERN MAJOR MINOR ARGUMENT: the first two groups of the pattern are the version found.
+has_version() {
+  command -v "$1" >/dev/null && [[ "$("$1" "$5" 2>&1)" =~ $2 ]] || return 1
+  local major="${BASH_REMATCH[1]}" minor="${BASH_REMATCH[2]}"
+  ((major > $3 || (major == $3 && minor >= $4)))
+}
+
+npm_packages() {
+  local folder="$1" stamp="$1/node_modules/.stamp" hash
+  hash="$(hash_of "$folder/package.json" "$folder/package-lock.json")"
+  [ "$(cat "$stamp" 2>/dev/null)" = "$hash" ] && return
+  echo "installing npm packages in $folder"
+  (cd "$folder" && npm ci --silent --no-audit --no-fund --ignore-scripts)
+  echo "$hash" >"$stamp"
+}
+
+python_environment() {
+  local environment
+  environment="$cache/python-$(hash_of tests/verify/requirements.txt <(python3 --version))"
+  if [ ! -e "$environment/.complete" ]; then
+    echo "making a Python environment"
+    rm -rf "$environment"
+    python3 -m venv "$environment"
+    "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r tests/verify/requirements.txt
+    touch "$environment/.complete"
+  fi
+  ln -sfn "$environment" "$links/python"
+}
+
+go_verifier() {
+  local program
+  program="$cache/verify-go-$(hash_of tests/verify/main.go tests/verify/go.mod tests/verify/go.sum <(go version))"
+  if [ ! -e "$program" ]; then
+    echo "building the verifier in Go"
+    (cd tests/verify && CGO_ENABLED=0 go build -trimpath -o "$program.new" .)
+    mv "$program.new" "$program"
+  fi
+  ln -sfn "$program" "$links/verify-go"
+}
+
+# `cksum` is in POSIX, unlike the sha256 programs, and nothing here defends against anybody.
+hash_of() {
+  cat "$@" | cksum | tr -d ' '
+}
+
+main
