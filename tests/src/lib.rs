@@ -1,3 +1,4 @@
-//! What the end-to-end tests and the benchmark share.
+//! What the end-to-end tests, the benchmark and the fuzz targets share.
 
 pub mod bench;
+pub mod fuzz;
