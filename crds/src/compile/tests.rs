@@ -190,6 +190,63 @@ fn a_revision_is_of_the_content_alone() {
     assert_ne!(revision(changed), plain);
 }
 
+#[test]
+fn what_is_compiled_again_takes_note_of_all_it_refers_to() {
+    let id = |name: &str| NamespacedName::new("auth", name);
+    let entry = |text: &str| BTreeMap::from([("key".to_owned(), text.to_owned())]);
+    let secret = |pem: &Secret| BTreeMap::from([("key".to_owned(), pem.clone())]);
+    let pem = |algorithm| SigningKey::generate(algorithm).expect("a key can be made");
+    let (first, second) = (pem(SigningAlgorithm::ES256), pem(SigningAlgorithm::EdDSA));
+    let jwks = |pem: &Secret| {
+        let key = SigningKey::parse(pem, None).expect("it was made above");
+        json!({"keys": [key.jwk]}).to_string()
+    };
+
+    let mut of_secret = policy();
+    of_secret["spec"]["signing"] = json!({"secretRefs": [{"name": "s", "key": "key"}]});
+    let mut of_config_map = provider("corp");
+    of_config_map["spec"]["algorithms"] = json!(["ES256", "EdDSA"]);
+    of_config_map["spec"]["keys"] = json!({"configMapRef": {"name": "c", "key": "key"}});
+
+    let mut compiler = Compiler::default();
+    let mut inputs = inputs([of_secret, of_config_map]);
+    let mut revisions = Vec::new();
+    for (key, set) in [
+        (Some(secret(&first)), Some(entry(&jwks(&first)))),
+        (Some(secret(&second)), Some(entry(&jwks(&first)))),
+        (Some(secret(&second)), Some(entry(&jwks(&second)))),
+        (Some(BTreeMap::new()), Some(entry("not json"))),
+        (None, Some(BTreeMap::new())),
+        (Some(secret(&first)), None),
+        (Some(secret(&first)), Some(entry(&jwks(&first)))),
+    ] {
+        inputs.secrets = key.map(|key| (id("s"), key)).into_iter().collect();
+        inputs.config_maps = set.map(|set| (id("c"), set)).into_iter().collect();
+        let compiled = compiler.compile(&inputs);
+        assert_eq!(compiled, compile(&inputs));
+        revisions.push(compiled.snapshot.revision);
+    }
+    assert_eq!(revisions.first(), revisions.last());
+    revisions.sort();
+    revisions.dedup();
+    assert!(
+        revisions.len() > 4,
+        "the contents made no difference: {revisions:?}"
+    );
+}
+
+#[test]
+fn what_has_not_changed_is_not_compiled_again() {
+    let mut compiler = Compiler::default();
+    let first = compiler.compile(&inputs([policy(), provider("corp")]));
+    let mut touched = provider("corp");
+    touched["metadata"]["resourceVersion"] = json!("7");
+    touched["status"] = json!({"observedGeneration": 1});
+    let second = compiler.compile(&inputs([policy(), touched, provider("other")]));
+    let (first, second) = (&first.snapshot.providers, &second.snapshot.providers);
+    assert!(Arc::ptr_eq(&first["corp"], &second["corp"]));
+}
+
 /// Any JSON, with names and texts that mean something here.
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
@@ -290,6 +347,30 @@ proptest! {
         for verdict in &compiled.verdicts {
             prop_assert_eq!(verdict.is_refused(), !verdict.findings.is_empty());
             prop_assert_eq!(verdict.is_refused(), verdict.serving != Serving::Current);
+        }
+    }
+
+    #[test]
+    fn compiling_again_and_compiling_afresh_come_to_the_same(
+        steps in prop::collection::vec((0_usize..4, any_change(), any::<bool>(), any::<bool>()), 1..12)
+    ) {
+        let mut compiler = Compiler::default();
+        let mut bodies = vec![policy(), provider("a"), provider("b"), provider("c")];
+        let mut served = None;
+        for (index, change, restore, http) in steps {
+            bodies[index] = match (restore, index) {
+                (true, 0) => policy(),
+                (true, index) => provider(["", "a", "b", "c"][index]),
+                (false, _) => changed(bodies[index].clone(), change),
+            };
+            let mut now = inputs(bodies.clone());
+            now.previous = served.clone();
+            if http {
+                now.http_issuers = HttpIssuers::LoopbackAndCluster;
+            }
+            let compiled = compiler.compile(&now);
+            prop_assert_eq!(&compiled, &compile(&now));
+            served = Some(Arc::new(compiled.snapshot));
         }
     }
 
