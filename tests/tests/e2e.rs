@@ -1,0 +1,11 @@
+//! The real binary as its users run it: what needs a process, a provider, files and signals. Everything that can be seen in
+//! one process is tested in `dataplane`.
+
+#[path = "e2e/crash.rs"]
+mod crash;
+#[path = "e2e/drain.rs"]
+mod drain;
+#[path = "e2e/local_tokens.rs"]
+mod local_tokens;
+#[path = "e2e/provider.rs"]
+mod provider;
