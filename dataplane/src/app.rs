@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use http::HeaderMap;
 use uuid::{Builder, Uuid};
 
 use crate::clock::Clock;
+use crate::encoding::hex;
 use crate::failure::{Code, Failure};
 use crate::limits::Counters;
 use crate::live::Serving;
@@ -25,6 +27,9 @@ pub struct App {
     /// Sign-ins by user.
     pub signins: Counters,
     pub metrics: Metrics,
+    /// Of this process, in front of the request ids that it gives out.
+    process_id: String,
+    requests: AtomicU64,
 }
 
 /// The other end of a request.
@@ -37,15 +42,27 @@ pub struct Caller<'a> {
 
 impl App {
     pub fn new(serving: Serving, store: Arc<dyn Store>, clock: Clock, metrics: Metrics) -> Self {
+        let random = SystemRandom::new();
+        let mut process_id = [0; 8];
+        // Without it ids are still unique in this process.
+        let _random = random.fill(&mut process_id);
         Self {
             serving,
             store,
             clock,
-            random: SystemRandom::new(),
+            random,
             failures: Counters::default(),
             signins: Counters::default(),
             metrics,
+            process_id: hex(&process_id),
+            requests: AtomicU64::new(0),
         }
+    }
+
+    /// An id for a request that came without one: unique, which is all that it is for.
+    pub fn request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number:x}", self.process_id)
     }
 
     pub fn random<const N: usize>(&self) -> Result<[u8; N], Failure> {
@@ -56,9 +73,13 @@ impl App {
         Ok(bytes)
     }
 
-    /// A version 7 id: ordered by time, so that rows are inserted in order.
     pub fn id(&self, now: i64) -> Result<Uuid, Failure> {
-        let milliseconds = u64::try_from(now).unwrap_or(0).saturating_mul(1000);
-        Ok(Builder::from_unix_timestamp_millis(milliseconds, &self.random()?).into_uuid())
+        Ok(time_ordered(now, &self.random()?))
     }
+}
+
+/// A version 7 id: ordered by time, so that rows are inserted in order.
+pub fn time_ordered(now: i64, random: &[u8; 10]) -> Uuid {
+    let milliseconds = u64::try_from(now).unwrap_or(0).saturating_mul(1000);
+    Builder::from_unix_timestamp_millis(milliseconds, random).into_uuid()
 }

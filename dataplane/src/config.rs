@@ -84,14 +84,7 @@ impl Manifests {
     /// Follows changes for ever, on a thread of its own: compiling is work for a processor, not for a runtime.
     pub fn follow(mut self) {
         let (changed, changes) = mpsc::channel();
-        let watcher = notify::recommended_watcher(move |_event| {
-            // The receiver is gone only when the process ends.
-            let _sent = changed.send(());
-        })
-        .and_then(|mut watcher| {
-            watcher.watch(&self.directory, notify::RecursiveMode::Recursive)?;
-            Ok(watcher)
-        });
+        let watcher = watch(&self.directory, changed);
         if let Err(error) = &watcher {
             tracing::warn!(%error, "changes of the manifests cannot be watched: they are looked for each second");
         }
@@ -99,7 +92,7 @@ impl Manifests {
         loop {
             match changes.recv_timeout(pause) {
                 // A change is many events.
-                Ok(()) => while changes.try_recv().is_ok() {},
+                Ok(_) => while changes.try_recv().is_ok() {},
                 Err(RecvTimeoutError::Timeout) => {}
                 // Without a watch there is no sender.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(pause),
@@ -203,6 +196,23 @@ impl Manifests {
         }
         self.complaints = complaints;
     }
+}
+
+/// Tells of changes below `directory`, and not of reading it: our own look would be the next event, and so for ever.
+fn watch(
+    directory: &Path,
+    changed: mpsc::Sender<notify::Event>,
+) -> notify::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // After an error of the watch, such as a full queue, anything may have changed.
+        let event = event.unwrap_or_default();
+        if !event.kind.is_access() {
+            // The receiver is gone only when the process ends.
+            let _sent = changed.send(event);
+        }
+    })?;
+    watcher.watch(directory, notify::RecursiveMode::Recursive)?;
+    Ok(watcher)
 }
 
 /// Compiles, makes the managed keys that are due, and compiles again with them.

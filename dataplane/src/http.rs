@@ -166,9 +166,7 @@ fn request_id(app: &App, headers: &http::HeaderMap) -> String {
     };
     match sent.filter(usable) {
         Some(id) => id.to_owned(),
-        None => app
-            .id(app.clock.now())
-            .map_or_else(|_| String::new(), |id| id.to_string()),
+        None => app.request_id(),
     }
 }
 

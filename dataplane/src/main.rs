@@ -7,6 +7,10 @@ use vestibule_dataplane::cli::{Cli, Command};
 use vestibule_dataplane::commands::{check, demo, explain, serve};
 use vestibule_dataplane::http::openapi;
 
+/// A request makes many small allocations on one thread and frees some on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),

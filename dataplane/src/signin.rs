@@ -10,7 +10,7 @@ use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::snapshot::{Provider, Replay};
 
 use crate::account::{self, Plan};
-use crate::app::{App, Caller};
+use crate::app::{App, Caller, time_ordered};
 use crate::client_address::{client_address, network};
 use crate::dto::{LoginResponse, SigninRequest, UserInfo};
 use crate::encoding::sha256;
@@ -122,18 +122,18 @@ impl Attempt {
                 .into());
         }
 
-        let refresh = RefreshToken::first(now, app.random()?);
+        let fresh = Fresh::draw(app, now)?;
+        let refresh = fresh.refresh;
         let session = refresh.session();
         self.trail.session_id = Some(session);
         for _ in 0..DECISIONS_MAX {
             let gathered = app.store.gather(question(provider, &identity)).await?;
-            let new_user = app.id(now)?;
             let plan = account::plan(
                 &provider.spec,
                 &policy.key,
                 &identity.mapped,
                 gathered,
-                new_user,
+                fresh.user,
                 now,
             )?;
             let user = plan.user().clone();
@@ -170,7 +170,7 @@ impl Attempt {
                 SigninOutcome::Committed => {
                     let stamp = Stamp {
                         now,
-                        jti: app.id(now)?,
+                        jti: fresh.jti,
                         session,
                     };
                     let (token, expires_in) =
@@ -220,6 +220,29 @@ impl Attempt {
                 .after(seconds, "too many failures from this address")
                 .into()),
         }
+    }
+}
+
+/// All that a sign-in needs of chance, drawn at once.
+struct Fresh {
+    refresh: RefreshToken,
+    /// The id of the user, should one be created.
+    user: Uuid,
+    jti: Uuid,
+}
+
+impl Fresh {
+    fn draw(app: &App, now: i64) -> Result<Self, Failure> {
+        let random: [u8; 48 + 10 + 10] = app.random()?;
+        let (mut refresh, mut user, mut jti) = ([0; 48], [0; 10], [0; 10]);
+        refresh.copy_from_slice(&random[..48]);
+        user.copy_from_slice(&random[48..58]);
+        jti.copy_from_slice(&random[58..]);
+        Ok(Self {
+            refresh: RefreshToken::first(now, refresh),
+            user: time_ordered(now, &user),
+            jti: time_ordered(now, &jti),
+        })
     }
 }
 

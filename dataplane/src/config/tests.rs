@@ -261,3 +261,19 @@ fn a_broken_file_keeps_what_it_had_and_is_told_of() {
     assert!(folder.changed_after(REST));
     assert!(folder.files.errors().is_empty());
 }
+
+#[test]
+fn reading_the_directory_is_no_change_of_it() {
+    let folder = Folder::with(POLICY);
+    let (changed, changes) = mpsc::channel();
+    let _watcher = watch(folder.directory.path(), changed).expect("it can be watched");
+    for _ in 0..10 {
+        let mut files = Files::new(folder.directory.path());
+        files.look(Instant::now(), false).expect("read");
+    }
+    fs::write(folder.path("marker.yaml"), POLICY).expect("written");
+    let first = changes
+        .recv_timeout(Duration::from_secs(10))
+        .expect("the write is told of");
+    assert_eq!(first.paths, [folder.path("marker.yaml")]);
+}

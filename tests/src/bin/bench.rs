@@ -20,6 +20,10 @@ const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 3;
 const RELOADS: usize = 1000;
 
+/// The same as the service's, since this program also runs the request path without a store.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let runtime = tokio::runtime::Builder::new_multi_thread()

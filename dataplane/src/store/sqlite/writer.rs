@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -17,6 +18,12 @@ pub(super) struct Tally {
     pub(super) transactions: AtomicU64,
     pub(super) jobs: AtomicU64,
 }
+
+/// Under load a commit waits this long for company: a transaction costs as much as several sign-ins, and the wait is a
+/// fraction of the disk's own.
+const COMPANY_WAIT: Duration = Duration::from_micros(300);
+/// A batch of this many was under load.
+const COMPANY_MIN: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -35,9 +42,13 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut batch = Vec::with_capacity(self.batch_max);
         while self.queue.take(&mut batch, self.batch_max) {
+            let loaded = batch.len() >= COMPANY_MIN;
             self.write(&mut batch);
             if let Some(db) = &self.db {
                 self.checkpoints.after_commit(db);
+            }
+            if loaded {
+                std::thread::sleep(COMPANY_WAIT);
             }
         }
     }
