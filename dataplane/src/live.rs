@@ -19,6 +19,9 @@ pub mod documents;
 
 use documents::{Documents, IssuerDocuments};
 
+/// The default of a policy, for when there is none.
+const FAILURES_PER_MINUTE_WITHOUT_POLICY: u32 = 300;
+
 /// Everything that a request may need of the configuration.
 #[derive(Debug)]
 pub struct Live {
@@ -32,6 +35,8 @@ pub struct Live {
     pub documents: Documents,
     /// Of all policies: for requests whose policy is not known yet.
     pub trusted_proxies: Vec<IpNet>,
+    /// How often an address may fail in a minute while the policy is not known yet: as often as the most patient one lets it.
+    pub failures_per_minute: u32,
 }
 
 #[derive(Debug)]
@@ -101,6 +106,7 @@ impl Serving {
             policies_by_issuer: HashMap::new(),
             documents: Documents::default(),
             trusted_proxies: Vec::new(),
+            failures_per_minute: FAILURES_PER_MINUTE_WITHOUT_POLICY,
         };
         Self {
             live: ArcSwap::from_pointee(live),
@@ -181,6 +187,11 @@ impl Live {
             .values()
             .flat_map(|policy| policy.spec.trusted_proxies.iter().copied())
             .collect();
+        let failures_per_minute = policies
+            .values()
+            .map(|policy| policy.spec.limits.failures_per_ip_per_minute)
+            .max()
+            .unwrap_or(FAILURES_PER_MINUTE_WITHOUT_POLICY);
         Ok(Self {
             revision: Some(snapshot.revision.clone()),
             since: clock.now(),
@@ -190,6 +201,7 @@ impl Live {
             policies_by_issuer,
             documents,
             trusted_proxies,
+            failures_per_minute,
         })
     }
 

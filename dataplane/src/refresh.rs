@@ -11,7 +11,7 @@ use crate::issue::{Carried, Stamp, access_token};
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy};
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
-use crate::signin::{FAILURES_PER_MINUTE_BEFORE_POLICY, lifetime};
+use crate::signin::lifetime;
 use crate::store::{Event, EventKind, Rotation, RotationOutcome, Session, User};
 use crate::trail::Trail;
 
@@ -29,10 +29,7 @@ pub async fn refresh(
     let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
     let whom = of_address(client);
     let mut trail = Trail::new(EventKind::Refresh, now, caller.request_id, network(client));
-    let result = match app
-        .failures
-        .exceeded(whom, FAILURES_PER_MINUTE_BEFORE_POLICY, now)
-    {
+    let result = match app.failures.exceeded(whom, live.failures_per_minute, now) {
         Some(seconds) => Err(TryAgainReason::RateLimited
             .after(seconds, "too many failures from this address")
             .into()),
@@ -40,9 +37,7 @@ pub async fn refresh(
     };
     if let Err(failure) = &result {
         if let Failure::Refused(_) = failure {
-            let _over = app
-                .failures
-                .count(whom, FAILURES_PER_MINUTE_BEFORE_POLICY, now);
+            let _over = app.failures.count(whom, live.failures_per_minute, now);
         }
         if !app.store.record(trail.failure(failure)) {
             app.metrics.events_dropped();

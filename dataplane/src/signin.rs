@@ -28,8 +28,6 @@ use crate::trail::Trail;
 use crate::verify::{Facts, check_claims, check_header};
 use vestibule_crds::verification_key::Lookup;
 
-/// Before a token has named its provider, and so its policy, an address may fail this often in a minute.
-pub const FAILURES_PER_MINUTE_BEFORE_POLICY: u32 = 300;
 /// How often a sign-in is decided anew because its account changed between the read and the commit.
 const DECISIONS_MAX: usize = 4;
 /// The scope of a full access token.
@@ -57,7 +55,7 @@ pub async fn signin(
     let mut attempt = Attempt {
         trail: Trail::new(EventKind::Signin, now, caller.request_id, network(client)),
         client,
-        failures_per_minute: FAILURES_PER_MINUTE_BEFORE_POLICY,
+        failures_per_minute: live.failures_per_minute,
     };
     let result = attempt.run(app, &live, request, caller, now).await;
     if let Err(failure) = &result {

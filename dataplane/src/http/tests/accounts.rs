@@ -425,3 +425,23 @@ async fn the_proxies_of_one_policy_are_nothing_to_another() {
     let refused = "token_audience_mismatch";
     assert_eq!(codes, [refused, refused, "rate_limited", "rate_limited"]);
 }
+
+#[tokio::test]
+async fn a_policy_may_let_an_address_fail_more_often_than_the_default() {
+    let service = Service::start_with(
+        |provider| provider,
+        |mut policy| {
+            policy.limits.failures_per_ip_per_minute = 302;
+            policy
+        },
+    )
+    .await;
+    for _ in 0..301 {
+        assert_eq!(service.signin("no token").await.code(), "token_malformed");
+    }
+    let reply = service.signin(&service.token_of("alice")).await;
+    assert_eq!(reply.code(), "ok");
+    assert_eq!(service.signin("no token").await.code(), "token_malformed");
+    let reply = service.signin(&service.token_of("alice")).await;
+    assert_eq!(reply.code(), "rate_limited");
+}
