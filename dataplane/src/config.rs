@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use notify::Watcher as _;
-use vestibule_crds::compile::{Compiled, Inputs, Serving as ServingState, Verdict, compile};
+use vestibule_crds::compile::{Compiled, Compiler, Inputs, Serving as ServingState, Verdict};
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::manifests::{self, ManifestFile, ManifestObjects};
 use vestibule_crds::object::NamespacedName;
@@ -35,6 +35,7 @@ pub struct Manifests {
     files: Files,
     directory: PathBuf,
     keeper: Keeper,
+    compiler: Compiler,
     app: Arc<App>,
     admin: Arc<Admin>,
     http: HttpIssuers,
@@ -69,6 +70,7 @@ impl Manifests {
             files: Files::new(directory),
             directory: directory.to_owned(),
             keeper: Keeper::open(data_dir)?,
+            compiler: Compiler::default(),
             app,
             admin,
             http,
@@ -138,6 +140,7 @@ impl Manifests {
         let accepted = self.files.accepted();
         let (compiled, keys_due) = keep_and_compile(
             &accepted,
+            &mut self.compiler,
             &mut self.keeper,
             self.served.clone(),
             self.http,
@@ -218,6 +221,7 @@ fn watch(
 /// Compiles, makes the managed keys that are due, and compiles again with them.
 pub fn keep_and_compile(
     accepted: &[ManifestFile],
+    compiler: &mut Compiler,
     keeper: &mut Keeper,
     previous: Option<Arc<Snapshot>>,
     http: HttpIssuers,
@@ -226,13 +230,13 @@ pub fn keep_and_compile(
     let (objects, _errors) = manifests::read(accepted);
     let mut inputs = inputs(objects, previous, http);
     inputs.managed_keys = with_states(keeper.keys(), now);
-    let compiled = compile(&inputs);
+    let compiled = compiler.compile(&inputs);
     let kept = keeper.keep(&compiled.snapshot, now)?;
     if !kept.changed {
         return Ok((compiled, kept.next_look));
     }
     inputs.managed_keys = with_states(keeper.keys(), now);
-    Ok((compile(&inputs), kept.next_look))
+    Ok((compiler.compile(&inputs), kept.next_look))
 }
 
 pub fn inputs(

@@ -26,7 +26,14 @@ fn files_of(text: &str) -> Vec<ManifestFile> {
 }
 
 fn keys_at(keeper: &mut Keeper, text: &str, now: i64) -> Vec<(String, KeyState)> {
-    let compiled = keep_and_compile(&files_of(text), keeper, None, HttpIssuers::Refuse, now);
+    let compiled = keep_and_compile(
+        &files_of(text),
+        &mut Compiler::default(),
+        keeper,
+        None,
+        HttpIssuers::Refuse,
+        now,
+    );
     let (compiled, _) = compiled.expect("the keys are kept");
     let policy = &compiled.snapshot.policies["default"];
     policy
@@ -109,6 +116,7 @@ fn another_algorithm_is_pre_published_like_any_next_key() {
     assert_eq!(states, [KeyState::Current, KeyState::Next]);
     let compiled = keep_and_compile(
         &files_of(&eddsa),
+        &mut Compiler::default(),
         &mut keeper,
         None,
         HttpIssuers::Refuse,
