@@ -3,6 +3,7 @@
 //! One bad object harms no other. An object that does not compile keeps what it served before; what is suspended, deleted
 //! or removed ends at once, however bad the rest of the update is.
 
+mod cache;
 mod expressions;
 mod last_good;
 mod policy;
@@ -11,8 +12,8 @@ mod reference;
 mod seal;
 mod verdict;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::issuer::{HttpIssuers, Issuer};
@@ -20,8 +21,8 @@ use crate::object::{Kind, NamespacedName, Object};
 use crate::rotation::ManagedKey;
 use crate::secret::Secret;
 use crate::snapshot::{FORMAT, KeyState, Policy, Provider, Revision, Snapshot};
-use expressions::Expressions;
-use verdict::Problems;
+use cache::{Cache, Outcome};
+use verdict::{Problems, finding};
 
 pub use verdict::{
     AcceptedReason, ConditionStatus, Finding, Judgement, ResolvedRefsReason, Serving, Verdict,
@@ -47,15 +48,32 @@ pub struct Compiled {
     pub verdicts: Vec<Verdict>,
 }
 
+/// Compiles once; who compiles again and again keeps a [`Compiler`].
 pub fn compile(inputs: &Inputs) -> Compiled {
-    let mut assembly = Assembly::default();
-    for object in by_age(&inputs.objects, Kind::SigninPolicy) {
-        assembly.add_policy(object, inputs);
+    Compiler::default().compile(inputs)
+}
+
+/// Compiles again and again: what has not changed is not compiled a second time, and the outcome is the same.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    cache: Cache,
+}
+
+impl Compiler {
+    pub fn compile(&mut self, inputs: &Inputs) -> Compiled {
+        let mut lookup = self.cache.lookup(inputs);
+        let mut assembly = Assembly::default();
+        for object in by_age(&inputs.objects, Kind::SigninPolicy) {
+            let outcome = lookup.policy(object);
+            assembly.add_policy(object, outcome, inputs);
+        }
+        for object in by_age(&inputs.objects, Kind::OidcProvider) {
+            let outcome = lookup.provider(object);
+            assembly.add_provider(object, outcome, inputs);
+        }
+        lookup.finish();
+        assembly.finish()
     }
-    for object in by_age(&inputs.objects, Kind::OidcProvider) {
-        assembly.add_provider(object, inputs);
-    }
-    assembly.finish()
 }
 
 /// The oldest first: where two objects want the same, the older one has it.
@@ -76,15 +94,14 @@ struct Assembly<'a> {
     names: BTreeMap<(Kind, &'a str), &'a NamespacedName>,
     /// Issuers of local tokens, without a trailing slash: two that differ in it share their endpoints.
     local_issuers: BTreeMap<String, NamespacedName>,
-    /// Pairs of issuer and audience that a token is recognised by.
-    recognised: BTreeMap<(Issuer, String), NamespacedName>,
-    expressions: Expressions,
     verdicts: Vec<Verdict>,
+    /// Providers that are served, the oldest first, with the place of their verdicts.
+    served: Vec<(usize, Arc<Provider>)>,
 }
 
 impl<'a> Assembly<'a> {
-    fn add_policy(&mut self, object: &'a Object, inputs: &Inputs) {
-        let (policy, mut problems) = policy::compile(object, inputs);
+    fn add_policy(&mut self, object: &'a Object, outcome: Outcome<Policy>, inputs: &Inputs) {
+        let (policy, mut problems) = (outcome.value, outcome.problems);
         if self.is_name_taken(object, &mut problems) {
             return self.conclude(object, problems, None, Serving::Nothing);
         }
@@ -121,8 +138,8 @@ impl<'a> Assembly<'a> {
         self.conclude(object, problems, revision, serving);
     }
 
-    fn add_provider(&mut self, object: &'a Object, inputs: &Inputs) {
-        let (provider, mut problems) = provider::compile(object, inputs, &self.expressions);
+    fn add_provider(&mut self, object: &'a Object, outcome: Outcome<Provider>, inputs: &Inputs) {
+        let (provider, mut problems) = (outcome.value, outcome.problems);
         if self.is_name_taken(object, &mut problems) {
             return self.conclude(object, problems, None, Serving::Nothing);
         }
@@ -159,7 +176,8 @@ impl<'a> Assembly<'a> {
             }
         };
         if let Some(provider) = served {
-            self.recognise(&provider, object, &mut problems);
+            self.served
+                .push((self.verdicts.len(), Arc::clone(&provider)));
             self.providers.insert(object.id.name.clone(), provider);
         }
         self.conclude(object, problems, revision, serving);
@@ -193,27 +211,6 @@ impl<'a> Assembly<'a> {
         policy.is_some_and(|policy| policy.namespace == provider.namespace)
     }
 
-    /// A token that names no provider is taken for the older of two that recognise it: worth a warning.
-    fn recognise(&mut self, provider: &Provider, object: &Object, problems: &mut Problems) {
-        let issuers = std::iter::once(&provider.issuer).chain(&provider.issuer_aliases);
-        for issuer in issuers {
-            for audience in &provider.audiences {
-                match self.recognised.entry((issuer.clone(), audience.clone())) {
-                    Entry::Vacant(entry) => {
-                        entry.insert(object.id.clone());
-                    }
-                    Entry::Occupied(entry) => {
-                        let message = format!(
-                            "OidcProvider {} has issuer {issuer} and audience {audience} too: callers must name the provider",
-                            entry.get()
-                        );
-                        problems.warn("spec.audiences", message);
-                    }
-                }
-            }
-        }
-    }
-
     fn conclude(
         &mut self,
         object: &Object,
@@ -238,7 +235,10 @@ impl<'a> Assembly<'a> {
 
     fn finish(self) -> Compiled {
         let mut verdicts = self.verdicts;
-        verdicts.sort_by_cached_key(verdict::order);
+        for (place, warning) in recognised_twice(&self.served) {
+            verdicts[place].warnings.push(warning);
+        }
+        verdicts.sort_by(|left, right| verdict::order(left).cmp(&verdict::order(right)));
         Compiled {
             snapshot: seal::seal_snapshot(Snapshot {
                 format: FORMAT,
@@ -251,11 +251,39 @@ impl<'a> Assembly<'a> {
     }
 }
 
+/// A warning for each pair of issuer and audience that an older provider has too: a token that names no provider is taken
+/// for neither.
+fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> {
+    let pairs = served
+        .iter()
+        .map(|(_, provider)| provider.audiences.len() * (1 + provider.issuer_aliases.len()))
+        .sum();
+    let mut owners: HashMap<(&Issuer, &str), &Provider> = HashMap::with_capacity(pairs);
+    let mut warnings = Vec::new();
+    for (place, provider) in served {
+        let issuers = std::iter::once(&provider.issuer).chain(&provider.issuer_aliases);
+        for issuer in issuers {
+            for audience in &provider.audiences {
+                let owner = *owners.entry((issuer, audience)).or_insert(provider);
+                if std::ptr::eq(owner, &**provider) {
+                    continue;
+                }
+                let message = format!(
+                    "OidcProvider {}/{} has issuer {issuer} and audience {audience} too: callers must name the provider",
+                    owner.namespace, owner.name
+                );
+                warnings.push((*place, finding("spec.audiences", message)));
+            }
+        }
+    }
+    warnings
+}
+
 /// What is served already where it is the same: unchanged objects keep their place in memory.
-fn reuse<T>(now: T, before: Option<&Arc<T>>, revision: impl Fn(&T) -> &Revision) -> Arc<T> {
+fn reuse<T>(now: Arc<T>, before: Option<&Arc<T>>, revision: impl Fn(&T) -> &Revision) -> Arc<T> {
     match before {
         Some(before) if revision(before) == revision(&now) => Arc::clone(before),
-        Some(_) | None => Arc::new(now),
+        Some(_) | None => now,
     }
 }
 
@@ -269,3 +297,6 @@ fn serving_previous(revision: Option<&Revision>) -> Serving {
 fn issuer_key(issuer: &Issuer) -> String {
     issuer.as_str().trim_end_matches('/').to_owned()
 }
+
+#[cfg(test)]
+mod tests;

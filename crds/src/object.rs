@@ -1,6 +1,7 @@
 //! A custom resource as it was read, before anything in it is trusted.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,8 +66,8 @@ pub struct Object {
     pub created_at: Option<String>,
     /// The file that it was read from.
     pub source: Option<String>,
-    /// The whole object, `metadata` and `status` included.
-    pub body: Value,
+    /// The whole object, `metadata` and `status` included; shared, since it is kept to see what changed.
+    pub body: Arc<Value>,
 }
 
 /// Why a value is no object of this group.
@@ -108,7 +109,7 @@ impl Object {
             generation: body.pointer("/metadata/generation").and_then(Value::as_i64),
             created_at: metadata("creationTimestamp")?,
             source,
-            body,
+            body: Arc::new(body),
         })
     }
 }

@@ -18,6 +18,10 @@ use crate::snapshot::{Egress, Nonce, NonceForm, Provisioning, Replay};
 use crate::status::Status;
 
 /// An issuer of ID tokens and what is asked of them.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "each column has a type of its own"
+)]
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "vestibule.dev",

@@ -6,6 +6,7 @@
 mod check;
 mod did_you_mean;
 mod node;
+mod path;
 mod prepare;
 mod rule;
 mod structural;
@@ -25,6 +26,7 @@ use crate::reference::NAME_PATTERN;
 use crate::signin_policy::SigninPolicy;
 use check::Findings;
 use node::Node;
+use path::Path;
 
 pub(crate) use structural::structural;
 
@@ -88,7 +90,7 @@ pub fn validate(kind: Kind, object: &Value) -> Result<Value, Vec<FieldError>> {
         findings.add("spec", "it is required");
     } else {
         prepare::prepare(node, &mut spec);
-        check::check(node, &spec, "spec", &mut findings);
+        check::check(node, &spec, &Path::Root("spec"), &mut findings);
     }
     let errors = findings.into_errors();
     if errors.is_empty() {
@@ -106,7 +108,10 @@ fn check_envelope(object: &Value, findings: &mut Findings) {
         .flat_map(|members| members.keys())
     {
         if !MEMBERS.contains(&name.as_str()) {
-            findings.add(name, did_you_mean::did_you_mean(name, MEMBERS.into_iter()));
+            findings.add(
+                Path::Root(name),
+                did_you_mean::did_you_mean(name, MEMBERS.into_iter()),
+            );
         }
     }
     let metadata = |name: &str| {

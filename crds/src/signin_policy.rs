@@ -24,6 +24,10 @@ use crate::schema::structural;
 use crate::status::Status;
 
 /// A set of users, the local tokens that they get and how risky sign-ins are met.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "each column has a type of its own"
+)]
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "vestibule.dev",

@@ -24,13 +24,13 @@ pub enum Plan {
     /// A new user.
     Create { user: User },
     /// The identity becomes one more of this user.
-    Link { user: User, email: String },
+    Link { user: User },
 }
 
 impl Plan {
     pub fn user(&self) -> &User {
         match self {
-            Self::SignIn { user, .. } | Self::Create { user } | Self::Link { user, .. } => user,
+            Self::SignIn { user, .. } | Self::Create { user } | Self::Link { user } => user,
         }
     }
 }
@@ -73,11 +73,10 @@ pub fn plan(
         (Some(_), Some(_), Some(_)) => {
             return Err(Code::LinkRequired.because("several users have this verified address"));
         }
-        (Some(email), Some(owner), None) => {
+        (Some(_), Some(owner), None) => {
             // A disabled user does not get in by another door, nor a second account.
             return Ok(Plan::Link {
                 user: active(owner)?,
-                email: email.to_owned(),
             });
         }
         (_, _, _) => {}

@@ -309,3 +309,6 @@ fn complaint(verdict: &Verdict) -> String {
         message(verdict),
     )
 }
+
+#[cfg(test)]
+mod tests;

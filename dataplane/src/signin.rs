@@ -5,8 +5,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use uuid::Uuid;
 use vestibule_crds::claims::MappedClaims;
-use vestibule_crds::snapshot::{Linking, Replay};
+use vestibule_crds::snapshot::{Provider, Replay};
 
 use crate::account::{self, Plan};
 use crate::app::{App, Caller};
@@ -100,10 +101,8 @@ impl Attempt {
             TryAgainReason::NotReady.after(1, "the provider's policy is not served")
         })?;
         self.trail.policy.clone_from(&policy.key);
-        if !policy.spec.trusted_proxies.is_empty() {
-            self.client = client_address(caller.peer, caller.headers, &policy.spec.trusted_proxies);
-            self.trail.network = network(self.client);
-        }
+        self.client = client_address(caller.peer, caller.headers, &policy.spec.trusted_proxies);
+        self.trail.network = network(self.client);
         self.failures_per_minute = policy.spec.limits.failures_per_ip_per_minute;
         self.check_failures(app, now)?;
         if provider.spec.suspended {
@@ -414,31 +413,43 @@ fn account_of(
             user,
             identity: identity.identity.clone(),
         },
-        Plan::Link { user, email } => {
-            let app = Arc::clone(app);
-            let revision = provider.spec.revision.clone();
-            let name = provider.spec.name.clone();
-            Account::Link {
-                user_id: user.id,
-                identity: identity.identity.clone(),
-                email,
-                recheck: Arc::new(move || may_still_link(&app.serving.live(), &name, &revision)),
-            }
-        }
+        Plan::Link { user } => link_account(
+            app,
+            &provider.spec,
+            &identity.mapped,
+            identity.identity.clone(),
+            user.id,
+        ),
+    }
+}
+
+/// A link to the user, to be decided again inside the transaction.
+pub(crate) fn link_account(
+    app: &Arc<App>,
+    began_with: &Arc<Provider>,
+    mapped: &MappedClaims,
+    identity: IdentityKey,
+    user_id: Uuid,
+) -> Account {
+    let (app, began_with) = (Arc::clone(app), Arc::clone(began_with));
+    let mapped = mapped.clone();
+    Account::Link {
+        user_id,
+        identity,
+        email: mapped.email.clone().unwrap_or_default(),
+        recheck: Arc::new(move || may_still_link(&app.serving.live(), &began_with, &mapped)),
     }
 }
 
 /// Called inside the transaction: the configuration may have changed since the sign-in began.
-fn may_still_link(
-    live: &Live,
-    provider: &str,
-    revision: &vestibule_crds::snapshot::Revision,
-) -> bool {
-    live.provider(provider).is_some_and(|provider| {
-        let spec = &provider.spec;
-        spec.revision == *revision
-            && !spec.suspended
-            && matches!(spec.linking, Linking::VerifiedEmail { .. })
+fn may_still_link(live: &Live, began_with: &Provider, mapped: &MappedClaims) -> bool {
+    live.provider(&began_with.name).is_some_and(|provider| {
+        let now = &provider.spec;
+        !now.suspended
+            && now.namespace == began_with.namespace
+            && now.issuer == began_with.issuer
+            && now.policy == began_with.policy
+            && account::linkable_email(now, mapped).is_some()
     })
 }
 

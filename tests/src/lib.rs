@@ -1,4 +1,5 @@
-//! What the end-to-end tests and the benchmark share.
+//! What the end-to-end tests, the benchmark and the fuzz targets share.
 
 pub mod bench;
 pub mod e2e;
+pub mod fuzz;

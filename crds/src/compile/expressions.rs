@@ -30,9 +30,12 @@ impl Expressions {
             phone,
             groups,
         } = mapping;
-        let rules = rules.iter().enumerate().map(|(index, rule)| {
-            let path = format!("spec.claims.rules[{index}].expression");
-            (path, Some(&rule.expression))
+        let rules = rules.iter().enumerate().filter_map(|(index, rule)| {
+            let error = self.error(&rule.expression)?;
+            Some(finding(
+                &format!("spec.claims.rules[{index}].expression"),
+                error,
+            ))
         });
         let attributes = [
             ("username", username),
@@ -41,14 +44,11 @@ impl Expressions {
             ("phone", phone),
             ("groups", groups),
         ];
-        let attributes = attributes.into_iter().map(|(name, expression)| {
-            let path = format!("spec.claims.mapping.{name}");
-            (path, expression.as_ref())
+        let attributes = attributes.into_iter().filter_map(|(name, expression)| {
+            let error = self.error(expression.as_ref()?)?;
+            Some(finding(&format!("spec.claims.mapping.{name}"), error))
         });
-        rules
-            .chain(attributes)
-            .filter_map(|(path, text)| Some(finding(&path, self.error(text?)?)))
-            .collect()
+        rules.chain(attributes).collect()
     }
 
     fn error(&self, text: &str) -> Option<String> {

@@ -62,11 +62,7 @@ fn remaining_keys(before: &Value, object: &Object, inputs: &Inputs) -> Option<Va
         None => {
             let wanted: ConfigMapKeyRef =
                 serde_json::from_value(keys.get("configMapRef")?.clone()).ok()?;
-            let references = References {
-                inputs,
-                namespace: &object.id.namespace,
-            };
-            references.jwks(&wanted).ok()?
+            References::of(object, inputs).jwks(&wanted).ok()?
         }
     };
     let now = KeySet::parse(&now, &Algorithm::ALL).ok()?.to_jwks();
@@ -82,7 +78,11 @@ pub(super) fn narrowed_policy(
     inputs: &Inputs,
 ) -> Arc<Policy> {
     let keys = if before.managed.is_some() {
-        let keys = managed_keys(&object.id, inputs, &mut Problems::default());
+        let keys = managed_keys(
+            &object.id,
+            &References::of(object, inputs),
+            &mut Problems::default(),
+        );
         Some(keys).filter(|keys| !keys.is_empty())
     } else {
         remaining_signing_keys(&before.signing_keys, object, inputs)
@@ -106,11 +106,8 @@ fn remaining_signing_keys(
 ) -> Option<Vec<PolicyKey>> {
     let wanted = object.body.pointer("/spec/signing/secretRefs")?;
     let wanted: Vec<SecretKeyRef> = serde_json::from_value(wanted.clone()).ok()?;
-    let references = References {
-        inputs,
-        namespace: &object.id.namespace,
-    };
-    let now = wanted.iter().map(|wanted| secret_key(wanted, references));
+    let references = References::of(object, inputs);
+    let now = wanted.iter().map(|wanted| secret_key(wanted, &references));
     let now: Vec<PolicyKey> = now.collect::<Result<_, _>>().ok()?;
     let removed = before
         .iter()

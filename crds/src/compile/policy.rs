@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Inputs;
 use super::expressions::invalid_extra_claims;
 use super::reference::References;
 use super::seal::seal_policy;
@@ -22,7 +21,7 @@ use crate::signing_key::SigningKey;
 use crate::snapshot::{self, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
 
 /// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
-pub(super) fn compile(object: &Object, inputs: &Inputs) -> (Option<Policy>, Problems) {
+pub(super) fn compile(object: &Object, references: &References<'_>) -> (Option<Policy>, Problems) {
     let spec = match schema::validate(object.kind, &object.body) {
         Ok(spec) => spec,
         Err(errors) => return (None, Problems::of_schema(errors)),
@@ -32,14 +31,14 @@ pub(super) fn compile(object: &Object, inputs: &Inputs) -> (Option<Policy>, Prob
         Err(error) => return (None, Problems::of_unreadable(&error)),
     };
     let mut problems = Problems::default();
-    let policy = resolve(object, spec, inputs, &mut problems);
+    let policy = resolve(object, spec, references, &mut problems);
     (policy.filter(|_| problems.is_empty()), problems)
 }
 
 fn resolve(
     object: &Object,
     spec: SigninPolicySpec,
-    inputs: &Inputs,
+    references: &References<'_>,
     problems: &mut Problems,
 ) -> Option<Policy> {
     let SigninPolicySpec {
@@ -53,7 +52,7 @@ fn resolve(
     } = spec;
     refuse_unbuilt(&risk, &mfa, &password, problems);
 
-    let issuer = Issuer::parse(&token.issuer, inputs.http_issuers)
+    let issuer = Issuer::parse(&token.issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
         .ok();
     for error in invalid_extra_claims(&extra_claims) {
@@ -63,7 +62,7 @@ fn resolve(
             error.message,
         );
     }
-    let (signing_keys, managed) = signing_keys(&object.id, signing, inputs, problems);
+    let (signing_keys, managed) = signing_keys(&object.id, signing, references, problems);
     let trusted_proxies = networks(&risk.trusted_proxies, "spec.risk.trustedProxies", problems);
     let IpLists { deny, allow } = &risk.ip_lists;
     networks(deny, "spec.risk.ipLists.deny", problems);
@@ -138,7 +137,7 @@ fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, password: &Password, problems: &mut Pr
 fn signing_keys(
     id: &NamespacedName,
     signing: Signing,
-    inputs: &Inputs,
+    references: &References<'_>,
     problems: &mut Problems,
 ) -> (Vec<PolicyKey>, Option<Schedule>) {
     let Signing {
@@ -151,12 +150,8 @@ fn signing_keys(
             rotate_every: managed.rotate_every,
             pre_publish: managed.pre_publish,
         };
-        return (managed_keys(id, inputs, problems), Some(schedule));
+        return (managed_keys(id, references, problems), Some(schedule));
     }
-    let references = References {
-        inputs,
-        namespace: &id.namespace,
-    };
     let mut keys: Vec<PolicyKey> = Vec::new();
     for (index, wanted) in secret_refs.unwrap_or_default().iter().enumerate() {
         let path = format!("spec.signing.secretRefs[{index}]");
@@ -188,7 +183,7 @@ pub(super) const fn state_at(index: usize) -> KeyState {
 /// The key of one Secret; its state is the caller's to say.
 pub(super) fn secret_key(
     wanted: &SecretKeyRef,
-    references: References<'_>,
+    references: &References<'_>,
 ) -> Result<PolicyKey, (ResolvedRefsReason, String)> {
     let pem = references
         .secret(wanted)
@@ -206,12 +201,12 @@ pub(super) fn secret_key(
 /// The keys that the keeper made for a policy, as they stand now.
 pub(super) fn managed_keys(
     id: &NamespacedName,
-    inputs: &Inputs,
+    references: &References<'_>,
     problems: &mut Problems,
 ) -> Vec<PolicyKey> {
-    let keys = inputs.managed_keys.get(id).into_iter().flatten();
+    let keys = references.managed_keys(id);
     let mut published = Vec::new();
-    for (index, (key, state)) in keys.enumerate() {
+    for (index, (key, state)) in keys.iter().enumerate() {
         match SigningKey::parse(&key.pem, Some(key.algorithm)) {
             Ok(parsed) => published.push(PolicyKey {
                 kid: parsed.kid,

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::Inputs;
 use super::expressions::{Expressions, failed_examples};
 use super::reference::{References, usable_keys};
 use super::seal::seal_provider;
@@ -21,7 +20,7 @@ use crate::snapshot::{
 /// The provider, or why it is none. Whether its policy exists is asked when all objects are put together.
 pub(super) fn compile(
     object: &Object,
-    inputs: &Inputs,
+    references: &References<'_>,
     expressions: &Expressions,
 ) -> (Option<Provider>, Problems) {
     let spec = match schema::validate(object.kind, &object.body) {
@@ -33,21 +32,17 @@ pub(super) fn compile(
         Err(error) => return (None, Problems::of_unreadable(&error)),
     };
     let mut problems = Problems::default();
-    let provider = resolve(object, spec, inputs, expressions, &mut problems);
+    let provider = resolve(object, spec, references, expressions, &mut problems);
     (provider.filter(|_| problems.is_empty()), problems)
 }
 
 fn resolve(
     object: &Object,
     spec: OidcProviderSpec,
-    inputs: &Inputs,
+    references: &References<'_>,
     expressions: &Expressions,
     problems: &mut Problems,
 ) -> Option<Provider> {
-    let references = References {
-        inputs,
-        namespace: &object.id.namespace,
-    };
     let OidcProviderSpec {
         issuer,
         issuer_aliases,
@@ -68,7 +63,7 @@ fn resolve(
         examples,
     } = spec;
 
-    let http = inputs.http_issuers;
+    let http = references.http_issuers();
     let issuer = parse_issuer(&issuer, "spec.issuer", http, problems);
     let aliases = issuer_aliases.iter().enumerate().map(|(index, alias)| {
         let path = format!("spec.issuerAliases[{index}]");
@@ -147,7 +142,7 @@ fn key_source(
     keys: Keys,
     issuer: Option<&Issuer>,
     algorithms: &[crate::algorithm::Algorithm],
-    references: References<'_>,
+    references: &References<'_>,
     http: HttpIssuers,
     problems: &mut Problems,
 ) -> Option<KeySource> {

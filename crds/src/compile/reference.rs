@@ -1,5 +1,7 @@
 //! What an object refers to: entries of Secrets and ConfigMaps, and the certificates and keys in them.
 
+use std::cell::RefCell;
+
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
@@ -7,11 +9,14 @@ use serde_json::Value;
 use super::Inputs;
 use super::verdict::{Problems, ResolvedRefsReason};
 use crate::algorithm::Algorithm;
-use crate::object::NamespacedName;
+use crate::issuer::HttpIssuers;
+use crate::object::{NamespacedName, Object};
 use crate::oidc_provider::CaBundle;
 use crate::reference::{ConfigMapKeyRef, SecretKeyRef};
+use crate::rotation::ManagedKey;
 use crate::secret::Secret;
 use crate::signing_key;
+use crate::snapshot::KeyState;
 use crate::verification_key::{KeyError, KeySet};
 
 /// Most certificates of one bundle.
@@ -21,16 +26,55 @@ const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// Reasons of unusable keys that a message names.
 const REASONS_MAX: usize = 4;
 
-/// What the references of one namespace lead to.
-#[derive(Clone, Copy)]
+/// What the references of one namespace lead to, and which of them were followed.
 pub(super) struct References<'a> {
-    pub(super) inputs: &'a Inputs,
-    pub(super) namespace: &'a str,
+    inputs: &'a Inputs,
+    namespace: &'a str,
+    followed: RefCell<Vec<Followed>>,
+}
+
+/// Something outside an object that it was compiled with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Followed {
+    SecretEntry { id: NamespacedName, key: String },
+    ConfigMapEntry { id: NamespacedName, key: String },
+    ManagedKeys { id: NamespacedName },
 }
 
 impl<'a> References<'a> {
-    pub(super) fn secret(self, wanted: &SecretKeyRef) -> Result<&'a Secret, String> {
+    pub(super) fn of(object: &'a Object, inputs: &'a Inputs) -> Self {
+        Self {
+            inputs,
+            namespace: &object.id.namespace,
+            followed: RefCell::default(),
+        }
+    }
+
+    pub(super) fn into_followed(self) -> Vec<Followed> {
+        self.followed.into_inner()
+    }
+
+    pub(super) fn http_issuers(&self) -> HttpIssuers {
+        self.inputs.http_issuers
+    }
+
+    fn follow(&self, followed: Followed) {
+        self.followed.borrow_mut().push(followed);
+    }
+
+    /// The keys that the keeper made for a policy, as they stand now.
+    pub(super) fn managed_keys(&self, id: &NamespacedName) -> &'a [(ManagedKey, KeyState)] {
+        self.follow(Followed::ManagedKeys { id: id.clone() });
+        let keys = self.inputs.managed_keys.get(id);
+        keys.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn secret(&self, wanted: &SecretKeyRef) -> Result<&'a Secret, String> {
         let id = NamespacedName::new(self.namespace, &wanted.name);
+        self.follow(Followed::SecretEntry {
+            id: id.clone(),
+            key: wanted.key.clone(),
+        });
         let Some(secret) = self.inputs.secrets.get(&id) else {
             return Err(format!("there is no Secret {id}"));
         };
@@ -38,8 +82,12 @@ impl<'a> References<'a> {
         entry.ok_or_else(|| format!("Secret {id} has no text under the key {}", wanted.key))
     }
 
-    pub(super) fn config_map(self, wanted: &ConfigMapKeyRef) -> Result<&'a str, String> {
+    pub(super) fn config_map(&self, wanted: &ConfigMapKeyRef) -> Result<&'a str, String> {
         let id = NamespacedName::new(self.namespace, &wanted.name);
+        self.follow(Followed::ConfigMapEntry {
+            id: id.clone(),
+            key: wanted.key.clone(),
+        });
         let Some(config_map) = self.inputs.config_maps.get(&id) else {
             return Err(format!("there is no ConfigMap {id}"));
         };
@@ -49,7 +97,7 @@ impl<'a> References<'a> {
 
     /// The JWK Set in a ConfigMap, as it stands there.
     pub(super) fn jwks(
-        self,
+        &self,
         wanted: &ConfigMapKeyRef,
     ) -> Result<Value, (ResolvedRefsReason, String)> {
         let text = self
@@ -69,7 +117,7 @@ impl<'a> References<'a> {
     }
 
     /// The bundle's certificates alone, as PEM: a Secret often holds a private key beside them.
-    pub(super) fn ca_bundle(self, bundle: &CaBundle, problems: &mut Problems) -> Option<String> {
+    pub(super) fn ca_bundle(&self, bundle: &CaBundle, problems: &mut Problems) -> Option<String> {
         let CaBundle {
             config_map_ref,
             secret_ref,

@@ -36,7 +36,7 @@ pub(super) fn seal_snapshot(mut snapshot: Snapshot) -> Snapshot {
 }
 
 /// JSON with the fields in the order of their declaration; maps are sorted.
-fn digest(content: &impl Serialize) -> Revision {
+pub(super) fn digest(content: &impl Serialize) -> Revision {
     let bytes = serde_json::to_vec(content).expect("strings, numbers and sorted maps are JSON");
     Revision::of(&bytes)
 }

@@ -1,10 +1,11 @@
 //! What compiling came to, for each object: what `status`, Events and `vestibule check` say.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Kind, NamespacedName};
+use crate::object::Kind;
 use crate::schema::FieldError;
 use crate::snapshot::Revision;
 
@@ -36,7 +37,7 @@ pub struct Verdict {
 pub struct Judgement<R> {
     pub status: ConditionStatus,
     pub reason: R,
-    pub message: String,
+    pub message: Cow<'static, str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -192,12 +193,12 @@ impl Problems {
             Some(reason) => Judgement {
                 status: ConditionStatus::False,
                 reason,
-                message: message(self.accepted.iter().map(|(_, finding)| finding)),
+                message: message(self.accepted.iter().map(|(_, finding)| finding)).into(),
             },
             None => Judgement {
                 status: ConditionStatus::True,
                 reason: AcceptedReason::Accepted,
-                message: "it is valid".to_owned(),
+                message: "it is valid".into(),
             },
         }
     }
@@ -212,8 +213,8 @@ impl Problems {
             },
             reason: gravest.unwrap_or(ResolvedRefsReason::ResolvedRefs),
             message: match gravest {
-                None => "everything that it refers to is there and usable".to_owned(),
-                Some(_) => message(self.references.iter().map(|(_, finding)| finding)),
+                None => "everything that it refers to is there and usable".into(),
+                Some(_) => message(self.references.iter().map(|(_, finding)| finding)).into(),
             },
         }
     }
@@ -231,9 +232,8 @@ impl Problems {
 }
 
 /// A verdict's place among the others.
-pub(super) fn order(verdict: &Verdict) -> (Kind, NamespacedName) {
-    let id = NamespacedName::new(&verdict.namespace, &verdict.name);
-    (verdict.kind, id)
+pub(super) fn order(verdict: &Verdict) -> (Kind, &str, &str) {
+    (verdict.kind, &verdict.namespace, &verdict.name)
 }
 
 pub(super) fn finding(path: &str, message: impl ToString) -> Finding {

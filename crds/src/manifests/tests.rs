@@ -58,7 +58,7 @@ fn json_is_read_as_json() {
         .replace("corp", "other")
         .replace('\u{1f511}', "\\ud83d\\udd11");
     let objects = good(format!("{body:#}\n{other}"));
-    assert_eq!(objects.objects[0].body, body);
+    assert_eq!(*objects.objects[0].body, body);
     assert_eq!(objects.objects[1].body["spec"], body["spec"]);
 }
 

@@ -1,10 +1,13 @@
 //! Judges a value by its schema. The order is the API server's: rules run only on what has the right shape.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::FieldError;
 use super::did_you_mean::did_you_mean;
 use super::node::{Bounds, Node, NodeKind, Range, Uniqueness, Unknown};
+use super::path::Path;
 
 /// Findings after which no more are looked for: nobody fixes more at once.
 const FINDINGS_MAX: usize = 32;
@@ -16,10 +19,10 @@ const QUOTED_CHARS_MAX: usize = 80;
 pub(super) struct Findings(Vec<FieldError>);
 
 impl Findings {
-    pub(super) fn add(&mut self, path: &str, message: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl fmt::Display, message: impl Into<String>) {
         if self.0.len() < FINDINGS_MAX {
             self.0.push(FieldError {
-                path: path.to_owned(),
+                path: path.to_string(),
                 message: message.into(),
             });
         }
@@ -30,7 +33,7 @@ impl Findings {
     }
 }
 
-pub(super) fn check(node: &Node, value: &Value, path: &str, findings: &mut Findings) {
+pub(super) fn check(node: &Node, value: &Value, path: &Path<'_>, findings: &mut Findings) {
     let before = findings.0.len();
     match (&node.kind, value) {
         (
@@ -42,15 +45,17 @@ pub(super) fn check(node: &Node, value: &Value, path: &str, findings: &mut Findi
             Value::Object(members),
         ) => {
             for name in required.iter().filter(|name| !members.contains_key(*name)) {
-                findings.add(&child(path, name), "it is required");
+                findings.add(Path::Member(path, name), "it is required");
             }
             for (name, member) in members {
                 match (properties.get(name), unknown) {
-                    (Some(property), _) => check(property, member, &child(path, name), findings),
+                    (Some(property), _) => {
+                        check(property, member, &Path::Member(path, name), findings)
+                    }
                     (None, Unknown::Kept) => {}
                     (None, Unknown::Refused) => {
                         let known = properties.keys().map(String::as_str);
-                        findings.add(&child(path, name), did_you_mean(name, known));
+                        findings.add(Path::Member(path, name), did_you_mean(name, known));
                     }
                 }
             }
@@ -58,7 +63,7 @@ pub(super) fn check(node: &Node, value: &Value, path: &str, findings: &mut Findi
         (NodeKind::Map { values, length }, Value::Object(members)) => {
             check_count(*length, members.len(), "entries", path, findings);
             for (name, member) in members {
-                check(values, member, &child(path, name), findings);
+                check(values, member, &Path::Member(path, name), findings);
             }
         }
         (
@@ -73,15 +78,17 @@ pub(super) fn check(node: &Node, value: &Value, path: &str, findings: &mut Findi
             // A list that is too long is not walked: what may be long is bounded by its length alone.
             if findings.0.len() == before {
                 for (index, member) in members.iter().enumerate() {
-                    check(items, member, &format!("{path}[{index}]"), findings);
+                    check(items, member, &Path::Item(path, index), findings);
                 }
                 check_unique(uniqueness, members, path, findings);
             }
         }
         (NodeKind::String { length, pattern }, Value::String(text)) => {
             check_count(*length, text.chars().count(), "characters", path, findings);
-            if let Some((text, _)) = pattern.as_ref().filter(|(_, is)| !is.matches(text)) {
-                findings.add(path, format!("{} must match {text}", quoted(value)));
+            if let Some((wanted, pattern)) = pattern.as_deref()
+                && !pattern.matches(text)
+            {
+                findings.add(path, format!("{} must match {wanted}", quoted(value)));
             }
         }
         (NodeKind::Integer(range), Value::Number(number)) => {
@@ -112,12 +119,15 @@ pub(super) fn check(node: &Node, value: &Value, path: &str, findings: &mut Findi
     }
     for rule in &node.rules {
         if !rule.holds(value) {
-            findings.add(&format!("{path}{}", rule.field_path), rule.message.clone());
+            findings.add(
+                format_args!("{path}{}", rule.field_path),
+                rule.message.clone(),
+            );
         }
     }
 }
 
-fn check_count(bounds: Bounds, count: usize, what: &str, path: &str, findings: &mut Findings) {
+fn check_count(bounds: Bounds, count: usize, what: &str, path: &Path<'_>, findings: &mut Findings) {
     let count = count as u64;
     if count < bounds.min {
         findings.add(
@@ -133,7 +143,7 @@ fn check_count(bounds: Bounds, count: usize, what: &str, path: &str, findings: &
     }
 }
 
-fn check_range(range: Range, number: f64, path: &str, findings: &mut Findings) {
+fn check_range(range: Range, number: f64, path: &Path<'_>, findings: &mut Findings) {
     if let Some(min) = range.min.filter(|min| number < *min) {
         findings.add(path, format!("{number} must be at least {min}"));
     }
@@ -142,7 +152,12 @@ fn check_range(range: Range, number: f64, path: &str, findings: &mut Findings) {
     }
 }
 
-fn check_unique(uniqueness: &Uniqueness, members: &[Value], path: &str, findings: &mut Findings) {
+fn check_unique(
+    uniqueness: &Uniqueness,
+    members: &[Value],
+    path: &Path<'_>,
+    findings: &mut Findings,
+) {
     let same = |left: &Value, right: &Value| match uniqueness {
         Uniqueness::Atomic => false,
         Uniqueness::Set => left == right,
@@ -151,7 +166,7 @@ fn check_unique(uniqueness: &Uniqueness, members: &[Value], path: &str, findings
     for (index, member) in members.iter().enumerate() {
         if members[..index].iter().any(|earlier| same(earlier, member)) {
             findings.add(
-                &format!("{path}[{index}]"),
+                Path::Item(path, index),
                 "it stands in the list already: remove one of them",
             );
         }
@@ -178,18 +193,6 @@ fn type_name(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
-    }
-}
-
-fn child(path: &str, name: &str) -> String {
-    let plain = name
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if plain && !name.is_empty() {
-        format!("{path}.{name}")
-    } else {
-        let name: String = name.chars().take(QUOTED_CHARS_MAX).collect();
-        format!("{path}[{name:?}]")
     }
 }
 

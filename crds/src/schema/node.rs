@@ -39,7 +39,7 @@ pub(super) enum NodeKind {
     String {
         length: Bounds,
         /// As it is written, and compiled.
-        pattern: Option<(String, Pattern)>,
+        pattern: Option<Box<(String, Pattern)>>,
     },
     Integer(Range),
     Number(Range),
@@ -127,7 +127,7 @@ impl NodeKind {
                 pattern: schema
                     .pattern
                     .as_ref()
-                    .map(|text| Ok((text.clone(), Pattern::parse(text)?)))
+                    .map(|text| Ok(Box::new((text.clone(), Pattern::parse(text)?))))
                     .transpose()
                     .map_err(|error| SchemaError::Pattern {
                         path: path.to_owned(),

@@ -76,6 +76,7 @@ macro_rules! suite {
             expired_session_is_not_rotated,
             session_past_its_end_is_not_rotated,
             session_of_disabled_user_is_not_rotated,
+            session_of_disabled_user_is_not_rotated_whatever_the_clocks_say,
             unknown_session_is_not_rotated,
             session_ends_once,
             revoked_sessions_are_not_rotated_and_later_ones_are,
@@ -92,6 +93,8 @@ macro_rules! suite {
             old_events_are_swept_and_young_ones_are_kept,
             sweep_deletes_no_more_than_asked,
             repeated_sweeps_find_every_expired_session,
+            one_sweep_deletes_many_sessions,
+            sweep_that_began_midway_finds_what_lies_before,
             recorded_event_is_written,
             probe_succeeds_while_the_store_can_be_written,
         );

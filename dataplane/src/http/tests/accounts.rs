@@ -331,3 +331,117 @@ async fn a_policy_may_let_an_address_fail_more_often_than_the_default() {
     let reply = service.signin(&service.token_of("alice")).await;
     assert_eq!(reply.code(), "rate_limited");
 }
+
+#[tokio::test]
+async fn linking_is_decided_again_inside_the_transaction() {
+    // CVE-2025-64717: the store holds a link that was decided a moment ago, when linking was still on.
+    let (service, _) = service_with_linking(&["corp.example"]).await;
+    let first = id_of(&service.signin(&service.token(&claims())).await);
+    let second = service
+        .app
+        .serving
+        .live()
+        .provider("second")
+        .map(|provider| Arc::clone(&provider.spec))
+        .expect("served");
+    let policy = service
+        .app
+        .serving
+        .live()
+        .policy("default")
+        .expect("served")
+        .spec
+        .as_ref()
+        .clone();
+    for change in ["suspended", "linking", "deleted", "none"] {
+        let mut changed = second.as_ref().clone();
+        changed.revision = vestibule_crds::snapshot::Revision::of(change.as_bytes());
+        match change {
+            "suspended" => changed.suspended = true,
+            "linking" => changed.linking = Linking::Never,
+            _ => {}
+        }
+        let identity = crate::store::IdentityKey {
+            policy: "auth/default".to_owned(),
+            issuer: "https://second.example".to_owned(),
+            subject: format!("late-{change}"),
+        };
+        let mapped = vestibule_crds::claims::MappedClaims {
+            email: Some("alice@corp.example".to_owned()),
+            email_verified: true,
+            ..Default::default()
+        };
+        let link = crate::signin::link_account(&service.app, &second, &mapped, identity, first);
+        let providers = if change == "deleted" {
+            vec![]
+        } else {
+            vec![changed]
+        };
+        service.apply(&snapshot([policy.clone()], providers));
+        let session = crate::refresh_token::RefreshToken::first(
+            NOW,
+            service.app.random().expect("random bytes"),
+        );
+        let outcome = service.app.store.commit_signin(crate::store::Signin {
+            account: link,
+            session: crate::store::NewSession {
+                id: session.session(),
+                provider: "auth/second".to_owned(),
+                refresh_digest: session.digest(),
+                refresh_expires_at: NOW + 10,
+                ends_at: NOW + 10,
+                carried: "{}".to_owned(),
+            },
+            replay: None,
+            event: crate::trail::Trail::new(
+                crate::store::EventKind::Signin,
+                NOW,
+                "id",
+                String::new(),
+            )
+            .success(),
+            now: NOW,
+        });
+        let expected = if change == "none" {
+            crate::store::SigninOutcome::Committed
+        } else {
+            crate::store::SigninOutcome::LinkRefused
+        };
+        assert_eq!(outcome.await, Ok(expected), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn the_proxies_of_one_policy_are_nothing_to_another() {
+    let key = testing::key(SigningAlgorithm::ES256);
+    let provider = provider_of(&key);
+    let mut strict = testing::policy();
+    strict.limits.failures_per_ip_per_minute = 2;
+    let mut trusting = testing::policy();
+    trusting.name = "trusting".to_owned();
+    trusting.token.issuer =
+        vestibule_crds::issuer::Issuer::parse("https://other.example", HttpIssuers::Refuse)
+            .expect("an issuer");
+    trusting.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    let service = Service::serve(key, &snapshot([strict, trusting], [provider])).await;
+    let mut codes = Vec::new();
+    for number in 0..4 {
+        let token = service.token(&with(claims(), "aud", "other"));
+        let request = service
+            .request(Method::POST, "/auth/id-token/signin")
+            .header("content-type", "application/json")
+            .header("x-forwarded-for", format!("192.0.2.{number}"))
+            .body(Full::from(
+                json!({"id_token": token, "provider": "corp"}).to_string(),
+            ));
+        codes.push(
+            service
+                .send(request.expect("a request"))
+                .await
+                .code()
+                .to_owned(),
+        );
+    }
+    let refused = "token_audience_mismatch";
+    assert_eq!(codes, [refused, refused, "rate_limited", "rate_limited"]);
+}

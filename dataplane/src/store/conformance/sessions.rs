@@ -190,6 +190,24 @@ pub(crate) async fn session_of_disabled_user_is_not_rotated(fixture: impl Fixtur
     }
 }
 
+pub(crate) async fn session_of_disabled_user_is_not_rotated_whatever_the_clocks_say(
+    fixture: impl Fixture,
+) {
+    let store = fixture.store();
+    let (user, session) = ann_with_session(&*store).await;
+    // By a clock that is behind, all sessions were revoked before this one was made.
+    let behind = NOW - 100;
+    assert_eq!(
+        store
+            .set_user_status(user, UserStatus::Disabled, behind)
+            .await,
+        Ok(true)
+    );
+    let (made, owner) = read(&*store, session).await.expect("the session is there");
+    assert!(made.created_at >= owner.sessions_valid_from);
+    not_rotated(&fixture, rotation(session, digest(session))).await;
+}
+
 pub(crate) async fn unknown_session_is_not_rotated(fixture: impl Fixture) {
     let store = fixture.store();
     let events = fixture.events().await;

@@ -134,6 +134,22 @@ pub(crate) async fn repeated_sweeps_find_every_expired_session(fixture: impl Fix
     assert_eq!(read(&*store, late).await, None);
 }
 
+pub(crate) async fn one_sweep_deletes_many_sessions(fixture: impl Fixture) {
+    let store = fixture.store();
+    let sessions = sessions_expiring(&*store, [NOW + 100; 600]).await;
+    assert_eq!(store.sweep(NOW + 101 + DAY, MANY).await, Ok(600));
+    assert_eq!(left(&*store, &sessions).await, 0);
+}
+
+pub(crate) async fn sweep_that_began_midway_finds_what_lies_before(fixture: impl Fixture) {
+    let store = fixture.store();
+    let expiring = std::array::from_fn::<i64, 10, _>(|n| if n < 5 { NOW + 200 } else { NOW + 100 });
+    let sessions = sessions_expiring(&*store, expiring).await;
+    assert_eq!(store.sweep(NOW + 101 + DAY, 3).await, Ok(3));
+    assert_eq!(store.sweep(NOW + 201 + DAY, MANY).await, Ok(7));
+    assert_eq!(left(&*store, &sessions).await, 0);
+}
+
 pub(crate) async fn recorded_event_is_written(fixture: impl Fixture) {
     let store = fixture.store();
     assert!(store.record(Event {

@@ -144,21 +144,25 @@ impl Copier {
     /// Until the writer is gone.
     pub(super) fn run(mut self) {
         while self.wanted.recv().is_ok() {
-            match self.copy() {
-                Ok(copied) => {
-                    self.setup.log.copied.store(copied, Ordering::Relaxed);
-                    self.setup.log.copies.fetch_add(1, Ordering::Relaxed);
-                    self.health.copied();
-                }
-                Err(error) => {
-                    self.db = None;
-                    self.health.copy_failed(&error);
-                }
+            self.copy();
+        }
+    }
+
+    fn copy(&mut self) {
+        match self.attempt() {
+            Ok(copied) => {
+                self.setup.log.copied.store(copied, Ordering::Relaxed);
+                self.setup.log.copies.fetch_add(1, Ordering::Relaxed);
+                self.health.copied();
+            }
+            Err(error) => {
+                self.db = None;
+                self.health.copy_failed(&error);
             }
         }
     }
 
-    fn copy(&mut self) -> rusqlite::Result<u32> {
+    fn attempt(&mut self) -> rusqlite::Result<u32> {
         let db = match self.db.take() {
             Some(db) => db,
             None => connection::open_checkpointer(&self.setup)?,
@@ -190,49 +194,4 @@ pub(super) fn checkpoints(setup: &Setup, health: &Arc<Health>) -> (Checkpoints, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_log_is_left_alone() {
-        assert_eq!(step(COPY_AFTER - 1, COPY_AFTER - 1, 0), Step::Nothing);
-        assert_eq!(step(RESTART_AFTER - 1, COPY_AFTER - 1, 0), Step::Nothing);
-    }
-
-    #[test]
-    fn uncopied_frames_are_copied_by_the_second_thread() {
-        assert_eq!(step(COPY_AFTER, COPY_AFTER, 0), Step::Copy);
-        assert_eq!(step(FRAMES_MAX - 1, COPY_AFTER + 1, 0), Step::Copy);
-    }
-
-    #[test]
-    fn long_log_is_restarted_once_little_is_left_to_copy() {
-        assert_eq!(step(RESTART_AFTER, COPY_AFTER, 0), Step::Restart);
-        assert_eq!(step(RESTART_AFTER, COPY_AFTER + 1, 0), Step::Copy);
-    }
-
-    #[test]
-    fn log_at_its_bound_is_truncated_however_much_is_left() {
-        assert_eq!(step(FRAMES_MAX, FRAMES_MAX, 0), Step::Truncate);
-    }
-
-    #[test]
-    fn restart_that_a_reader_prevented_is_tried_again_only_later() {
-        assert_eq!(step(RESTART_AFTER, 0, RESTART_AFTER + 1), Step::Nothing);
-        assert_eq!(step(FRAMES_MAX, FRAMES_MAX, FRAMES_MAX + 1), Step::Copy);
-        assert_eq!(
-            step(FRAMES_MAX + 1, FRAMES_MAX, FRAMES_MAX + 1),
-            Step::Truncate
-        );
-    }
-
-    #[test]
-    fn log_that_began_again_by_itself_has_nothing_copied() {
-        let log = Log::default();
-        log.written(3000);
-        log.copied.store(3000, Ordering::Relaxed);
-        assert_eq!(log.left(), 0);
-        log.written(12);
-        assert_eq!(log.left(), 12);
-    }
-}
+mod tests;

@@ -22,6 +22,8 @@ const SWEEP_ROWS_MAX: usize = 65_536;
 const SESSION_KEPT_SECONDS: i64 = 24 * 3600;
 
 type SessionId = [u8; 16];
+const FIRST: SessionId = [0; 16];
+const LAST: SessionId = [u8::MAX; 16];
 
 /// Up to where sessions have been looked at.
 #[derive(Debug, Default)]
@@ -57,58 +59,42 @@ pub(super) async fn sweep(
     Ok(deleted)
 }
 
+/// One turn of the cursor at most: from where it stands to the end, and from the beginning to where it stood.
 async fn sweep_sessions(
     store: &SqliteStore,
     now: i64,
     rows_max: usize,
 ) -> Result<usize, StoreError> {
     let over_before = now.saturating_sub(SESSION_KEPT_SECONDS);
-    let started_at = store.cursor.position();
-    let mut wrapped = started_at == SessionId::default();
+    let start = store.cursor.position();
     let (mut deleted, mut looked) = (0, 0);
-    while deleted < rows_max && looked < SWEEP_ROWS_MAX {
-        let after = store.cursor.position();
-        let rows = store.readers.read(|db| look(db, &after))?;
-        looked += rows.len();
-        let expired: Vec<SessionId> = rows
-            .iter()
-            .filter(|row| row.over_at < over_before)
-            .map(|row| row.id)
-            .take(DELETE_ROWS_MAX.min(rows_max - deleted))
-            .collect();
-        // A full batch may have left expired rows behind it in what was read: go on from its last.
-        let full = expired.len() == DELETE_ROWS_MAX.min(rows_max - deleted);
-        let reached = if full {
-            expired.last()
-        } else {
-            rows.last().map(|row| &row.id)
-        };
-        if let Some(reached) = reached {
-            store.cursor.set(*reached);
-        }
-        let passed_start = wrapped
-            && reached.is_some_and(|reached| *reached >= started_at)
-            && started_at != SessionId::default();
-        let at_end = !full && rows.len() < LOOK_ROWS_MAX;
-        if !expired.is_empty() {
-            deleted += store
-                .submit(DeleteSessions {
-                    ids: expired,
-                    over_before,
-                })
-                .await?;
-        }
-        if at_end {
-            store.cursor.set(SessionId::default());
-            if wrapped {
-                break;
+    for (from, to) in [(start, LAST), (FIRST, start)] {
+        store.cursor.set(from);
+        loop {
+            let room = DELETE_ROWS_MAX.min(rows_max - deleted);
+            if room == 0 || looked >= SWEEP_ROWS_MAX {
+                return Ok(deleted);
             }
-            wrapped = true;
-        } else if passed_start {
-            break;
+            let after = store.cursor.position();
+            let rows = store.readers.read(|db| look(db, &after, &to))?;
+            looked += rows.len();
+            let expired = rows.iter().filter(|row| row.over_at < over_before);
+            let ids: Vec<SessionId> = expired.map(|row| row.id).take(room).collect();
+            let next = if ids.len() == room {
+                // More of what was read may have expired: go on from the last that is deleted.
+                ids.last().copied()
+            } else {
+                rows.get(LOOK_ROWS_MAX - 1).map(|row| row.id)
+            };
+            if !ids.is_empty() {
+                deleted += store.submit(DeleteSessions { ids, over_before }).await?;
+            }
+            let Some(next) = next else { break };
+            store.cursor.set(next);
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
     }
+    store.cursor.set(start);
     Ok(deleted)
 }
 
@@ -118,10 +104,12 @@ struct Looked {
     over_at: i64,
 }
 
-fn look(db: &Connection, after: &SessionId) -> rusqlite::Result<Vec<Looked>> {
-    db.prepare_cached("SELECT id, min(ends_at, refresh_expires_at) FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2")?
-        .query_map(params![after, LOOK_ROWS_MAX as i64], |row| Ok(Looked { id: row.get(0)?, over_at: row.get(1)? }))?
-        .collect()
+fn look(db: &Connection, after: &SessionId, to: &SessionId) -> rusqlite::Result<Vec<Looked>> {
+    db.prepare_cached(
+        "SELECT id, min(ends_at, refresh_expires_at) FROM sessions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+    )?
+    .query_map(params![after, to, LOOK_ROWS_MAX as i64], |row| Ok(Looked { id: row.get(0)?, over_at: row.get(1)? }))?
+    .collect()
 }
 
 /// Looks again: a refresh may have come in between.

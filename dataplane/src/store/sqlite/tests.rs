@@ -15,7 +15,6 @@ use crate::store::{Store, StoreError, StoreFuture};
 
 mod faults;
 mod files;
-mod kills;
 mod writing;
 
 mod conforms {

@@ -1,6 +1,7 @@
 //! Faults while serving: each is told in a sentence, hurts no more than it must, and service returns when it is gone.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 
 use super::*;
 use crate::store::conformance::rows::*;
@@ -127,13 +128,41 @@ async fn damaged_page_fails_what_needs_it_and_nothing_else() {
     );
     assert!(unavailable(needs_the_page.await).contains("is damaged"));
 
-    drop(store);
+    let file = fs::File::options()
+        .write(true)
+        .open(fixture.path())
+        .expect("it opens");
+    file.write_all_at(&whole[start..start + 4096], start as u64)
+        .expect("it is written");
+    assert!(found(&*store, identity("ann")).await.is_some());
+    committed(&*store, create("ben")).await;
+}
+
+#[tokio::test]
+async fn page_that_was_repaired_is_read_without_a_restart() {
+    let mut fixture = Sqlite::empty();
+    created(&*fixture.sqlite(), "ann", Profile::default()).await;
+    let root = fixture.number("SELECT rootpage FROM sqlite_schema WHERE name = 'identities'");
     fixture.close();
-    let mut repaired = fs::read(fixture.path()).expect("it is there");
-    repaired[start..start + 4096].copy_from_slice(&whole[start..start + 4096]);
-    fs::write(fixture.path(), &repaired).expect("it is written");
     fixture.open();
-    assert!(found(&*fixture.store(), identity("ann")).await.is_some());
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(fixture.path())
+        .expect("it opens");
+    let start = (u64::try_from(root).expect("a page") - 1) * 4096;
+    let mut whole = [0; 4096];
+    file.read_exact_at(&mut whole, start).expect("it is read");
+    file.write_all_at(&[0xA5; 4096], start)
+        .expect("it is written");
+    let store = fixture.sqlite();
+    let question = crate::store::Gather {
+        identity: identity("ann"),
+        linkable_email: None,
+    };
+    assert!(unavailable(store.gather(question).await).contains("is damaged"));
+    file.write_all_at(&whole, start).expect("it is written");
+    assert!(found(&*store, identity("ann")).await.is_some());
 }
 
 #[tokio::test]

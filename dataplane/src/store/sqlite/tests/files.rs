@@ -101,9 +101,13 @@ fn store_behind_a_symbolic_link_is_the_same_store() {
     SqliteStore::open(&link, SqliteOptions::default()).expect("it opens");
 }
 
-#[test]
-fn closed_store_leaves_no_log_behind() {
+#[tokio::test]
+async fn closed_store_leaves_no_log_behind() {
     let mut fixture = Sqlite::empty();
+    let store = fixture.sqlite();
+    committed(&*store, create("ann")).await;
+    assert!(found(&*store, identity("ann")).await.is_some());
+    drop(store);
     fixture.close();
     let names: Vec<_> = private_files(&fixture)
         .into_iter()

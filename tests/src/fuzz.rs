@@ -1,0 +1,212 @@
+//! One function for each parser of outside bytes: it must not panic, and what it accepts must keep its promises.
+//!
+//! `cargo fuzz` drives them with coverage (tests/fuzz); the ordinary tests run a bounded number of mutated seeds through
+//! each.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+use vestibule_crds::algorithm::Algorithm;
+use vestibule_crds::compile::{Inputs, compile};
+use vestibule_crds::duration::Duration;
+use vestibule_crds::expression::{Bindings, Expression, Scope};
+use vestibule_crds::issuer::{HttpIssuers, Issuer};
+use vestibule_crds::manifests::{self, ManifestFile};
+use vestibule_crds::verification_key::KeySet;
+use vestibule_dataplane::client_address::client_address;
+use vestibule_dataplane::refresh_token::RefreshToken;
+use vestibule_dataplane::strict_json;
+use vestibule_dataplane::token::{TOKEN_BYTES_MAX, UnverifiedToken};
+
+/// A parser under test.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    pub name: &'static str,
+    /// Valid inputs to begin with.
+    pub seeds: &'static [&'static str],
+    /// Whether the parser accepts the input.
+    pub run: fn(&[u8]) -> bool,
+}
+
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "token",
+        seeds: &[
+            // {"alg":"ES256","kid":"k","typ":"JWT"} . {"iss":"https://a.example","sub":"s","aud":["a"],"exp":2,"iat":1}
+            "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsiLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2EuZXhhbXBsZSIsInN1YiI6InMiLCJhdWQiOlsiYSJdLCJleHAiOjIsImlhdCI6MX0.AAAA",
+        ],
+        run: token,
+    },
+    Target {
+        name: "strict_json",
+        seeds: &[
+            r#"{"a":[1,-2.5e3,true,null,"\u00e9\ud83d\ude00"],"b":{"a":{}}}"#,
+            r#"{"id_token":"x","provider":"corp","nonce":"n"}"#,
+        ],
+        run: json,
+    },
+    Target {
+        name: "jwks",
+        seeds: &[
+            r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"k","use":"sig","key_ops":["verify"]}]}"#,
+            r#"{"keys":[{"kty":"EC","crv":"P-256","x":"04N0xi21hshyvBp7I167sbE_bXqyqkAPfefdklMO7wY","y":"UI8exy-C06a7DUnjIdENkxeFtHM4-l_41LqEw9nVgmw","alg":"ES256"},{"kty":"oct","k":"AA"}]}"#,
+        ],
+        run: jwks,
+    },
+    Target {
+        name: "client_address",
+        seeds: &[
+            "192.0.2.1, 10.0.0.7",
+            "for=\"[2001:db8::1]:47\";proto=https, for=10.1.1.1",
+        ],
+        run: address,
+    },
+    Target {
+        name: "refresh_token",
+        seeds: &["vrt_AaIFDLqQnRvBctJUncmpImp1wKrQAaIFDLqQnRvBctJUncmpImp1wKrQAaIFDLqQ"],
+        run: refresh_token,
+    },
+    Target {
+        name: "manifests",
+        seeds: &[
+            "apiVersion: vestibule.dev/v1alpha1\nkind: SigninPolicy\nmetadata: {name: default}\nspec:\n  token: {issuer: 'https://a.example', audiences: [x]}\n  signing: {managed: {algorithm: ES256}}\n---\napiVersion: vestibule.dev/v1alpha1\nkind: OidcProvider\nmetadata: {name: corp}\nspec:\n  issuer: https://b.example\n  audiences: [web]\n  claims: {rules: [{expression: \"claims.a == 'b'\", message: no}]}\n",
+            "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\"},\"stringData\":{\"a\":\"b\"}}",
+        ],
+        run: manifests,
+    },
+    Target {
+        name: "expression",
+        seeds: &[
+            "claims.roles.exists(r, r.startsWith('a') && size(r) > 2) ? 'x' + claims.sub : claims['b'][0]",
+            "has(claims.hd) && claims.hd in ['a', 'b'] || !(claims.n >= 1.5e3)",
+        ],
+        run: expression,
+    },
+    Target {
+        name: "issuer_and_duration",
+        seeds: &["https://login.example.com/tenant", "1h30m"],
+        run: issuer_and_duration,
+    },
+];
+
+/// Runs the target of this name.
+pub fn run(name: &str, bytes: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    let _accepted = (target.expect("a target has this name").run)(bytes);
+}
+
+fn token(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let Ok(token) = UnverifiedToken::parse(text) else {
+        return false;
+    };
+    assert!(text.len() <= TOKEN_BYTES_MAX);
+    assert!(text.starts_with(token.jws.signing_input));
+    assert!((1..=255).contains(&token.subject.chars().count()));
+    assert!(token.expires_at >= 0 && token.issued_at >= 0);
+    true
+}
+
+fn json(bytes: &[u8]) -> bool {
+    let Ok(value) = strict_json::parse(bytes) else {
+        return false;
+    };
+    let lenient: Value = serde_json::from_slice(bytes).expect("what is strict is JSON");
+    assert_eq!(value, lenient);
+    true
+}
+
+fn jwks(bytes: &[u8]) -> bool {
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
+        return false;
+    };
+    let Ok(keys) = KeySet::parse(&value, &Algorithm::ALL) else {
+        return false;
+    };
+    let again = KeySet::parse(&keys.to_jwks(), &Algorithm::ALL).expect("our own set");
+    assert_eq!(again.keys().len(), keys.keys().len());
+    !keys.is_empty()
+}
+
+fn address(bytes: &[u8]) -> bool {
+    let trusted = ["10.0.0.0/8".parse().expect("a network")];
+    let proxy = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let stranger = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
+    let mut named = false;
+    for name in ["x-forwarded-for", "forwarded"] {
+        let mut headers = HeaderMap::new();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            if let Ok(value) = http::HeaderValue::from_bytes(line) {
+                headers.append(name, value);
+            }
+        }
+        named |= client_address(proxy, &headers, &trusted) != proxy;
+        assert_eq!(client_address(stranger, &headers, &trusted), stranger);
+    }
+    named
+}
+
+fn refresh_token(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let Some(token) = RefreshToken::parse(text) else {
+        return false;
+    };
+    assert_eq!(token.expose(), text);
+    true
+}
+
+fn manifests(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let file = ManifestFile {
+        path: "fuzz.yaml".to_owned(),
+        text: text.to_owned(),
+    };
+    let (objects, errors) = manifests::read(&[file]);
+    let count = objects.objects.len();
+    let compiled = compile(&Inputs {
+        objects: objects.objects,
+        secrets: objects.secrets,
+        config_maps: objects.config_maps,
+        ..Inputs::default()
+    });
+    assert_eq!(compiled.verdicts.len(), count);
+    errors.is_empty()
+        && compiled
+            .verdicts
+            .iter()
+            .all(|verdict| !verdict.is_refused())
+}
+
+fn expression(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let Ok(expression) = Expression::parse(text, Scope::Claims) else {
+        return false;
+    };
+    let claims = json!({"sub": "s", "hd": "a", "n": 7, "b": ["x", 1, null], "roles": ["abc", "b"], "a": {"b": 1.5}});
+    expression.evaluate(&Bindings::claims(&claims)).is_ok()
+}
+
+fn issuer_and_duration(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let issuer = Issuer::parse(text, HttpIssuers::LoopbackAndCluster);
+    if let Ok(issuer) = &issuer {
+        assert_eq!(issuer.as_str(), text);
+        assert!(!issuer.path().ends_with('/'));
+    }
+    let duration = text.parse::<Duration>();
+    if let Ok(duration) = duration {
+        assert_eq!(duration.to_string().parse(), Ok(duration));
+    }
+    issuer.is_ok() || duration.is_ok()
+}
