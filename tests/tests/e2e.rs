@@ -1,11 +1,19 @@
 //! The real binary as its users run it: what needs a process, a provider, files and signals. Everything that can be seen in
 //! one process is tested in `dataplane`.
 
+#[path = "e2e/check.rs"]
+mod check;
+#[path = "e2e/commands.rs"]
+mod commands;
 #[path = "e2e/crash.rs"]
 mod crash;
 #[path = "e2e/drain.rs"]
 mod drain;
+#[path = "e2e/explain.rs"]
+mod explain;
 #[path = "e2e/local_tokens.rs"]
 mod local_tokens;
 #[path = "e2e/provider.rs"]
 mod provider;
+#[path = "e2e/start.rs"]
+mod start;

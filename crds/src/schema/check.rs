@@ -8,6 +8,10 @@ use super::FieldError;
 use super::did_you_mean::did_you_mean;
 use super::node::{Bounds, Node, NodeKind, Range, Uniqueness, Unknown};
 use super::path::Path;
+use crate::duration;
+use crate::reference::{
+    DATA_KEY_PATTERN, ISSUER_PATTERN, NAME_PATTERN, NETWORK_PATTERN, URL_PATTERN,
+};
 
 /// Findings after which no more are looked for: nobody fixes more at once.
 const FINDINGS_MAX: usize = 32;
@@ -88,7 +92,11 @@ pub(super) fn check(node: &Node, value: &Value, path: &Path<'_>, findings: &mut 
             if let Some((wanted, pattern)) = pattern.as_deref()
                 && !pattern.matches(text)
             {
-                findings.add(path, format!("{} must match {wanted}", quoted(value)));
+                let wanted = match in_words(wanted) {
+                    Some(words) => format!("be {words} ({wanted})"),
+                    None => format!("match {wanted}"),
+                };
+                findings.add(path, format!("{} must {wanted}", quoted(value)));
             }
         }
         (NodeKind::Integer(range), Value::Number(number)) => {
@@ -140,6 +148,19 @@ fn check_count(bounds: Bounds, count: usize, what: &str, path: &Path<'_>, findin
             path,
             format!("it has {count} {what} and may have at most {max}"),
         );
+    }
+}
+
+/// What a pattern of ours asks for: not everybody reads regular expressions.
+fn in_words(pattern: &str) -> Option<&'static str> {
+    match pattern {
+        duration::PATTERN => Some("a duration such as 30s, 15m or 720h"),
+        NAME_PATTERN => Some("a name of lower-case letters, digits, - and ."),
+        DATA_KEY_PATTERN => Some("a name of letters, digits, -, _ and ."),
+        ISSUER_PATTERN => Some("an issuer such as https://login.example.com"),
+        URL_PATTERN => Some("a URL such as https://login.example.com/jwks"),
+        NETWORK_PATTERN => Some("an address or a network such as 10.0.0.0/8"),
+        _ => None,
     }
 }
 

