@@ -13,8 +13,10 @@ use vestibule_dataplane::live::ProviderKeys;
 use vestibule_dataplane::signin::check_signature;
 use vestibule_dataplane::token::Jws;
 
-/// Valid vectors that are refused on purpose, by why they are.
-const DEVIATIONS: &[(&str, fn(&Vector) -> bool)] = &[
+/// Why valid vectors are refused on purpose, and which.
+type Deviation = (&'static str, fn(&Vector) -> bool);
+
+const DEVIATIONS: &[Deviation] = &[
     (
         "symmetric algorithms are never accepted: an ID token is verified with public keys",
         |vector| vector.keys().iter().any(|key| key["kty"] == "oct"),
