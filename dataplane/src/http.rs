@@ -45,7 +45,9 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         None => document(&app, &head, path),
     };
     let mut answer = result.unwrap_or_else(|failure| {
-        problem::log(&failure, path, &request_id);
+        // What is no path of ours may be anything, a token for one.
+        let known = route(path).map_or("other", |_| path);
+        problem::log(&failure, known, &request_id);
         problem::answer(&failure, &request_id)
     });
     if let Ok(id) = HeaderValue::from_str(&request_id) {

@@ -11,9 +11,19 @@ mod crash;
 mod drain;
 #[path = "e2e/explain.rs"]
 mod explain;
+#[path = "e2e/full_disk.rs"]
+mod full_disk;
+#[path = "e2e/limits.rs"]
+mod limits;
 #[path = "e2e/local_tokens.rs"]
 mod local_tokens;
 #[path = "e2e/provider.rs"]
 mod provider;
+#[path = "e2e/reload.rs"]
+mod reload;
+#[path = "e2e/secrets.rs"]
+mod secrets;
 #[path = "e2e/start.rs"]
 mod start;
+#[path = "e2e/tls.rs"]
+mod tls;

@@ -1,8 +1,8 @@
 //! The files of a manifest directory, read so that a file which somebody is still writing does not count yet.
 //!
 //! Editors write a new file and rename it, Kubernetes swaps a symbolic link, `cp` and `cat` write in place. A file that
-//! changed is read only when it has been at rest for a moment; one whose last line has no end is waited for longer, since
-//! it looks cut off. A file with a document that cannot be read keeps the content that it had.
+//! changed is read only when it has been at rest for a moment; one that is empty, or whose last line has no end, is waited
+//! for longer, since it looks cut off. A file with a document that cannot be read keeps the content that it had.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -118,8 +118,10 @@ impl Files {
         }
         let error = match fs::read_to_string(&path) {
             Ok(text) => {
-                let cut_off = !text.is_empty() && !text.ends_with('\n');
-                if patient && cut_off && at_rest < CUT_OFF_REST {
+                // Who writes in place empties the file first, and may do so between the look at its stamp and the reading.
+                let cut_off = !text.ends_with('\n');
+                let changed_meanwhile = stamp_of(&path).as_ref() != Some(&known.stamp);
+                if patient && (changed_meanwhile || cut_off && at_rest < CUT_OFF_REST) {
                     look.again_after(REST);
                     return;
                 }
@@ -217,6 +219,10 @@ fn list(directory: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Stamp>) ->
 fn is_manifest(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+fn stamp_of(path: &Path) -> Option<Stamp> {
+    Some(stamp(&fs::metadata(path).ok()?))
 }
 
 fn stamp(metadata: &fs::Metadata) -> Stamp {

@@ -255,6 +255,17 @@ fn a_file_without_a_last_line_break_counts_after_a_while() {
 }
 
 #[test]
+fn an_emptied_file_counts_after_a_while() {
+    let mut folder = Folder::with(POLICY);
+    // As `generate > a.yaml` leaves it while it generates.
+    fs::write(folder.path("a.yaml"), "").expect("written");
+    assert!(!folder.changed_after(REST));
+    assert_eq!(folder.texts(), [POLICY]);
+    assert!(folder.changed_after(CUT_OFF_REST));
+    assert_eq!(folder.texts(), [""]);
+}
+
+#[test]
 fn a_broken_file_keeps_what_it_had_and_is_told_of() {
     let mut folder = Folder::with(POLICY);
     fs::write(folder.path("a.yaml"), "kind: [\n").expect("written");

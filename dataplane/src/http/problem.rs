@@ -116,7 +116,6 @@ pub fn log(failure: &Failure, path: &str, request_id: &str) {
             tracing::error!(request.id = request_id, error = %refused.audit, "a request failed");
         }
         Failure::Refused(refused) => {
-            let path: String = path.chars().take(64).collect();
             tracing::debug!(
                 request.id = request_id,
                 path,

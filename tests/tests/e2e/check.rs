@@ -199,7 +199,9 @@ async fn a_key_that_is_no_key_is_refused_without_being_shown_and_a_good_one_is_a
 async fn two_objects_of_one_name_are_told() {
     let checked = check(&file(&[corp(), corp(), policy()]), &[]).await;
     assert_eq!(checked.code, 1, "{}", checked.stdout);
-    assert!(checked.stdout.contains("corp"), "{}", checked.stdout);
+    for word in ["OidcProvider auth/corp", "auth.yaml", "remove one of them"] {
+        assert!(checked.stdout.contains(word), "{word}: {}", checked.stdout);
+    }
 }
 
 #[tokio::test]
