@@ -31,6 +31,10 @@ impl Process {
         Ok((process, line.trim().to_owned()))
     }
 
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// User and system time so far, in seconds, of all its threads.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
         cpu_seconds(self.child.id())
