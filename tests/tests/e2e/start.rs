@@ -82,7 +82,8 @@ async fn neither_tls_nor_plain_http_is_refused() {
 
 #[tokio::test]
 async fn a_manifest_directory_that_is_not_there_is_named() {
-    let mut line = builder().command_line();
+    let builder = builder();
+    let mut line = builder.command_line();
     line[2] = "/nonexistent/manifests".into();
     assert_says(
         &failure_of(line).await,
