@@ -48,7 +48,7 @@ pub struct Manifests {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{}: {error}", directory.display())]
+    #[error("the manifests in {} cannot be read: {error}", directory.display())]
     Directory {
         directory: PathBuf,
         error: std::io::Error,

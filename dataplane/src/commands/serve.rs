@@ -24,6 +24,8 @@ use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::tls::{Tls, TlsFiles};
 
+/// What is logged when nobody says otherwise: of libraries, only what went wrong.
+const LOG: &str = "warn,vestibule_dataplane=info";
 /// Health checks, metrics and the operator.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -255,8 +257,7 @@ fn end_on_panic() {
 
 fn start_log(format: Option<LogFormat>) {
     use std::io::IsTerminal as _;
-    let filter =
-        EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
     let terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal {
         LogFormat::Text

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use rusqlite::Connection;
+use serde_json::Value;
 use tempfile::TempDir;
 use vestibule_tests::e2e::manifests::policy;
 use vestibule_tests::e2e::program::{command, run};
@@ -81,11 +82,12 @@ async fn neither_tls_nor_plain_http_is_refused() {
 
 #[tokio::test]
 async fn a_manifest_directory_that_is_not_there_is_named() {
-    let mut line = builder().command_line();
+    let builder = builder();
+    let mut line = builder.command_line();
     line[2] = "/nonexistent/manifests".into();
     assert_says(
         &failure_of(line).await,
-        &["/nonexistent/manifests", "No such file"],
+        &["the manifests in /nonexistent/manifests", "No such file"],
     );
 }
 
@@ -287,6 +289,26 @@ async fn the_data_directory_and_its_files_are_its_owners_alone() {
         let path = entry.expect("an entry").path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
+}
+
+#[tokio::test]
+async fn the_log_of_a_start_is_our_own_words_unless_more_is_asked_for() {
+    let of_libraries = |service: &Service| {
+        let lines = service.log_lines();
+        let ours = |line: &Value| {
+            line["target"]
+                .as_str()
+                .is_some_and(|t| t.starts_with("vestibule"))
+        };
+        lines
+            .into_iter()
+            .filter(|line| !ours(line))
+            .collect::<Vec<_>>()
+    };
+    let quiet = builder().start().await;
+    assert_eq!(of_libraries(&quiet), Vec::<Value>::new());
+    let talkative = builder().environment("VESTIBULE_LOG", "info").start().await;
+    assert_ne!(of_libraries(&talkative), Vec::<Value>::new());
 }
 
 #[tokio::test]
