@@ -26,7 +26,6 @@ EVERYTHING = merge(
             "autoscaling": {"enabled": True, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}},
         },
         "operator": {"extraVolumes": [{"name": "more", "emptyDir": {}}], "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}]},
-        "helmTest": {"signIn": {"enabled": True}},
     },
 )
 MATRIX = {
@@ -35,7 +34,6 @@ MATRIX = {
     "volatile": merge(PLAIN, {"persistence": {"enabled": False}}),
     "postgres": POSTGRES,
     "cert-manager": {"tls": {"certManager": {"enabled": True, "issuerRef": {"name": "ca"}}}},
-    "test signs in": merge(TLS, {"helmTest": {"signIn": {"enabled": True}}}),
     "everything": EVERYTHING,
 }
 

@@ -154,19 +154,33 @@ class Metrics(unittest.TestCase):
 
 
 class HelmTest(unittest.TestCase):
-    def script(self, values):
-        return find(template(values), "Pod", "vestibule-test")["spec"]["containers"][0]["args"][0]
+    def test_its_script_is_the_file_and_one_that_a_shell_reads(self):
+        (only,) = find(template(TLS), "Pod")["spec"]["containers"]
+        script = only["args"][0]
+        self.assertEqual(script.strip(), (CHART / "files" / "signin-test.sh").read_text().strip())
+        subprocess.run(["sh", "-n"], input=script, text=True, check=True)
 
-    def test_its_script_is_one_that_a_shell_reads(self):
-        for values in [PLAIN, TLS, merge(TLS, {"helmTest": {"signIn": {"enabled": True}}})]:
-            subprocess.run(["sh", "-n"], input=self.script(values), text=True, check=True)
+    def test_all_of_it_is_there_for_the_test_alone(self):
+        objects = [o for o in template(TLS) if o["metadata"]["name"] == "vestibule-test"]
+        self.assertEqual(sorted(o["kind"] for o in objects), ["Pod", "Role", "RoleBinding", "ServiceAccount"])
+        for o in objects:
+            self.assertEqual(o["metadata"]["annotations"]["helm.sh/hook"], "test")
 
-    def test_it_is_a_hook_that_never_gets_a_token_of_the_api_server(self):
-        pod = find(template(merge(TLS, {"helmTest": {"signIn": {"enabled": True}}})), "Pod")
-        self.assertEqual(pod["metadata"]["annotations"]["helm.sh/hook"], "test")
-        self.assertIs(pod["spec"]["automountServiceAccountToken"], False)
+    def test_it_may_make_its_own_provider_and_policy_where_they_are_watched(self):
+        for watched, namespace in [([], "auth"), (["shop", "auth"], "shop"), (["*"], "auth")]:
+            objects = template(merge(TLS, {"watchNamespaces": watched}))
+            role = find(objects, "Role", "vestibule-test")
+            self.assertEqual(role["metadata"]["namespace"], namespace)
+            (rule,) = role["rules"]
+            self.assertEqual(rule["resourceNames"], ["vestibule-test"])
+            variables = {v["name"]: v["value"] for v in find(objects, "Pod")["spec"]["containers"][0]["env"]}
+            self.assertEqual(variables["NAMESPACE"], namespace)
+            self.assertEqual(variables["SUBJECT"], "system:serviceaccount:auth:vestibule-test")
+
+    def test_its_id_token_is_for_it_alone_and_no_token_of_the_api_server(self):
+        pod = find(template(TLS), "Pod")
         (token,) = [v for v in pod["spec"]["volumes"] if v["name"] == "token"]
-        self.assertEqual(token["projected"]["sources"][0]["serviceAccountToken"]["audience"], "vestibule")
+        self.assertEqual(token["projected"]["sources"][0]["serviceAccountToken"]["audience"], "vestibule-test")
 
     def test_it_sees_the_ca_and_not_the_private_key(self):
         pod = find(template(TLS), "Pod")
@@ -175,4 +189,4 @@ class HelmTest(unittest.TestCase):
 
     def test_it_can_be_left_out_and_is_where_callers_need_certificates(self):
         for values in [{"helmTest": {"enabled": False}}, {"tls": {"clientCa": {"existingSecret": "ca"}}}]:
-            self.assertNotIn("Pod", [o["kind"] for o in template(merge(TLS, values))])
+            self.assertNotIn("vestibule-test", [o["metadata"]["name"] for o in template(merge(TLS, values))])
