@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import unittest
 
 import yaml
@@ -112,6 +113,18 @@ class Values(unittest.TestCase):
         known = copy.deepcopy(schema["properties"])
         del known["global"]
         self.assertEqual(list(known), list(values))
+
+    def test_every_value_that_is_written_about_is_there(self):
+        values = yaml.safe_load((CHART / "values.yaml").read_text())
+        texts = [path.read_text() for path in [CHART / "README.md", CHART / "values.yaml", CHART / "templates/_checks.tpl", CHART / "templates/NOTES.txt"]]
+        named = {name for text in texts for name in re.findall(r"\b[a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)+\b", text)}
+        named = {name for name in named if name.split(".")[0] in values and not name.endswith((".yaml", ".crt", ".key"))}
+        self.assertGreater(len(named), 20)
+        for name in named:
+            found = values
+            for part in name.split("."):
+                self.assertIn(part, found, name)
+                found = found[part]
 
     def test_the_notes_tell_three_commands_and_what_does_not_last(self):
         cases = [
