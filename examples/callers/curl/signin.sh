@@ -32,7 +32,7 @@ post() {
   [ -z "${USER_AGENT:-}" ] || headers+=(--header "User-Agent: $USER_AGENT")
   [ -z "${USER_LANGUAGE:-}" ] || headers+=(--header "Accept-Language: $USER_LANGUAGE")
   curl --silent --show-error --max-time 10 --request POST --data-binary @- \
-    --header 'Content-Type: application/json' "${headers[@]}" \
+    --header 'Content-Type: application/json' ${headers[@]+"${headers[@]}"} \
     --write-out '\n%{http_code} %header{retry-after}' "$url/auth/id-token/signin"
 }
 
