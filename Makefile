@@ -19,6 +19,7 @@ test: tools ## builds everything and runs every test
 	cargo build --workspace
 	cargo test --workspace
 	node --test tests/provider/provider.test.mjs tests/verify/verify.test.mjs
+	target/tools/python/bin/python -m unittest discover --start-directory tests/chart
 
 tools: ## installs what the tests need, or says what is missing
 	@tests/tools/prepare.sh
@@ -32,8 +33,9 @@ lint: ## formatting, clippy, shell scripts, dependencies
 bench: ## measures against the floor of the same run, prints it and writes target/bench.json
 	cargo run --release --package vestibule-tests --bin bench -- --output target/bench.json
 
-generate: ## writes the CRDs and the OpenAPI document anew from the types
+generate: ## writes the CRDs (the chart's too) and the OpenAPI document anew from the types
 	cargo run --quiet --package vestibule-operator -- crds --output-dir crds
+	cargo run --quiet --package vestibule-operator -- crds --output-dir charts/vestibule/files/crds
 	@mkdir -p target
 	cargo run --quiet --package vestibule-dataplane -- openapi > target/openapi.json
 	@mv target/openapi.json dataplane/openapi.json
