@@ -3,7 +3,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
 COPY . .
-RUN cargo build --release --locked --package vestibule-dataplane --package vestibule-operator
+RUN cargo build --release --locked --bin vestibule --bin vestibule-operator
 RUN mkdir -p /image/usr/local/bin \
  && for program in vestibule vestibule-operator; do \
       strip -o "/image/usr/local/bin/$program" "target/release/$program" \

@@ -5,7 +5,7 @@
 keeper_pid() {
   local pid
   pid="$(cat "$state/keeper.pid" 2>/dev/null)" || return 1
-  tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "$cluster_scripts/keeper" || return 1
+  [[ "$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")" == *"$cluster_scripts/keeper"* ]] || return 1
   echo "$pid"
 }
 
@@ -14,14 +14,4 @@ inside() {
   local pid
   pid="$(keeper_pid)" || { echo "the cluster is not up: make cluster-up" >&2; return 1; }
   nsenter --net="/proc/$pid/ns/net" --mount="/proc/$pid/ns/mnt" --pid="/proc/$pid/ns/pid_for_children" -- "$@"
-}
-
-# Processes anywhere on the machine whose network is the namespace of this inode.
-processes_in() {
-  local namespace="$1" link
-  for link in /proc/[0-9]*/ns/net; do
-    [ "$(readlink "$link" 2>/dev/null)" = "$namespace" ] || continue
-    link="${link#/proc/}"
-    echo "${link%%/*}"
-  done
 }
