@@ -225,14 +225,20 @@ impl Head {
         self.parts.len()
     }
 
-    /// Checks `parts` against this head and reads them. Nothing of what does not fit in every respect is used.
-    pub fn unpack<P: AsRef<[u8]>>(&self, parts: &[P]) -> Result<Published, UnpackError> {
+    /// Whether `parts` are the ones that this head names.
+    pub fn check<P: AsRef<[u8]>>(&self, parts: &[P]) -> Result<(), UnpackError> {
         for (index, digest) in self.parts.iter().enumerate() {
             let part = parts.get(index).ok_or(UnpackError::PartMissing(index))?;
             if Revision::of(part.as_ref()) != *digest {
                 return Err(UnpackError::Torn(index));
             }
         }
+        Ok(())
+    }
+
+    /// Checks `parts` against this head and reads them. Nothing of what does not fit in every respect is used.
+    pub fn unpack<P: AsRef<[u8]>>(&self, parts: &[P]) -> Result<Published, UnpackError> {
+        self.check(parts)?;
         let parts = parts.iter().take(self.parts.len()).map(AsRef::as_ref);
         let whole = parts.collect::<Vec<_>>().concat();
         if Revision::of(&whole) != self.digest {
