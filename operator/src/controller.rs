@@ -44,6 +44,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How often keys seen of providers are published for their own sake.
 const SEEDS_EVERY_SECONDS: i64 = 30;
+/// Comparing them is work in proportion to the providers.
+const SEEDS_LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How old the times in published keys may become: keys older than `maxStale` are no use to a pod.
 const SEEDS_AGE_SECONDS_MAX: i64 = 3600;
 /// Nothing is due, and still it looks.
@@ -85,6 +87,8 @@ pub(crate) struct Controller {
     trouble: Option<String>,
     unproved: Option<Unproved>,
     new_pod_since: Option<Instant>,
+    /// When the keys that pods have fetched are compared with those that are published.
+    seeds_look_at: Instant,
     dirty: Dirty,
     said_until: Option<Instant>,
 }
@@ -166,6 +170,7 @@ impl Controller {
             trouble: None,
             unproved: None,
             new_pod_since: None,
+            seeds_look_at: Instant::now(),
             dirty: Dirty::default(),
             said_until: None,
         };
@@ -329,7 +334,7 @@ impl Controller {
         };
         let published = self
             .publisher
-            .publish(&snapshot, offer, refresh_seeds, clock::now())
+            .publish(&snapshot, offer, refresh_seeds, &world, clock::now())
             .await;
         match published {
             Ok(written) => {
@@ -394,16 +399,22 @@ impl Controller {
     }
 
     /// Whether the keys that pods have fetched are worth a publication of their own.
-    fn seeds_are_due(&self) -> bool {
+    fn seeds_are_due(&mut self) -> bool {
+        let now = Instant::now();
         let Some((published, at)) = self.publisher.seeds() else {
             return false;
         };
         let age = clock::now().saturating_sub(at);
-        if age < SEEDS_EVERY_SECONDS {
+        if age < SEEDS_EVERY_SECONDS || now < self.seeds_look_at {
             return false;
         }
-        let now = self.context.fleet.seeds_digest(&self.sources);
-        now != *published || (age >= SEEDS_AGE_SECONDS_MAX && !self.sources.is_empty())
+        let seen = self.context.fleet.seeds_digest(&self.sources);
+        let is_due = seen != *published
+            || (age >= SEEDS_AGE_SECONDS_MAX && self.context.fleet.has_seen_keys());
+        if !is_due {
+            self.seeds_look_at = now + SEEDS_LOOK_EVERY;
+        }
+        is_due
     }
 
     async fn compile(&mut self, objects: Vec<Object>) -> Compiled {
@@ -482,8 +493,6 @@ impl Controller {
             cost * SAY_SHARE
         };
         self.said_until = Some(Instant::now() + pause);
-        let queued = self.context.queue.len();
-        self.context.metrics.status_queue.set(gauge(queued));
     }
 
     /// Statuses wait no longer once every pod has proved what was published.

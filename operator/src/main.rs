@@ -18,6 +18,8 @@ mod references;
 mod run;
 mod signing_keys;
 mod status;
+#[cfg(test)]
+mod testing;
 mod watch;
 mod world;
 

@@ -58,7 +58,9 @@ struct State {
     objects: BTreeMap<Key, Entry>,
     /// Secrets with the operator's label in its own namespace, by name.
     owned: BTreeMap<String, String>,
-    /// Those of them that were deleted, until somebody puts that right.
+    /// The versions of them that the operator itself wrote last.
+    written: BTreeMap<String, String>,
+    /// Those of them that were deleted, until that is put right.
     lost: BTreeSet<String>,
     changes: Changes,
 }
@@ -174,14 +176,23 @@ impl World {
         }
     }
 
+    /// What the operator wrote itself is no news.
     pub(crate) fn owned_applied(&self, name: String, version: String) {
         let mut state = self.lock();
         state.lost.remove(&name);
-        let before = state.owned.insert(name, version.clone());
+        let written = state.written.get(&name);
+        let is_news = written.is_none_or(|written| is_later(&version, written))
+            && state.owned.get(&name) != Some(&version);
+        state.owned.insert(name, version);
         drop(state);
-        if before != Some(version) {
+        if is_news {
             self.configuration_changed();
         }
+    }
+
+    pub(crate) fn owned_written(&self, name: &str, version: &str) {
+        let mut state = self.lock();
+        state.written.insert(name.to_owned(), version.to_owned());
     }
 
     pub(crate) fn owned_deleted(&self, name: &str) {
@@ -207,11 +218,12 @@ impl World {
         }
     }
 
-    /// Whether a Secret of ours is another than the version that was written last: changed by somebody else, or deleted.
-    pub(crate) fn is_disturbed(&self, name: &str, written: &str) -> bool {
+    /// Whether a Secret of ours is another than what was written last: changed by somebody else, or deleted.
+    pub(crate) fn is_disturbed(&self, name: &str) -> bool {
         let state = self.lock();
-        let seen = state.owned.get(name);
-        state.lost.contains(name) || seen.is_some_and(|seen| is_later(seen, written))
+        let (seen, written) = (state.owned.get(name), state.written.get(name));
+        let changed = seen.zip(written);
+        state.lost.contains(name) || changed.is_some_and(|(seen, written)| is_later(seen, written))
     }
 
     /// A Secret of ours is about to be written or no longer wanted: that it was deleted is no news any more.
