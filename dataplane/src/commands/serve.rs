@@ -21,6 +21,7 @@ use crate::http;
 use crate::keys::prefetch;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -30,6 +31,7 @@ use crate::tls::{Tls, TlsFiles};
 const LOG: &str = "warn,vestibule_dataplane=info";
 /// Health checks, metrics and the operator.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
+const RUNTIME_THREADS: usize = 2;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Rows that one sweep deletes: a commit of this size delays others by milliseconds.
 const SWEEP_ROWS_MAX: usize = 500;
@@ -37,7 +39,9 @@ const SWEEP_ROWS_MAX: usize = 500;
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     start_log(args.log_format);
     end_on_panic();
+    // It accepts, and does what is done in the background; connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
@@ -125,6 +129,7 @@ pub async fn start(
         tls: None,
         connections_max: ADMIN_CONNECTIONS_MAX,
         gauge: Arc::new(Uncounted),
+        threads: Arc::new(Threads::here()),
     };
     let (app_of_admin, state_of_admin) = (Arc::clone(&app), Arc::clone(&admin));
     // It answers until the process ends, so that readiness can be seen to be false while requests drain.
@@ -144,6 +149,7 @@ pub async fn start(
         tls,
         connections_max: args.max_connections,
         gauge: Arc::new(Counted(Arc::clone(&app))),
+        threads: Arc::new(Threads::of_cores().context("the threads could not be started")?),
     };
     let handling = Arc::clone(&app);
     let public = tokio::spawn(server.run(
