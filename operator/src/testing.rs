@@ -141,7 +141,12 @@ impl tower_service::Service<Request<Body>> for Shelf {
         let (status, body) = match answer {
             Ok(body) => (200, body),
             Err(status) => {
-                let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": status, "message": "as the test wants it", "reason": "Test"});
+                let reason = match status {
+                    404 => "NotFound",
+                    409 => "Conflict",
+                    _ => "InternalError",
+                };
+                let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": status, "message": "as the test wants it", "reason": reason});
                 (status, body)
             }
         };

@@ -73,7 +73,10 @@ async fn keys_are_stored_before_they_are_used_and_found_again() {
     let mut keyring = load(&shelf, None).await;
     assert!(tend(&mut keyring, &world()).await.changed);
     assert!(shelf.get(&path()).is_some());
-    assert!(!tend(&mut keyring, &world()).await.changed, "nothing more to do");
+    assert!(
+        !tend(&mut keyring, &world()).await.changed,
+        "nothing more to do"
+    );
     let again = load(&shelf, None).await;
     assert_eq!(kids(&again), kids(&keyring));
     assert_eq!(kids(&again).len(), 1);
