@@ -10,12 +10,16 @@ use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use vestibule_crds::object::{API_VERSION, Kind, NamespacedName, Object};
+use vestibule_crds::snapshot::Revision;
 use vestibule_crds::status::Status;
 
 use crate::references::{Reference, references};
 
 /// Asks for a rotation of a policy's managed keys: each new value once.
 pub(crate) const ROTATE_ANNOTATION: &str = "vestibule.dev/rotate";
+
+/// Longest value of it that is kept as it is.
+const ROTATE_BYTES_MAX: usize = 64;
 
 /// An object of either kind.
 pub(crate) type Key = (Kind, NamespacedName);
@@ -27,7 +31,7 @@ pub(crate) struct Entry {
     pub(crate) object: Object,
     pub(crate) uid: String,
     pub(crate) status: Option<Status>,
-    /// The value of [`ROTATE_ANNOTATION`].
+    /// The value of [`ROTATE_ANNOTATION`], or a digest of it where it is long.
     pub(crate) rotate: Option<String>,
     pub(crate) references: Arc<[Reference]>,
     version: Version,
@@ -246,6 +250,14 @@ impl Version {
     }
 }
 
+/// It is stored beside the keys, and told from others; nobody reads it.
+fn bounded(value: &String) -> String {
+    if value.len() <= ROTATE_BYTES_MAX {
+        return value.clone();
+    }
+    Revision::of(value.as_bytes()).to_string()
+}
+
 pub(crate) fn id_of(metadata: &ObjectMeta) -> Option<NamespacedName> {
     let namespace = metadata.namespace.clone()?;
     Some(NamespacedName::new(namespace, metadata.name.clone()?))
@@ -283,7 +295,7 @@ fn read(kind: Kind, object: DynamicObject) -> Option<Entry> {
         object,
         uid: metadata.uid.unwrap_or_default(),
         status,
-        rotate: annotations.get(ROTATE_ANNOTATION).cloned(),
+        rotate: annotations.get(ROTATE_ANNOTATION).map(bounded),
         version: Version::parse(metadata.resource_version.as_deref()),
     })
 }

@@ -155,7 +155,7 @@ impl Keyring {
             let entry = world.entry(&(Kind::SigninPolicy, id.clone()));
             let wish = Wish {
                 schedule,
-                access_ttl_seconds: policy.token.access_ttl.as_secs(),
+                access_ttl: policy.token.access_ttl,
                 rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
             };
             let before = self.policies.get(&id);

@@ -156,3 +156,10 @@ fn a_secret_of_ours_that_somebody_changed_or_deleted_is_seen() {
     world.forget_loss("s");
     assert!(!world.is_disturbed("s"));
 }
+
+#[test]
+fn a_long_request_for_a_rotation_is_told_by_its_digest() {
+    assert_eq!(bounded(&"2026-01-01".to_owned()), "2026-01-01");
+    let long = bounded(&"x".repeat(200_000));
+    assert!(long.len() < 100 && long != bounded(&"y".repeat(200_000)));
+}
