@@ -43,7 +43,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it was told to stop
-  1  it failed, or another replica leads now: start it again
+  1  it failed, or may not lead any more: start it again
   2  the command line is wrong";
 
 #[derive(Debug, Subcommand)]
