@@ -227,6 +227,20 @@ pub struct Limits {
     pub per_user_per_minute: u32,
 }
 
+impl Provider {
+    /// Of all that decides which keys count as this provider's: keys that were fetched for another one do not.
+    pub fn key_source_revision(&self) -> Revision {
+        let source = (
+            &self.keys,
+            &self.issuer,
+            &self.algorithms,
+            &self.ca_bundle,
+            self.egress,
+        );
+        Revision::of(&serde_json::to_vec(&source).expect("strings and sorted maps are JSON"))
+    }
+}
+
 impl Mfa {
     /// Whether this sign-in needs an extra factor.
     pub const fn requires_factor(self) -> bool {

@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics, and what is being served. Read only, and open to its network.
+//! The admin listener: health, readiness, metrics, what is being served, and which keys of providers are known. Read only, and open to its network.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,18 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
-use serde_json::json;
+use vestibule_crds::report::{NONCE_BYTES_MAX, PROOF_HEADER, Refusals, RevisionReport};
 
 use crate::app::App;
 use crate::clock::rfc3339;
 use crate::http::Answer;
 
-/// Refused objects that `/revision` lists; the count tells of the rest.
-pub const REFUSED_LISTED_MAX: usize = 100;
+mod discovery;
 
 /// What the admin listener knows beside the application.
 #[derive(Debug, Default)]
@@ -27,29 +26,17 @@ pub struct Admin {
     refused: std::sync::Mutex<Refusals>,
 }
 
-/// What the last configuration held that is not served.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Refusals {
-    pub count: usize,
-    /// At most [`REFUSED_LISTED_MAX`].
-    pub objects: Vec<RefusedObject>,
-    /// Why the last configuration could not be read or built at all; the one before it is served.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct RefusedObject {
-    pub kind: String,
-    pub namespace: String,
-    pub name: String,
-    pub reason: String,
-    pub message: String,
-}
-
 impl Admin {
-    pub fn set_refusals(&self, refusals: Refusals) {
-        *self.lock() = refusals;
+    /// False when this is what was known already.
+    pub fn set_refusals(&self, refusals: Refusals) -> bool {
+        let mut known = self.lock();
+        let new = *known != refusals;
+        *known = refusals;
+        new
+    }
+
+    pub fn refusals(&self) -> Refusals {
+        self.lock().clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Refusals> {
@@ -76,10 +63,15 @@ pub async fn handle(
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" => readiness(&app, &admin).await,
         "/metrics" => metrics(&app),
-        "/revision" => revision(&app, &admin),
+        "/revision" => report(&app, request.uri(), &revision(&app, &admin)),
+        "/discovery" => {
+            let since = parameter(request.uri(), "since").and_then(|since| since.parse().ok());
+            let report_of_keys = discovery::report(&app, since.unwrap_or(0));
+            report(&app, request.uri(), &report_of_keys)
+        }
         _ => text(
             StatusCode::NOT_FOUND,
-            "here are /healthz, /readyz, /metrics and /revision\n".into(),
+            "here are /healthz, /readyz, /metrics, /revision and /discovery\n".into(),
         ),
     }
 }
@@ -108,20 +100,44 @@ fn metrics(app: &App) -> Answer {
     answer
 }
 
-fn revision(app: &App, admin: &Admin) -> Answer {
+fn revision(app: &App, admin: &Admin) -> RevisionReport {
+    // What is published is served before it is named here.
+    let digest = app
+        .serving
+        .publication()
+        .map(|publication| publication.digest.clone());
     let live = app.serving.live();
-    let body = json!({
-        "revision": live.revision,
-        "since": rfc3339(live.since),
-        "policies": live.policies().count(),
-        "providers": live.providers().count(),
-        "refused": *admin.lock(),
-    });
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    RevisionReport {
+        revision: live.revision.clone(),
+        since: rfc3339(live.since),
+        digest,
+        policies: live.policies().count(),
+        providers: live.providers().count(),
+        refused: admin.refusals(),
+    }
+}
+
+/// A report as JSON, with its proof when the request brings a nonce and there is a key to prove it with.
+fn report(app: &App, uri: &Uri, report: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(report).unwrap_or_default();
+    let nonce = parameter(uri, "nonce").filter(|nonce| nonce.len() <= NONCE_BYTES_MAX);
+    let proof = nonce.zip(app.serving.publication());
+    let proof = proof.map(|(nonce, publication)| publication.proof_key.prove(nonce, &body));
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(proof) = proof.and_then(|proof| HeaderValue::try_from(proof).ok()) {
+        headers.insert(PROOF_HEADER, proof);
+    }
     answer
+}
+
+/// A query parameter that needs no decoding.
+fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    uri.query()?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn text(status: StatusCode, body: String) -> Answer {
@@ -135,3 +151,6 @@ fn text(status: StatusCode, body: String) -> Answer {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
+
+#[cfg(test)]
+mod tests;

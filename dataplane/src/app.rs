@@ -59,6 +59,11 @@ impl App {
         }
     }
 
+    /// Of this process, and of no other.
+    pub fn process_id(&self) -> &str {
+        &self.process_id
+    }
+
     /// An id for a request that came without one: unique, which is all that it is for.
     pub fn request_id(&self) -> String {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);

@@ -26,7 +26,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the data plane
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Start a provider and a data plane on this machine, sign in once step by step, and keep serving
     Demo(DemoArgs),
     /// Compile manifests and say what would be refused, before it is applied
@@ -46,9 +46,12 @@ pub enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Directory of manifests (YAML or JSON) to compile, serve and watch
+    /// Directory of manifests (YAML or JSON) to compile, serve and watch [default: what the operator publishes in this
+    /// pod's namespace]
     #[arg(long, value_name = "DIR", env = "VESTIBULE_MANIFESTS")]
     pub manifests: Option<PathBuf>,
+    #[command(flatten)]
+    pub snapshot: SnapshotArgs,
     /// Address of the public listener
     #[arg(
         long,
@@ -171,6 +174,43 @@ pub struct MigrateArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+/// Where a data plane of a cluster finds what the operator publishes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SnapshotArgs {
+    /// Directory where the Secrets of the snapshot are mounted: what a pod starts with while the API server is away
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VESTIBULE_SNAPSHOT_DIR",
+        conflicts_with = "manifests"
+    )]
+    pub snapshot_dir: Option<PathBuf>,
+    /// Directory in memory for a copy of what is served, for when the container restarts
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VESTIBULE_LAST_GOOD_DIR",
+        conflicts_with = "manifests"
+    )]
+    pub last_good_dir: Option<PathBuf>,
+    /// kubeconfig of the cluster to follow from outside [default: the pod's service account]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VESTIBULE_KUBECONFIG",
+        conflicts_with = "manifests"
+    )]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace that the operator publishes in [default: the pod's own]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "VESTIBULE_NAMESPACE",
+        conflicts_with = "manifests"
+    )]
+    pub namespace: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -1,3 +1,5 @@
+//! Where the configuration comes from: manifests in a directory, here, or what the operator published ([`snapshot`]).
+//!
 //! The embedded way to run: a directory of manifests, compiled as the operator would compile them, and again whenever a
 //! file changes or a managed key is due.
 
@@ -12,14 +14,16 @@ use vestibule_crds::compile::{Compiled, Compiler, Inputs, Serving as ServingStat
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::manifests::{self, ManifestFile, ManifestObjects};
 use vestibule_crds::object::NamespacedName;
+use vestibule_crds::report::{REFUSED_LISTED_MAX, Refusals, RefusedObject};
 use vestibule_crds::rotation::{self, ManagedKey};
 use vestibule_crds::snapshot::{KeyState, Snapshot};
 
-use crate::admin::{Admin, REFUSED_LISTED_MAX, Refusals, RefusedObject};
+use crate::admin::Admin;
 use crate::app::App;
 
 pub mod files;
 pub mod keeper;
+pub mod snapshot;
 
 use files::Files;
 use keeper::{Keeper, KeeperError, KeysOfPolicies};

@@ -10,6 +10,7 @@
 //!
 //! After a failure nothing is fetched until `Retry-After`, or one second and then more, has passed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +20,8 @@ use tokio::sync::watch;
 use vestibule_crds::algorithm::Algorithm;
 use vestibule_crds::duration::Duration;
 use vestibule_crds::issuer::HttpIssuers;
+use vestibule_crds::publication::Seed;
+use vestibule_crds::report::KeysState;
 use vestibule_crds::snapshot::{KeySource, Provider};
 use vestibule_crds::verification_key::{KeySet, Lookup};
 
@@ -27,6 +30,7 @@ use crate::failure::{Code, Failure, TryAgainReason};
 
 pub mod egress;
 pub mod fetch;
+pub mod prefetch;
 
 use fetch::{FetchError, Reach};
 
@@ -43,7 +47,12 @@ pub struct RemoteKeys {
     clock: Clock,
     fetched: ArcSwapOption<Fetched>,
     state: Mutex<State>,
+    changes: Changes,
 }
+
+/// Numbers every change of any provider's keys, so that who asks can be told what changed since.
+#[derive(Debug, Clone, Default)]
+pub struct Changes(Arc<AtomicU64>);
 
 /// All that decides what is fetched: while it is equal, a reload keeps the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +86,8 @@ struct State {
     last_error: Option<KeysError>,
     /// How many fetches have been begun.
     fetches: u64,
+    /// The number of the last change.
+    changed: u64,
 }
 
 /// Why keys could not be fetched.
@@ -115,8 +126,28 @@ impl Settings {
     }
 }
 
+impl Changes {
+    pub fn last(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
+
+/// What is known of a provider's keys, for a report.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The number of the last change.
+    pub changed: u64,
+    pub state: KeysState,
+    pub error: Option<KeysError>,
+    pub fetched: Option<Arc<Fetched>>,
+}
+
 impl RemoteKeys {
-    pub fn new(settings: Settings, clock: Clock) -> Arc<Self> {
+    pub fn new(settings: Settings, clock: Clock, changes: &Changes) -> Arc<Self> {
         let reach = Reach::new(
             settings.egress,
             settings.http,
@@ -127,8 +158,66 @@ impl RemoteKeys {
             reach,
             clock,
             fetched: ArcSwapOption::empty(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                changed: changes.next(),
+                ..State::default()
+            }),
+            changes: changes.clone(),
         })
+    }
+
+    /// Takes over keys that another pod has fetched for the same settings, when they are newer than what is here.
+    pub fn seed(&self, seed: &Seed) {
+        let at = seed.fetched_at.min(self.clock.now());
+        let Ok(keys) = KeySet::parse(&seed.jwks, &self.settings.algorithms) else {
+            return;
+        };
+        let mut state = self.state();
+        let newer = self
+            .fetched
+            .load()
+            .as_ref()
+            .is_none_or(|fetched| fetched.at < at);
+        if newer && !keys.is_empty() {
+            self.fetched.store(Some(Arc::new(Fetched { keys, at })));
+            state.changed = self.changes.next();
+        }
+    }
+
+    pub fn known(&self) -> Known {
+        let now = self.clock.now();
+        let state = self.state();
+        let fetched = self.usable(now);
+        Known {
+            changed: state.changed,
+            state: match (&state.last_error, &fetched) {
+                (Some(KeysError::IssuerMismatch(_)), _) => KeysState::IssuerMismatch,
+                (Some(_), Some(_)) => KeysState::ServingStale,
+                (Some(_), None) => KeysState::Unreachable,
+                (None, Some(_)) => KeysState::Fresh,
+                (None, None) => KeysState::NotYet,
+            },
+            error: state.last_error.clone(),
+            fetched,
+        }
+    }
+
+    /// Whether the keys are missing or older than `refreshInterval`, and no failure's pause lasts.
+    pub fn is_due(&self) -> bool {
+        let now = self.clock.now();
+        let fresh = self
+            .fetched
+            .load()
+            .as_ref()
+            .is_some_and(|fetched| now - fetched.at < seconds(self.settings.refresh_interval));
+        !fresh && self.state().not_before <= now
+    }
+
+    /// Fetches, or joins the fetch under way, and waits until it is over.
+    pub async fn prefetch(self: &Arc<Self>) {
+        if let Some(done) = self.begin_fetch(self.clock.now()) {
+            wait(done).await;
+        }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -267,6 +356,7 @@ impl RemoteKeys {
         let now = self.clock.now();
         let mut state = self.state();
         state.in_flight = None;
+        state.changed = self.changes.next();
         match outcome {
             Ok(keys) => {
                 if state.failures > 0 {

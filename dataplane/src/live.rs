@@ -4,16 +4,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::IpNet;
 use vestibule_crds::claims::{ClaimRules, ExtraClaims};
 use vestibule_crds::issuer::HttpIssuers;
+use vestibule_crds::publication::{ProofKey, Published, Seeds};
 use vestibule_crds::signing_key::SigningKey;
 use vestibule_crds::snapshot::{FORMAT, KeySource, KeyState, Policy, Provider, Revision, Snapshot};
 use vestibule_crds::verification_key::KeySet;
 
 use crate::clock::Clock;
-use crate::keys::{RemoteKeys, Settings};
+use crate::keys::{Changes, RemoteKeys, Settings};
 
 pub mod documents;
 
@@ -88,10 +89,25 @@ pub enum BuildError {
 #[derive(Debug)]
 pub struct Serving {
     live: ArcSwap<Live>,
-    http: HttpIssuers,
-    clock: Clock,
+    publication: ArcSwapOption<Publication>,
+    context: Context,
     /// One reload at a time.
     reload: Mutex<()>,
+}
+
+/// What the operator published last that is served: its digest, and the key that proves it.
+#[derive(Debug)]
+pub struct Publication {
+    pub digest: Revision,
+    pub proof_key: ProofKey,
+}
+
+/// What building a snapshot needs beside it.
+#[derive(Debug)]
+struct Context {
+    http: HttpIssuers,
+    clock: Clock,
+    changes: Changes,
 }
 
 impl Serving {
@@ -110,8 +126,12 @@ impl Serving {
         };
         Self {
             live: ArcSwap::from_pointee(live),
-            http,
-            clock,
+            publication: ArcSwapOption::empty(),
+            context: Context {
+                http,
+                clock,
+                changes: Changes::default(),
+            },
             reload: Mutex::new(()),
         }
     }
@@ -120,26 +140,54 @@ impl Serving {
         self.live.load_full()
     }
 
+    pub fn publication(&self) -> Option<Arc<Publication>> {
+        self.publication.load_full()
+    }
+
+    /// The number of the last change of any provider's keys.
+    pub fn changes(&self) -> u64 {
+        self.context.changes.last()
+    }
+
     /// Builds `snapshot` and serves it from here on; false when it is being served already.
     pub fn serve(&self, snapshot: &Snapshot) -> Result<bool, BuildError> {
         let _one_at_a_time = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        self.swap(snapshot, &Seeds::new())
+    }
+
+    /// The same for what the operator published: its keys of providers are there with the first request.
+    pub fn serve_published(
+        &self,
+        published: Published,
+        digest: Revision,
+    ) -> Result<bool, BuildError> {
+        let Published {
+            snapshot,
+            seeds,
+            proof_key,
+        } = published;
+        let _one_at_a_time = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = self.swap(&snapshot, &seeds)?;
+        let publication = Publication { digest, proof_key };
+        self.publication.store(Some(Arc::new(publication)));
+        Ok(changed)
+    }
+
+    fn swap(&self, snapshot: &Snapshot, seeds: &Seeds) -> Result<bool, BuildError> {
         let previous = self.live();
         if previous.revision.as_ref() == Some(&snapshot.revision) {
+            previous.seed(seeds);
             return Ok(false);
         }
-        let live = Live::build(snapshot, &previous, self.http, &self.clock)?;
+        let live = Live::build(snapshot, &previous, &self.context)?;
+        live.seed(seeds);
         self.live.store(Arc::new(live));
         Ok(true)
     }
 }
 
 impl Live {
-    fn build(
-        snapshot: &Snapshot,
-        previous: &Self,
-        http: HttpIssuers,
-        clock: &Clock,
-    ) -> Result<Self, BuildError> {
+    fn build(snapshot: &Snapshot, previous: &Self, context: &Context) -> Result<Self, BuildError> {
         if snapshot.format != FORMAT {
             return Err(BuildError::Format(snapshot.format));
         }
@@ -162,7 +210,7 @@ impl Live {
             let provider = match before {
                 Some(provider) if provider.spec.revision == spec.revision => Arc::clone(provider),
                 _ => Arc::new(
-                    LiveProvider::build(spec, before, http, clock)
+                    LiveProvider::build(spec, before, context)
                         .map_err(|error| BuildError::Provider(name.clone(), error))?,
                 ),
             };
@@ -194,7 +242,7 @@ impl Live {
             .unwrap_or(FAILURES_PER_MINUTE_WITHOUT_POLICY);
         Ok(Self {
             revision: Some(snapshot.revision.clone()),
-            since: clock.now(),
+            since: context.clock.now(),
             providers,
             by_issuer,
             policies,
@@ -203,6 +251,18 @@ impl Live {
             trusted_proxies,
             failures_per_minute,
         })
+    }
+
+    /// Gives each provider the keys that were fetched for it elsewhere.
+    fn seed(&self, seeds: &Seeds) {
+        for (name, seed) in seeds {
+            if let Some(provider) = self.providers.get(name)
+                && let ProviderKeys::Remote(remote) = &provider.keys
+                && provider.spec.key_source_revision() == seed.source
+            {
+                remote.seed(seed);
+            }
+        }
     }
 
     pub fn provider(&self, name: &str) -> Option<&Arc<LiveProvider>> {
@@ -241,12 +301,11 @@ impl LiveProvider {
     fn build(
         spec: &Arc<Provider>,
         before: Option<&Arc<Self>>,
-        http: HttpIssuers,
-        clock: &Clock,
+        context: &Context,
     ) -> Result<Self, String> {
         let rules =
             ClaimRules::parse(&spec.rules, &spec.mapping).map_err(|error| error.to_string())?;
-        let keys = match (&spec.keys, Settings::of(spec, http)) {
+        let keys = match (&spec.keys, Settings::of(spec, context.http)) {
             (KeySource::Static { jwks }, _) => {
                 let keys =
                     KeySet::parse(jwks, &spec.algorithms).map_err(|error| error.to_string())?;
@@ -257,7 +316,11 @@ impl LiveProvider {
                 Some(ProviderKeys::Remote(remote)) if *remote.settings() == settings => {
                     ProviderKeys::Remote(Arc::clone(remote))
                 }
-                _ => ProviderKeys::Remote(RemoteKeys::new(settings, clock.clone())),
+                _ => ProviderKeys::Remote(RemoteKeys::new(
+                    settings,
+                    context.clock.clone(),
+                    &context.changes,
+                )),
             },
         };
         Ok(Self {

@@ -189,7 +189,7 @@ fn serve_args(args: &DemoArgs, folder: &Path) -> anyhow::Result<ServeArgs> {
         "--allow-http-issuers".as_ref(),
     ])?;
     match parsed.command {
-        Command::Serve(args) => Ok(args),
+        Command::Serve(args) => Ok(*args),
         _ => anyhow::bail!("the demo asked for another command"),
     }
 }

@@ -13,10 +13,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
 use crate::app::App;
-use crate::cli::{LogFormat, ServeArgs};
+use crate::cli::{LogFormat, ServeArgs, SnapshotArgs};
 use crate::clock::Clock;
 use crate::config::Manifests;
+use crate::config::snapshot::{Cluster, Sources};
 use crate::http;
+use crate::keys::prefetch;
 use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::server::{Gauge, Server};
@@ -72,10 +74,9 @@ pub async fn start(
     clock: Clock,
     stop: CancellationToken,
 ) -> anyhow::Result<Running> {
-    let Some(manifests) = &args.manifests else {
-        bail!(
-            "say what to serve: --manifests DIR (this version cannot read its configuration from a cluster yet)"
-        );
+    let sources = match &args.manifests {
+        Some(_) => None,
+        None => Some(sources(&args.snapshot).await?),
     };
     let tls = tls(&args)?;
     let database = args.database.database(&args.data_dir)?;
@@ -100,17 +101,23 @@ pub async fn start(
     let app = Arc::new(App::new(serving, store, clock, Metrics::default()));
     let admin = Arc::new(Admin::default());
 
-    let configuration = Manifests::open(
-        manifests,
-        &args.data_dir,
-        http,
-        Arc::clone(&app),
-        Arc::clone(&admin),
-    )?;
-    std::thread::Builder::new()
-        .name("configuration".to_owned())
-        .spawn(move || configuration.follow())
-        .context("a thread could not be started")?;
+    if let Some(manifests) = &args.manifests {
+        let configuration = Manifests::open(
+            manifests,
+            &args.data_dir,
+            http,
+            Arc::clone(&app),
+            Arc::clone(&admin),
+        )?;
+        std::thread::Builder::new()
+            .name("configuration".to_owned())
+            .spawn(move || configuration.follow())
+            .context("a thread could not be started")?;
+    }
+    if let Some(sources) = sources {
+        tokio::spawn(sources.follow(Arc::clone(&app), Arc::clone(&admin)));
+        tokio::spawn(prefetch::run(Arc::clone(&app)));
+    }
     tokio::spawn(sweep(Arc::clone(&app), stop.clone()));
     if let Some(tls) = &tls {
         tokio::spawn(Arc::clone(tls).watch());
@@ -180,6 +187,21 @@ impl Running {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// What the operator publishes, wherever it can be had.
+async fn sources(args: &SnapshotArgs) -> anyhow::Result<Sources> {
+    let cluster = Cluster::find(args.kubeconfig.as_deref(), args.namespace.as_deref()).await?;
+    if cluster.is_none() && args.snapshot_dir.is_none() {
+        bail!(
+            "say what to serve: --manifests DIR, or run this in a pod, where it follows the operator (--kubeconfig FILE from outside)"
+        );
+    }
+    Ok(Sources {
+        cluster,
+        mounted: args.snapshot_dir.clone(),
+        last_good: args.last_good_dir.clone(),
+    })
 }
 
 fn tls(args: &ServeArgs) -> anyhow::Result<Option<Arc<Tls>>> {

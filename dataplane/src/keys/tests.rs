@@ -99,7 +99,11 @@ fn settings(source: KeySource) -> Settings {
 }
 
 fn keys_at(url: String, clock: &Clock) -> Arc<RemoteKeys> {
-    RemoteKeys::new(settings(KeySource::JwksUri { url }), clock.clone())
+    RemoteKeys::new(
+        settings(KeySource::JwksUri { url }),
+        clock.clone(),
+        &Changes::default(),
+    )
 }
 
 async fn find(keys: &Arc<RemoteKeys>, kid: &str) -> Result<(), Failure> {
@@ -142,10 +146,18 @@ async fn discovery_leads_to_the_keys_of_its_own_issuer_only() {
     });
     let clock = Clock::set_to(NOW);
     let url = endpoint.url("/discovery");
-    let keys = RemoteKeys::new(settings(KeySource::Discovery { url }), clock.clone());
+    let keys = RemoteKeys::new(
+        settings(KeySource::Discovery { url }),
+        clock.clone(),
+        &Changes::default(),
+    );
     assert_eq!(find(&keys, &key.kid).await, Ok(()));
     let url = endpoint.url("/other");
-    let keys = RemoteKeys::new(settings(KeySource::Discovery { url }), clock);
+    let keys = RemoteKeys::new(
+        settings(KeySource::Discovery { url }),
+        clock,
+        &Changes::default(),
+    );
     assert_eq!(code(&find(&keys, &key.kid).await), "provider_unavailable");
     assert_eq!(
         keys.last_error(),
@@ -352,7 +364,7 @@ async fn public_egress_refuses_loopback_before_any_connection() {
     ] {
         let mut settings = settings(KeySource::JwksUri { url });
         settings.egress = Egress::Public;
-        let keys = RemoteKeys::new(settings, Clock::set_to(NOW));
+        let keys = RemoteKeys::new(settings, Clock::set_to(NOW), &Changes::default());
         assert_eq!(code(&find(&keys, "k").await), "provider_unavailable");
         let error = keys.last_error();
         assert!(
@@ -411,4 +423,102 @@ async fn an_endless_body_is_cut_off_at_the_limit() {
         keys.last_error(),
         Some(KeysError::Jwks(FetchError::TooLarge))
     );
+}
+
+fn seed_of(key: &SigningKey, fetched_at: i64) -> Seed {
+    Seed {
+        source: testing::provider(json!({})).key_source_revision(),
+        jwks: jwks_of(key),
+        fetched_at,
+    }
+}
+
+#[tokio::test]
+async fn seeded_keys_sign_people_in_while_the_provider_is_down() {
+    let key = testing::key(SigningAlgorithm::ES256);
+    let endpoint = Endpoint::start(|_| status_answer(503)).await;
+    let clock = Clock::set_to(NOW);
+    let keys = keys_at(endpoint.url("/jwks"), &clock);
+    keys.seed(&seed_of(&key, NOW - 3600));
+    assert_eq!(find(&keys, &key.kid).await, Ok(()));
+    let too_old = keys_at(endpoint.url("/jwks"), &clock);
+    too_old.seed(&seed_of(&key, NOW - 86_400));
+    assert_eq!(
+        code(&find(&too_old, &key.kid).await),
+        "provider_unavailable"
+    );
+}
+
+#[tokio::test]
+async fn a_seed_never_replaces_what_was_fetched_later() {
+    let (fetched, seeded) = (
+        testing::key(SigningAlgorithm::ES256),
+        testing::key(SigningAlgorithm::ES256),
+    );
+    let jwks = jwks_of(&fetched);
+    let endpoint = Endpoint::start(move |_| json_answer(&jwks)).await;
+    let clock = Clock::set_to(NOW);
+    let keys = keys_at(endpoint.url("/jwks"), &clock);
+    keys.prefetch().await;
+    // A clock that runs ahead elsewhere makes no key newer than now.
+    for at in [NOW - 1, NOW, NOW + 3600] {
+        keys.seed(&seed_of(&seeded, at));
+        assert_eq!(find(&keys, &fetched.kid).await, Ok(()), "{at}");
+    }
+    clock.advance(60);
+    keys.seed(&seed_of(&seeded, NOW + 30));
+    assert_eq!(find(&keys, &seeded.kid).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_known_follows_the_provider_and_each_change_has_a_number_of_its_own() {
+    let key = testing::key(SigningAlgorithm::ES256);
+    let (jwks, up) = (jwks_of(&key), Arc::new(AtomicUsize::new(0)));
+    let state = Arc::clone(&up);
+    let endpoint = Endpoint::start(move |_| match state.load(Ordering::SeqCst) {
+        0 => status_answer(503),
+        _ => json_answer(&jwks),
+    })
+    .await;
+    let clock = Clock::set_to(NOW);
+    let changes = Changes::default();
+    let settings = settings(KeySource::JwksUri {
+        url: endpoint.url("/jwks"),
+    });
+    let keys = RemoteKeys::new(settings, clock.clone(), &changes);
+    let mut seen = vec![(keys.known().state, keys.known().changed)];
+    let mut look = || seen.push((keys.known().state, keys.known().changed));
+
+    assert!(keys.is_due());
+    keys.prefetch().await;
+    assert!(!keys.is_due(), "after a failure there is a pause");
+    look();
+    clock.advance(BACKOFF_SECONDS_MAX);
+    up.store(1, Ordering::SeqCst);
+    assert!(keys.is_due());
+    keys.prefetch().await;
+    assert!(!keys.is_due());
+    look();
+    clock.advance(600);
+    up.store(0, Ordering::SeqCst);
+    assert!(keys.is_due(), "they are as old as refreshInterval");
+    keys.prefetch().await;
+    look();
+    clock.advance(86_400);
+    look();
+
+    let states: Vec<KeysState> = seen.iter().map(|(state, _)| *state).collect();
+    assert_eq!(
+        states,
+        [
+            KeysState::NotYet,
+            KeysState::Unreachable,
+            KeysState::Fresh,
+            KeysState::ServingStale,
+            KeysState::Unreachable
+        ]
+    );
+    let numbers: Vec<u64> = seen.iter().map(|(_, number)| *number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 4]);
+    assert_eq!(changes.last(), 4);
 }
