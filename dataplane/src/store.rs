@@ -33,7 +33,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
     /// Queues an audit event without waiting; false when it was dropped because the queue is full.
     fn record(&self, event: Event) -> bool;
-    /// Waits until the audit events queued so far are written.
+    /// Waits until the audit events queued so far are written, however long a database is away.
     fn flush(&self) -> StoreFuture<'_, ()>;
     /// Deletes expired rows, at most `rows_max`; the number deleted. Fewer than `rows_max`: leave the rest for later.
     fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize>;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -98,6 +99,9 @@ impl ConnectError {
 #[derive(Debug)]
 pub(super) struct Connector {
     url: PostgresUrl,
+    /// Which host is tried first: the one that took us last, or the one after those that did not, so that a server that
+    /// answers nothing does not use up the wait of every attempt.
+    first: AtomicUsize,
 }
 
 /// A connection and the statements that it has prepared.
@@ -109,7 +113,10 @@ pub(super) struct Connection {
 
 impl Connector {
     pub(super) fn new(url: PostgresUrl) -> Self {
-        Self { url }
+        Self {
+            url,
+            first: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn url(&self) -> &PostgresUrl {
@@ -119,8 +126,13 @@ impl Connector {
     /// To the first server that takes writes.
     pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
         let password = self.password()?;
+        let hosts = &self.url.hosts;
+        let first = self.first.load(Ordering::Relaxed);
         let mut last = None;
-        for address in &self.url.hosts {
+        for index in (first..hosts.len()).chain(0..first) {
+            let address = &hosts[index];
+            self.first
+                .store((index + 1) % hosts.len(), Ordering::Relaxed);
             let connecting = self.connect_to(address, password.as_ref());
             let result = tokio::time::timeout(SERVER_WAIT, connecting).await;
             match result.unwrap_or_else(|_| {
@@ -128,7 +140,10 @@ impl Connector {
                     address: address.clone(),
                 })
             }) {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return Ok(connection);
+                }
                 // What a person must mend is told, whatever the other servers say.
                 Err(error) if last.as_ref().is_none_or(ConnectError::is_passing) => {
                     last = Some(error);

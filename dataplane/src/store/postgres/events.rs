@@ -116,7 +116,8 @@ async fn write(pool: Arc<Pool>, mut messages: mpsc::Receiver<Message>, written: 
     }
 }
 
-/// Again until the database is there; what it refuses for its own sake is dropped, so that it holds up nothing else.
+/// Again until the database is there (a batch whose answer was lost may stand there twice); what it refuses for its own sake
+/// is dropped, so that it holds up nothing else.
 async fn insert(pool: &Pool, batch: Batch) {
     loop {
         match pool.ask_told(&batch).await {

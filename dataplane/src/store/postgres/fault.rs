@@ -1,9 +1,12 @@
 //! What goes wrong with a database on the network: what it means for the connection, whether asking again is safe, and a
-//! sentence that says what to do, logged once for each change of state.
+//! sentence that says what to do.
 
 use std::error::Error as _;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use super::connect::ConnectError;
@@ -23,10 +26,9 @@ pub(super) enum Fault {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(super) enum FaultKind {
     /// No connection can be made.
-    Unreachable = 1,
+    Unreachable,
     /// The connection broke off: whether the last statement was carried out is not known.
     Broken,
     /// The connection knows less than the server asks of it (a statement is gone, a plan is out of date); nothing was done.
@@ -161,33 +163,41 @@ pub(super) fn told(error: &tokio_postgres::Error) -> String {
     format!("{advice} ({code}: {message})")
 }
 
-/// Whether things go well, so that only changes are logged.
+/// Faults are told this often at most: what one caller meets, a thousand others may meet as well.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Tells of an outage and of its end in the log, a bounded number of times.
 #[derive(Debug, Default)]
-pub(super) struct Health(AtomicU8);
+pub(super) struct Health {
+    /// Whether a fault was told, and its end was not.
+    ill: AtomicBool,
+    told: Mutex<Option<Instant>>,
+}
 
 impl Health {
     pub(super) fn failed(&self, fault: &Fault) -> StoreError {
-        let kind = fault.kind();
-        if self.becomes(kind as u8) {
-            tracing::error!(store.fault = ?kind, "the store cannot be used: {fault}");
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            *told = Some(Instant::now());
+            self.ill.store(true, Ordering::Relaxed);
+            tracing::error!(store.fault = ?fault.kind(), "the store cannot be used: {fault}");
         }
         StoreError::Unavailable(fault.to_string())
     }
 
     pub(super) fn succeeded(&self) {
-        if self.becomes(0) {
+        // Well and well again is by far the most frequent, and writes to nothing that other threads read.
+        if self.ill.load(Ordering::Relaxed) && self.ill.swap(false, Ordering::Relaxed) {
             tracing::info!("the store can be used again");
         }
-    }
-
-    fn becomes(&self, state: u8) -> bool {
-        // Well and well again is by far the most frequent, and writes to nothing that other threads read.
-        self.0.load(Ordering::Relaxed) != state && self.0.swap(state, Ordering::Relaxed) != state
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -220,6 +230,49 @@ mod tests {
         }
         for kind in [FaultKind::Broken, FaultKind::Late, FaultKind::Slow] {
             assert!(!kind.may_be_repeated(), "{kind:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_faults_is_told_now_and_then_and_each_end_once() {
+        let log = Log::default();
+        let made = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || made.clone())
+            .finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let health = Health::default();
+        health.succeeded();
+        for _ in 0..2 {
+            for _ in 0..1000 {
+                let error = health.failed(&Fault::Late);
+                assert!(matches!(error, StoreError::Unavailable(_)));
+                health.succeeded();
+            }
+            tokio::time::advance(TOLD_EVERY).await;
+        }
+        let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        for pair in lines.chunks(2) {
+            assert!(
+                pair[0].contains("cannot be used: the database did not answer"),
+                "{text}"
+            );
+            assert!(pair[1].contains("can be used again"), "{text}");
+        }
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 }

@@ -161,26 +161,7 @@ async fn events_that_find_their_queue_full_are_dropped_and_said_to_be() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_writes_any_more_is_left_for_one_that_does() {
-    // The same users and tables on both, as replication would have it.
-    let [old, new] = [Server::start(), Server::start()];
-    new.run(
-        "postgres",
-        &format!("ALTER ROLE postgres PASSWORD '{}'", old.password),
-    )
-    .await;
-    let places = [
-        format!("127.0.0.1:{}", old.port),
-        format!("127.0.0.1:{}", new.port),
-    ];
-    let [on_old, on_new, on_both] = [&places[0], &places[1], &places.join(",")]
-        .map(|place| format!("postgres://postgres:{}@{place}/postgres", old.password));
-    for url in [&on_old, &on_new] {
-        drop(
-            opened(url, PostgresOptions::default())
-                .await
-                .expect("it opens"),
-        );
-    }
+    let (_servers, [on_old, on_new, on_both]) = two_servers().await;
     let store = opened(&on_both, PostgresOptions::default())
         .await
         .expect("it opens");
@@ -199,6 +180,30 @@ async fn a_server_that_takes_no_writes_any_more_is_left_for_one_that_does() {
     fence(&on_old, "off").await;
     let took = until_ok(|| store.probe()).await;
     assert!(took < ANSWERED_WITHIN, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_is_left_for_the_next_and_not_waited_for_again() {
+    let ([old, _new], [on_old, on_new, on_both]) = two_servers().await;
+    let options = PostgresOptions {
+        connections: 1,
+        ..PostgresOptions::default()
+    };
+    let store = opened(&on_both, options).await.expect("it opens");
+    committed(&store, create("ann")).await;
+    assert_eq!(users(&on_old).await, 1);
+    old.tell("freeze");
+    let took = until_ok(|| store.commit_signin(create("ben"))).await;
+    assert!(took < 2 * ANSWERED_WITHIN + TOLERANCE, "{took:?}");
+    assert_eq!(users(&on_new).await, 1);
+
+    // Its connection goes, and the next is made where the last one was.
+    let admin = client(&on_new).await;
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'postgres'";
+    admin.batch_execute(others).await.expect("it can");
+    let took = until_ok(|| store.commit_signin(create("cid"))).await;
+    assert!(took < Duration::from_millis(700), "{took:?}");
+    old.tell("thaw");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,6 +263,21 @@ async fn a_rotation_that_met_a_restart_is_there_or_not_and_never_half() {
     until_ok(|| store.probe()).await;
     let (session, _) = read(&*store, session).await.expect("it is there");
     assert!([answered, under_way].contains(&session.refresh_digest));
+}
+
+/// Two, each with the schema and the same password, as replication would have it; and the URLs of each and of both.
+async fn two_servers() -> ([Server; 2], [String; 3]) {
+    let [one, other] = [Server::start(), Server::start()];
+    let password = format!("ALTER ROLE postgres PASSWORD '{}'", one.password);
+    other.run("postgres", &password).await;
+    let places = [one.port, other.port].map(|port| format!("127.0.0.1:{port}"));
+    let urls = [&places[0], &places[1], &places.join(",")]
+        .map(|place| format!("postgres://postgres:{}@{place}/postgres", one.password));
+    for url in &urls[..2] {
+        let store = opened(url, PostgresOptions::default()).await;
+        drop(store.expect("it opens"));
+    }
+    ([one, other], urls)
 }
 
 async fn users(url: &str) -> i64 {
