@@ -162,7 +162,7 @@ async fn insert(clients: &[Arc<tokio_postgres::Client>], rows: usize) -> anyhow:
                     .await?;
                 while next.fetch_add(1, Ordering::Relaxed) < rows {
                     let id = Uuid::now_v7();
-                    let digest = [7; 32].as_slice();
+                    let digest = [7_u8; 32].as_slice();
                     client
                         .execute(
                             &statement,
