@@ -3,10 +3,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint bench generate clean
+# `make image IMAGE_PROFILE=dev` is what the tests use: built already when they begin.
+IMAGE_PROFILE ?= release
+.PHONY: help demo test tools lint bench generate image cluster-up cluster-down clean
 
 help: ## lists these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do printf '  make %-10s %s\n' "$${line%%:*}" "$${line#*## }"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do printf '  make %-13s %s\n' "$${line%%:*}" "$${line#*## }"; done
 
 demo: ## signs in at a provider of its own, tells each step, and keeps serving
 	@command -v cargo >/dev/null || { echo "missing: Rust; install rustup and run this again" >&2; exit 1; }
@@ -19,6 +21,7 @@ test: tools ## builds everything and runs every test
 	cargo build --workspace
 	cargo test --workspace
 	node --test tests/provider/provider.test.mjs tests/verify/verify.test.mjs
+	target/tools/python/bin/python -m unittest discover --start-directory tests/chart
 
 tools: ## installs what the tests need, or says what is missing
 	@tests/tools/prepare.sh
@@ -26,18 +29,29 @@ tools: ## installs what the tests need, or says what is missing
 lint: ## formatting, clippy, shell scripts, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
-	@if command -v shellcheck >/dev/null; then shellcheck tests/tools/*.sh .ci/run; else echo "shellcheck: not installed, scripts not checked"; fi
+	@if command -v shellcheck >/dev/null; then tests/tools/shellcheck.sh; else echo "shellcheck: not installed, scripts not checked"; fi
 	@tests/tools/dependencies.sh
 
 bench: ## measures against the floor of the same run, prints it and writes target/bench.json
 	cargo run --release --package vestibule-tests --bin bench -- --output target/bench.json
 
-generate: ## writes the CRDs and the OpenAPI document anew from the types
+generate: ## writes the CRDs (the chart's too) and the OpenAPI document anew from the types
 	cargo run --quiet --package vestibule-operator -- crds --output-dir crds
+	cargo run --quiet --package vestibule-operator -- crds --output-dir charts/vestibule/files/crds
 	@mkdir -p target
 	cargo run --quiet --package vestibule-dataplane -- openapi > target/openapi.json
 	@mv target/openapi.json dataplane/openapi.json
 
+image: ## builds target/image/vestibule.tar (docker-archive, localhost/vestibule:dev) without a container engine or a registry
+	tests/cluster/images/vestibule/build $(IMAGE_PROFILE) target/image/vestibule.tar
+
+cluster-up: ## starts a Kubernetes of its own for the tests; builds it the first time, about 10 minutes
+	tests/cluster/up
+
+cluster-down: ## ends that Kubernetes and leaves nothing of it
+	tests/cluster/down
+
 clean: ## removes what was built here; downloads in the cache folder stay
+	@[ ! -e target/cluster ] || tests/cluster/down
 	cargo clean
 	rm -rf tests/*/node_modules

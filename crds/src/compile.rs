@@ -258,10 +258,11 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
         .iter()
         .map(|(_, provider)| provider.audiences.len() * (1 + provider.issuer_aliases.len()))
         .sum();
-    let mut owners: HashMap<(&Issuer, &str), &Provider> = HashMap::with_capacity(pairs);
+    let mut owners: HashMap<(&str, &str), &Provider> = HashMap::with_capacity(pairs);
     let mut warnings = Vec::new();
     for (place, provider) in served {
-        let issuers = std::iter::once(&provider.issuer).chain(&provider.issuer_aliases);
+        let aliases = provider.issuer_aliases.iter().map(String::as_str);
+        let issuers = std::iter::once(provider.issuer.as_str()).chain(aliases);
         for issuer in issuers {
             for audience in &provider.audiences {
                 let owner = *owners.entry((issuer, audience)).or_insert(provider);

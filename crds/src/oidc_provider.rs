@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Algorithm;
 use crate::duration::Duration;
-use crate::reference::{ISSUER_PATTERN, PolicyRef};
+use crate::reference::{ALIAS_PATTERN, ISSUER_PATTERN, PolicyRef};
 use crate::schema::structural;
 use crate::snapshot::{Egress, Nonce, NonceForm, Provisioning, Replay};
 use crate::status::Status;
@@ -72,11 +72,11 @@ pub struct OidcProviderSpec {
     /// was started with --allow-http-issuers.
     #[schemars(length(min = 8, max = 512), regex(pattern = ISSUER_PATTERN))]
     pub issuer: String,
-    /// Other exact `iss` values that the same provider sends.
+    /// Other exact `iss` values that the same provider sends, URLs or not: Google sends `accounts.google.com` as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
-        inner(length(min = 8, max = 512), regex(pattern = ISSUER_PATTERN)),
+        inner(length(min = 1, max = 512), regex(pattern = ALIAS_PATTERN)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub issuer_aliases: Vec<String>,

@@ -9,6 +9,8 @@ pub(crate) const NAME_PATTERN: &str =
 /// Characters of a key of a Secret or ConfigMap.
 pub(crate) const DATA_KEY_PATTERN: &str = "^[-._a-zA-Z0-9]+$";
 /// An issuer: no user name, no query and no fragment.
+/// An `iss` that is compared and never fetched from: Google sends `accounts.google.com` too.
+pub(crate) const ALIAS_PATTERN: &str = "^\\S+$";
 pub(crate) const ISSUER_PATTERN: &str = "^https?://[^/?#@\\s]+(/[^?#\\s]*)?$";
 /// A URL to fetch from: no user name and no fragment.
 pub(crate) const URL_PATTERN: &str = "^https?://[^/?#@\\s]+([/?][^#\\s]*)?$";

@@ -47,7 +47,7 @@ pub struct Provider {
     /// When the object was created, RFC 3339: of two providers with one (issuer, audience) pair the older is inferred.
     pub created_at: Option<String>,
     pub issuer: Issuer,
-    pub issuer_aliases: Vec<Issuer>,
+    pub issuer_aliases: Vec<String>,
     pub audiences: Vec<String>,
     pub authorized_parties: Vec<String>,
     pub display_name: Option<String>,

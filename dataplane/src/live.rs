@@ -214,8 +214,9 @@ impl Live {
                         .map_err(|error| BuildError::Provider(name.clone(), error))?,
                 ),
             };
-            for issuer in std::iter::once(&spec.issuer).chain(&spec.issuer_aliases) {
-                let of_issuer = by_issuer.entry(issuer.as_str().to_owned()).or_default();
+            let aliases = spec.issuer_aliases.iter().map(String::as_str);
+            for issuer in std::iter::once(spec.issuer.as_str()).chain(aliases) {
+                let of_issuer = by_issuer.entry(issuer.to_owned()).or_default();
                 of_issuer.push(Arc::clone(&provider));
             }
             providers.insert(name.clone(), provider);

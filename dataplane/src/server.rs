@@ -13,12 +13,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Answer;
 use crate::tls::Tls;
+
+pub mod threads;
+
+use threads::Threads;
 
 /// For a request's head, and for the wait for the next request of a connection.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
@@ -47,10 +51,12 @@ pub struct Server<G> {
     pub tls: Option<Arc<Tls>>,
     pub connections_max: usize,
     pub gauge: Arc<G>,
+    /// Where connections are served.
+    pub threads: Arc<Threads>,
 }
 
 impl<G: Gauge> Server<G> {
-    /// Serves until `stop`, then lets the requests under way finish, at most [`DRAIN_TIME_MAX`].
+    /// Accepts until `stop`, then lets the requests under way finish, at most [`DRAIN_TIME_MAX`].
     pub async fn run<H, F>(self, handle: H, stop: CancellationToken)
     where
         H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -61,6 +67,7 @@ impl<G: Gauge> Server<G> {
             tls,
             connections_max,
             gauge,
+            threads,
         } = self;
         let places = Arc::new(Semaphore::new(connections_max));
         let draining = GracefulShutdown::new();
@@ -83,9 +90,16 @@ impl<G: Gauge> Server<G> {
             };
             // Answers are small and complete: waiting to fill a packet only delays them.
             let _best_effort = stream.set_nodelay(true);
+            // From here on another thread's runtime may watch it.
+            let Ok(stream) = stream.into_std() else {
+                continue;
+            };
             let watcher = draining.watcher();
             let (tls, handle, gauge) = (tls.clone(), handle.clone(), Arc::clone(&gauge));
-            tokio::spawn(async move {
+            threads.spawn(async move {
+                let Ok(stream) = TcpStream::from_std(stream) else {
+                    return;
+                };
                 gauge.opened();
                 match tls {
                     None => serve_connection(stream, peer, handle, watcher).await,

@@ -57,19 +57,14 @@ pub const HEADER_CHECKS: &[Check] = &[
         source: "OpenID Connect Core 3.1.3.7, 2",
         verify: |facts| {
             let provider = facts.provider;
-            let named = std::iter::once(&provider.issuer)
-                .chain(&provider.issuer_aliases)
-                .any(|issuer| issuer.as_str() == facts.token.issuer);
+            let named = provider.issuer.as_str() == facts.token.issuer
+                || provider.issuer_aliases.contains(&facts.token.issuer);
             named.then_some(()).ok_or(Code::TokenIssuerMismatch)
         },
         expected: |facts| {
             let provider = facts.provider;
-            let aliases = provider.issuer_aliases.iter();
-            list(
-                std::iter::once(&provider.issuer)
-                    .chain(aliases)
-                    .map(|issuer| issuer.as_str()),
-            )
+            let aliases = provider.issuer_aliases.iter().map(String::as_str);
+            list(std::iter::once(provider.issuer.as_str()).chain(aliases))
         },
         found: |facts| shown(&facts.token.issuer),
     },

@@ -1,31 +1,68 @@
 //! The operator's command line.
 
+mod admin;
+mod arguments;
+mod clock;
+mod controller;
 mod crds;
+mod debounce;
+mod failure;
+mod fleet;
+mod lease;
+mod materials;
+mod metrics;
+mod owned;
+mod patches;
+mod publish;
+mod references;
+mod run;
+mod signing_keys;
+mod status;
+mod watch;
+mod world;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
+
+/// Watches hold many small objects that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The Vestibule operator: compiles OidcProviders and SigninPolicies, publishes them to the data plane and says what became
 /// of them.
 #[derive(Debug, Parser)]
-#[command(name = "vestibule-operator", version, max_term_width = 100)]
+#[command(name = "vestibule-operator", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it was told to stop
+  1  it failed, or another replica leads now: start it again
+  2  the command line is wrong";
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the operator, in a pod or with a kubeconfig
+    Run(arguments::RunArguments),
     /// Print the CustomResourceDefinitions of the vestibule.dev group as YAML
     ///
     /// Apply them with: vestibule-operator crds | kubectl apply --server-side -f -
     Crds(crds::Arguments),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
-        Command::Crds(arguments) => crds::run(&arguments),
-    }
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Crds(arguments) => crds::run(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("vestibule-operator: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Everything that a test starts ends with it, also when it panics. Nothing sleeps for a fixed time: a condition is awaited
 //! with [`eventually`], which gives up at a deadline and says what did not happen.
 
+pub mod caller;
 pub mod child;
 pub mod client;
 pub mod eventually;
@@ -12,9 +13,11 @@ pub mod local_issuer;
 pub mod manifests;
 pub mod postgres;
 pub mod program;
+pub mod scripted;
 pub mod service;
 pub mod verifiers;
 
+pub use caller::Caller;
 pub use client::{Client, Reply};
 pub use eventually::{eventually, is};
 pub use id_provider::IdProvider;

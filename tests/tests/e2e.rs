@@ -1,6 +1,8 @@
 //! The real binary as its users run it: what needs a process, a provider, files and signals. Everything that can be seen in
 //! one process is tested in `dataplane`.
 
+#[path = "e2e/callers.rs"]
+mod callers;
 #[path = "e2e/check.rs"]
 mod check;
 #[path = "e2e/commands.rs"]
@@ -9,6 +11,8 @@ mod commands;
 mod crash;
 #[path = "e2e/drain.rs"]
 mod drain;
+#[path = "e2e/examples.rs"]
+mod examples;
 #[path = "e2e/explain.rs"]
 mod explain;
 #[path = "e2e/full_disk.rs"]

@@ -16,7 +16,8 @@ main() {
   npm_packages tests/provider
   npm_packages tests/verify
   python_environment
-  go_verifier
+  go_program tests/verify verify-go "the verifier in Go"
+  go_program examples/callers/go signin-go "the caller in Go"
 }
 
 # Only what has no ordinary way without root, and only where nobody is asked for a password.
@@ -41,6 +42,8 @@ name_what_is_missing() {
   has_version go 'go([0-9]+)\.([0-9]+)' 1 25 version || missing+=("Go 1.25 or newer")
   has_postgres || missing+=("PostgreSQL 13 or newer (Debian: postgresql)")
   command -v openssl >/dev/null || missing+=("openssl")
+  command -v curl >/dev/null || missing+=("curl")
+  command -v jq >/dev/null || missing+=("jq")
   command -v cc >/dev/null || missing+=("a C compiler named cc")
   command -v cargo >/dev/null || missing+=("Rust by rustup")
   [ ${#missing[@]} -eq 0 ] && return
@@ -79,15 +82,16 @@ python_environment() {
   ln -sfn "$environment" "$links/python"
 }
 
-go_verifier() {
-  local program
-  program="$cache/verify-go-$(hash_of tests/verify/main.go tests/verify/go.mod tests/verify/go.sum <(go version))"
+# go_program FOLDER NAME DESCRIPTION
+go_program() {
+  local folder="$1" name="$2" program
+  program="$cache/$name-$(hash_of "$folder"/*.go "$folder"/go.* <(go version))"
   if [ ! -e "$program" ]; then
-    echo "building the verifier in Go"
-    (cd tests/verify && CGO_ENABLED=0 go build -trimpath -o "$program.new" .)
+    echo "building $3"
+    (cd "$folder" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$program.new" .)
     mv "$program.new" "$program"
   fi
-  ln -sfn "$program" "$links/verify-go"
+  ln -sfn "$program" "$links/$name"
 }
 
 # `cksum` is in POSIX, unlike the sha256 programs, and nothing here defends against anybody.

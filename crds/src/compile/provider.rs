@@ -64,12 +64,9 @@ fn resolve(
     } = spec;
 
     let http = references.http_issuers();
-    let issuer = parse_issuer(&issuer, "spec.issuer", http, problems);
-    let aliases = issuer_aliases.iter().enumerate().map(|(index, alias)| {
-        let path = format!("spec.issuerAliases[{index}]");
-        parse_issuer(alias, &path, http, problems)
-    });
-    let issuer_aliases: Option<Vec<Issuer>> = aliases.collect();
+    let issuer = Issuer::parse(&issuer, references.http_issuers())
+        .map_err(|error| problems.invalid("spec.issuer", error))
+        .ok();
 
     let refresh_interval = keys.refresh_interval;
     let max_stale = keys.max_stale;
@@ -106,7 +103,7 @@ fn resolve(
         revision: Revision::of(b""),
         created_at: object.created_at.clone(),
         issuer: issuer?,
-        issuer_aliases: issuer_aliases?,
+        issuer_aliases,
         audiences,
         authorized_parties,
         display_name,
@@ -125,17 +122,6 @@ fn resolve(
         provisioning,
         upstream_mfa: upstream_mfa.map(upstream_mfa_of),
     }))
-}
-
-fn parse_issuer(
-    text: &str,
-    path: &str,
-    http: HttpIssuers,
-    problems: &mut Problems,
-) -> Option<Issuer> {
-    Issuer::parse(text, http)
-        .map_err(|error| problems.invalid(path, error))
-        .ok()
 }
 
 fn key_source(

@@ -141,9 +141,9 @@ fn provider() -> Vec<Case> {
             "spec.issuer",
         ),
         provider_case(
-            "an alias is an issuer",
-            json!({"issuerAliases": ["https://accounts.example"]}),
+            "an alias is an `iss` value",
             json!({"issuerAliases": ["accounts.example"]}),
+            json!({"issuerAliases": ["accounts example"]}),
             "spec.issuerAliases[0]",
         ),
         provider_case(

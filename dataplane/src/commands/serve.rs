@@ -21,6 +21,7 @@ use crate::http;
 use crate::keys::prefetch;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::database::Opened;
 use crate::tls::{Tls, TlsFiles};
@@ -29,6 +30,7 @@ use crate::tls::{Tls, TlsFiles};
 const LOG: &str = "warn,vestibule_dataplane=info";
 /// Health checks, metrics and the operator.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
+const RUNTIME_THREADS: usize = 2;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Rows that one sweep deletes: a commit of this size delays others by milliseconds.
 const SWEEP_ROWS_MAX: usize = 500;
@@ -38,7 +40,9 @@ const FLUSH_WAIT: Duration = Duration::from_secs(2);
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     start_log(args.log_format);
     end_on_panic();
+    // It accepts, and does what is done in the background; connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
@@ -128,6 +132,7 @@ pub async fn start(
         tls: None,
         connections_max: ADMIN_CONNECTIONS_MAX,
         gauge: Arc::new(Uncounted),
+        threads: Arc::new(Threads::here()),
     };
     let (app_of_admin, state_of_admin) = (Arc::clone(&app), Arc::clone(&admin));
     // It answers until the process ends, so that readiness can be seen to be false while requests drain.
@@ -147,6 +152,7 @@ pub async fn start(
         tls,
         connections_max: args.max_connections,
         gauge: Arc::new(Counted(Arc::clone(&app))),
+        threads: Arc::new(Threads::of_cores().context("the threads could not be started")?),
     };
     let handling = Arc::clone(&app);
     let public = tokio::spawn(server.run(

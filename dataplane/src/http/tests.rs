@@ -19,6 +19,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW, claims, snapshot, token, with};
@@ -96,6 +97,7 @@ impl Service {
             tls: None,
             connections_max: 100,
             gauge: Arc::new(NoGauge),
+            threads: Arc::new(Threads::of_cores().expect("threads")),
         };
         let stop = CancellationToken::new();
         let handling = Arc::clone(&app);

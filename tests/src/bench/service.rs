@@ -30,6 +30,7 @@ use vestibule_dataplane::clock::Clock;
 use vestibule_dataplane::config::Manifests;
 use vestibule_dataplane::live::Serving;
 use vestibule_dataplane::metrics::Metrics;
+use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
 use vestibule_dataplane::store::{
     Event, Gather, Gathered, Profile, Rotation, RotationOutcome, Session, Signin, SigninOutcome,
@@ -243,6 +244,7 @@ pub async fn serve_without_store(directory: &Path) -> anyhow::Result<Infallible>
         tls: None,
         connections_max: 1000,
         gauge: Arc::new(NoGauge),
+        threads: Arc::new(Threads::of_cores()?),
     };
     let handle = move |peer: IpAddr, request| {
         vestibule_dataplane::http::handle(Arc::clone(&app), peer, request)

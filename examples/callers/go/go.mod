@@ -1,0 +1,3 @@
+module vestibule.dev/examples/signin
+
+go 1.25

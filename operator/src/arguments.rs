@@ -1,0 +1,150 @@
+//! The flags of `vestibule-operator run`. Their names and the `VESTIBULE_OPERATOR_…` variables are a contract.
+
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+use vestibule_crds::issuer::HttpIssuers;
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArguments {
+    /// The operator's own namespace: the snapshot, the signing keys, the lease and the data plane's pods are there [default:
+    /// the one of the pod's service account]
+    #[arg(long, value_name = "NAME", env = "VESTIBULE_OPERATOR_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Namespaces whose OidcProviders and SigninPolicies count, separated by commas; `*` for all [default: the own one]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "VESTIBULE_OPERATOR_WATCH_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub(crate) watch_namespaces: Vec<String>,
+    /// Labels of the data plane's pods
+    #[arg(
+        long,
+        value_name = "SELECTOR",
+        env = "VESTIBULE_OPERATOR_DATAPLANE_SELECTOR",
+        default_value = "app.kubernetes.io/name=vestibule,app.kubernetes.io/component=dataplane"
+    )]
+    pub(crate) dataplane_selector: String,
+    /// Port of the data plane's admin listener, where each pod says what it serves
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "VESTIBULE_OPERATOR_DATAPLANE_ADMIN_PORT",
+        default_value_t = 8081
+    )]
+    pub(crate) dataplane_admin_port: u16,
+    /// Let http issuers and provider endpoints in, on loopback and in-cluster hosts only
+    #[arg(long, env = "VESTIBULE_OPERATOR_ALLOW_HTTP_ISSUERS")]
+    pub(crate) allow_http_issuers: bool,
+    /// Address of the operator's own health checks and metrics
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "VESTIBULE_OPERATOR_LISTEN",
+        default_value = "0.0.0.0:8082"
+    )]
+    pub(crate) listen: SocketAddr,
+    /// Name of the Lease that decides which replica leads
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "VESTIBULE_OPERATOR_LEASE",
+        default_value = "vestibule-operator"
+    )]
+    pub(crate) lease: String,
+    /// This replica's name in the Lease, different for each [default: POD_NAME, else a random one]
+    #[arg(long, value_name = "NAME", env = "VESTIBULE_OPERATOR_IDENTITY")]
+    pub(crate) identity: Option<String>,
+    /// Form of the log on standard error [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORM", env = "VESTIBULE_OPERATOR_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Json,
+    Text,
+}
+
+/// The namespaces whose objects count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    Named(Vec<String>),
+}
+
+impl Scope {
+    pub(crate) fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|name| name == namespace),
+        }
+    }
+}
+
+impl RunArguments {
+    pub(crate) fn scope(&self, own: &str) -> Scope {
+        let mut names: Vec<String> = self
+            .watch_namespaces
+            .iter()
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
+        if names.iter().any(|name| name == "*") {
+            return Scope::All;
+        }
+        if names.is_empty() {
+            names.push(own.to_owned());
+        }
+        names.sort();
+        names.dedup();
+        Scope::Named(names)
+    }
+
+    pub(crate) fn http_issuers(&self) -> HttpIssuers {
+        if self.allow_http_issuers {
+            HttpIssuers::LoopbackAndCluster
+        } else {
+            HttpIssuers::Refuse
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArguments,
+    }
+
+    fn scope(flags: &[&str]) -> Scope {
+        let line = ["run"].iter().chain(flags);
+        let line = Line::try_parse_from(line).expect("flags");
+        line.run.scope("own")
+    }
+
+    #[test]
+    fn without_a_flag_only_the_own_namespace_counts() {
+        assert_eq!(scope(&[]), Scope::Named(vec!["own".to_owned()]));
+        assert_eq!(
+            scope(&["--watch-namespaces", ""]),
+            Scope::Named(vec!["own".to_owned()])
+        );
+    }
+
+    #[test]
+    fn namespaces_are_listed_with_commas_and_a_star_means_all() {
+        assert_eq!(
+            scope(&["--watch-namespaces", "b, a,b"]),
+            Scope::Named(vec!["a".to_owned(), "b".to_owned()])
+        );
+        assert_eq!(scope(&["--watch-namespaces", "a,*"]), Scope::All);
+    }
+}

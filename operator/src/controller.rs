@@ -1,0 +1,522 @@
+//! The leader's work: `gather → compile → tend the keys → publish → prove → say`.
+//!
+//! One task does all of it, in order: nothing here is written by two at a time. What takes long is done elsewhere: compiling and
+//! packing on threads of their own, asking pods and writing statuses in tasks of theirs.
+
+pub(crate) mod keyring;
+mod say;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::{Instant, sleep, sleep_until};
+use vestibule_crds::compile::{Compiled, Compiler, Inputs, Verdict};
+use vestibule_crds::issuer::HttpIssuers;
+use vestibule_crds::object::{NamespacedName, Object};
+use vestibule_crds::snapshot::{Revision, Snapshot};
+
+use crate::arguments::Scope;
+use crate::clock;
+use crate::debounce::Debounce;
+use crate::fleet::{Expected, SharedFleet};
+use crate::lease::hold::Fence;
+use crate::materials::{Materials, SharedSlots};
+use crate::metrics::{Metrics, Outcome, gauge};
+use crate::patches::Queue;
+use crate::publish::{Offer, Publisher};
+use crate::references::Reference;
+use crate::status::programmed::{History, PodProof, is_proved};
+use crate::world::{Key, World};
+use keyring::Keyring;
+
+/// How long a status waits for pods after a publication: mostly they prove it in this time, and one patch says all.
+const PROOF_WAIT: Duration = Duration::from_millis(250);
+/// How long statuses wait for a pod that has just become ready to say what it serves and has seen.
+const NEW_POD_WAIT: Duration = Duration::from_secs(3);
+/// Between two looks at all statuses.
+const SAY_EVERY: Duration = Duration::from_millis(100);
+/// Looking at all statuses costs at most this share of the time.
+const SAY_SHARE: u32 = 5;
+/// After something failed.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How often keys seen of providers are published for their own sake.
+const SEEDS_EVERY_SECONDS: i64 = 30;
+/// How old the times in published keys may become: keys older than `maxStale` are no use to a pod.
+const SEEDS_AGE_SECONDS_MAX: i64 = 3600;
+/// Nothing is due, and still it looks.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// What the controller works with.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) scope: Scope,
+    pub(crate) http_issuers: HttpIssuers,
+    pub(crate) world: Arc<World>,
+    pub(crate) slots: SharedSlots,
+    pub(crate) fleet: SharedFleet,
+    pub(crate) fence: Arc<Fence>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+pub(crate) struct Controller {
+    context: Context,
+    publisher: Publisher,
+    keyring: Keyring,
+    compiler: Compiler,
+    materials: Materials,
+    history: History,
+    /// What is published.
+    snapshot: Option<Arc<Snapshot>>,
+    /// Where the keys of each provider in it come from.
+    sources: BTreeMap<String, Revision>,
+    verdicts: BTreeMap<Key, Verdict>,
+    facts: say::Facts,
+    debounce: Debounce,
+    /// When a managed key is due, seconds since the Unix epoch.
+    keys_due: Option<i64>,
+    retry: Option<Retry>,
+    /// Why what was compiled last is not published.
+    trouble: Option<String>,
+    unproved: Option<Unproved>,
+    new_pod_since: Option<Instant>,
+    dirty: Dirty,
+    said_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+/// A publication that not every ready pod has proved yet.
+#[derive(Debug)]
+struct Unproved {
+    since: Instant,
+    /// Until when statuses wait for it.
+    wait_until: Option<Instant>,
+}
+
+/// Whose statuses are to be looked at.
+#[derive(Debug, Default)]
+struct Dirty {
+    all: bool,
+    some: BTreeSet<Key>,
+}
+
+impl Controller {
+    /// Takes up what was published and stored before. Tries until the API server gives it: whoever began without it would lose
+    /// keys and last good revisions.
+    pub(crate) async fn recover(context: Context) -> anyhow::Result<Self> {
+        let mut pause = RETRY_FIRST;
+        loop {
+            match Self::try_recover(&context).await {
+                Ok(controller) => return Ok(controller),
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "what was published before cannot be read: trying again"
+                    );
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    async fn try_recover(context: &Context) -> anyhow::Result<Self> {
+        let Context {
+            client,
+            namespace,
+            fence,
+            fleet,
+            ..
+        } = context;
+        let (publisher, recovered) =
+            Publisher::recover(client.clone(), namespace, Arc::clone(fence)).await?;
+        let keyring = Keyring::load(
+            client.clone(),
+            namespace,
+            Arc::clone(fence),
+            recovered.snapshot.as_deref(),
+            clock::now(),
+        )
+        .await?;
+        fleet.recover(recovered.seeds);
+        let mut controller = Self {
+            context: context.clone(),
+            publisher,
+            keyring,
+            compiler: Compiler::default(),
+            materials: Materials::default(),
+            history: History::default(),
+            snapshot: None,
+            sources: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            facts: say::Facts::default(),
+            debounce: Debounce::default(),
+            keys_due: None,
+            retry: None,
+            trouble: None,
+            unproved: None,
+            new_pod_since: None,
+            dirty: Dirty::default(),
+            said_until: None,
+        };
+        if let Some(snapshot) = recovered.snapshot {
+            controller.serve(snapshot);
+        }
+        Ok(controller)
+    }
+
+    /// For as long as this replica leads.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let world = Arc::clone(&self.context.world);
+        let fleet = Arc::clone(&self.context.fleet);
+        // Everything is news to a new leader.
+        drop(world.take_changes());
+        self.reconcile(None).await;
+        loop {
+            tokio::select! {
+                () = world.changed.notified() => {}
+                () = fleet.changed.notified() => self.dirty.all = true,
+                () = sleep_until(self.wake_at()) => {}
+            }
+            let changes = world.take_changes();
+            self.dirty.some.extend(changes.statuses);
+            if changes.configuration {
+                self.debounce.note(Instant::now());
+            }
+            if self.is_due() {
+                let since = self.debounce.take();
+                self.reconcile(since).await;
+            }
+            self.say_what_is_due();
+        }
+    }
+
+    /// When something is due at the latest.
+    fn wake_at(&self) -> Instant {
+        let now = Instant::now();
+        let keys_due = self.keys_due.map(|due| {
+            let seconds = u64::try_from(due.saturating_sub(clock::now())).unwrap_or_default();
+            now + Duration::from_secs(seconds.min(LOOK_EVERY.as_secs()))
+        });
+        let say = (self.dirty.all || !self.dirty.some.is_empty()).then(|| self.say_at(now));
+        [
+            self.debounce.ready_at(),
+            self.retry.as_ref().map(|retry| retry.at),
+            keys_due,
+            say,
+        ]
+        .into_iter()
+        .flatten()
+        .chain([now + LOOK_EVERY])
+        .min()
+        .unwrap_or(now)
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let reached = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let (pods, _) = self.context.fleet.proofs(&self.history);
+        reached(self.debounce.ready_at())
+            || reached(self.retry.as_ref().map(|retry| retry.at))
+            || self.keys_due.is_some_and(|due| due <= clock::now())
+            || self.keyring.can_advance(&pods)
+            || self.seeds_are_due()
+    }
+
+    /// One look at everything; `since` is when the first of the changes came.
+    async fn reconcile(&mut self, since: Option<Instant>) {
+        let complete = self.look(since).await;
+        self.dirty.all = true;
+        self.retry = if complete {
+            None
+        } else {
+            let pause = self
+                .retry
+                .take()
+                .map_or(RETRY_FIRST, |retry| retry.pause * 2);
+            let pause = pause.min(RETRY_MAX);
+            Some(Retry {
+                at: Instant::now() + pause,
+                pause,
+            })
+        };
+    }
+
+    /// Whether nothing is left to be tried again.
+    async fn look(&mut self, since: Option<Instant>) -> bool {
+        let Context {
+            client,
+            world,
+            slots,
+            fleet,
+            metrics,
+            ..
+        } = self.context.clone();
+        let (objects, references) = gather(&world);
+        metrics.objects.set(gauge(objects.len()));
+        let mut complete = self
+            .materials
+            .refresh(
+                &client,
+                &slots,
+                references.iter().flat_map(|all| all.iter()),
+            )
+            .await;
+
+        let mut compiled = self.compile(objects.clone()).await;
+        let (pods, _) = fleet.proofs(&self.history);
+        let tended = self
+            .keyring
+            .tend(&compiled.snapshot, &world, &pods, clock::now())
+            .await;
+        self.keys_due = tended.next_look;
+        if tended.changed {
+            compiled = self.compile(objects).await;
+        }
+        let Compiled { snapshot, verdicts } = compiled;
+        let refused = verdicts.iter().filter(|verdict| verdict.is_refused());
+        metrics.refused_objects.set(gauge(refused.count()));
+        let age = self.keyring.oldest_age(clock::now());
+        metrics.signing_key_age_seconds.set(age);
+        self.verdicts = verdicts
+            .into_iter()
+            .map(|verdict| {
+                let id = NamespacedName::new(&verdict.namespace, &verdict.name);
+                ((verdict.kind, id), verdict)
+            })
+            .collect();
+
+        complete &= self.publish(Arc::new(snapshot), since).await;
+        self.keyring.drop_others(&self.context.scope, &world).await;
+        complete
+    }
+
+    /// Whether what was compiled is published now.
+    async fn publish(&mut self, snapshot: Arc<Snapshot>, since: Option<Instant>) -> bool {
+        let Context {
+            world,
+            fleet,
+            metrics,
+            ..
+        } = self.context.clone();
+        if self.publisher.is_disturbed(&world) {
+            tracing::warn!("what is published was changed by somebody else: it is published again");
+            if let Err(error) = self.publisher.forget(&world).await {
+                self.complain(&crate::failure::describe(&error));
+                return false;
+            }
+        }
+        let is_new = self.publisher.revision() != Some(&snapshot.revision);
+        let sources = if is_new || self.snapshot.is_none() {
+            say::sources(&snapshot)
+        } else {
+            self.sources.clone()
+        };
+        let refresh_seeds = is_new || self.seeds_are_due();
+        let offer = Offer {
+            digest: fleet.seeds_digest(&sources),
+            collect: &|| fleet.seeds(&sources),
+        };
+        let published = self
+            .publisher
+            .publish(&snapshot, offer, refresh_seeds, clock::now())
+            .await;
+        match published {
+            Ok(written) => {
+                self.trouble = None;
+                metrics.reconciled(if written {
+                    Outcome::Published
+                } else {
+                    Outcome::Unchanged
+                });
+                if is_new {
+                    tracing::info!(revision = %snapshot.revision, policies = snapshot.policies.len(), providers = snapshot.providers.len(), "published a new configuration");
+                    let since = since.map(|since| since.elapsed().as_secs_f64());
+                    since
+                        .into_iter()
+                        .for_each(|seconds| metrics.publish_seconds.observe(seconds));
+                    self.unproved = Some(Unproved {
+                        since: Instant::now(),
+                        wait_until: Some(Instant::now() + PROOF_WAIT),
+                    });
+                }
+                if is_new || self.snapshot.is_none() {
+                    self.serve(snapshot);
+                }
+                true
+            }
+            Err(error) => {
+                metrics.reconciled(Outcome::Failed);
+                self.complain(&error.to_string());
+                // What was written so far is not known.
+                if let Err(error) = self.publisher.forget(&world).await {
+                    tracing::debug!(
+                        error = crate::failure::describe(&error),
+                        "the Secrets of the snapshot cannot be read"
+                    );
+                }
+                false
+            }
+        }
+    }
+
+    /// From now on this is what pods should serve.
+    fn serve(&mut self, snapshot: Arc<Snapshot>) {
+        self.history.remember(&snapshot);
+        self.sources = say::sources(&snapshot);
+        self.facts.forget_others(&snapshot);
+        self.context.fleet.forget_others(&snapshot);
+        self.context.fleet.expect(Expected {
+            revision: snapshot.revision.clone(),
+            proof_key: self.publisher.proof_key.clone(),
+        });
+        self.snapshot = Some(snapshot);
+    }
+
+    fn complain(&mut self, error: &str) {
+        if self.trouble.as_deref() != Some(error) {
+            tracing::error!(
+                error,
+                "the configuration could not be published: trying again"
+            );
+            self.trouble = Some(error.to_owned());
+        }
+    }
+
+    /// Whether the keys that pods have fetched are worth a publication of their own.
+    fn seeds_are_due(&self) -> bool {
+        let Some((published, at)) = self.publisher.seeds() else {
+            return false;
+        };
+        let age = clock::now().saturating_sub(at);
+        if age < SEEDS_EVERY_SECONDS {
+            return false;
+        }
+        let now = self.context.fleet.seeds_digest(&self.sources);
+        now != *published || (age >= SEEDS_AGE_SECONDS_MAX && !self.sources.is_empty())
+    }
+
+    async fn compile(&mut self, objects: Vec<Object>) -> Compiled {
+        let Materials {
+            secrets,
+            config_maps,
+            ..
+        } = &mut self.materials;
+        let mut inputs = Inputs {
+            objects,
+            secrets: std::mem::take(secrets),
+            config_maps: std::mem::take(config_maps),
+            managed_keys: self.keyring.managed_keys(),
+            previous: self.snapshot.clone(),
+            http_issuers: self.context.http_issuers,
+        };
+        let mut compiler = std::mem::take(&mut self.compiler);
+        let began = Instant::now();
+        let compiling = tokio::task::spawn_blocking(move || {
+            let compiled = compiler.compile(&inputs);
+            inputs.objects.clear();
+            (compiled, compiler, inputs)
+        });
+        let (compiled, compiler, inputs) = compiling.await.expect("a panic ends the process");
+        let seconds = began.elapsed().as_secs_f64();
+        self.context.metrics.compile_seconds.observe(seconds);
+        self.compiler = compiler;
+        self.materials.secrets = inputs.secrets;
+        self.materials.config_maps = inputs.config_maps;
+        compiled
+    }
+
+    /// What pods have said, and whether each of them has been asked.
+    fn proofs(&self) -> (Vec<PodProof>, bool) {
+        let (mut pods, asked) = self.context.fleet.proofs(&self.history);
+        if let Some(trouble) = &self.trouble {
+            for pod in &mut pods {
+                pod.trouble = Some(format!("the configuration cannot be published: {trouble}"));
+            }
+        }
+        (pods, asked)
+    }
+
+    /// When statuses may be looked at next.
+    fn say_at(&self, now: Instant) -> Instant {
+        let waits = [
+            self.said_until,
+            self.unproved
+                .as_ref()
+                .and_then(|unproved| unproved.wait_until),
+            self.new_pod_since.map(|since| since + NEW_POD_WAIT),
+        ];
+        waits.into_iter().flatten().fold(now, Instant::max)
+    }
+
+    fn say_what_is_due(&mut self) {
+        let now = Instant::now();
+        let (pods, asked) = self.proofs();
+        self.context.metrics.ready_pods.set(gauge(pods.len()));
+        self.note_proof(&pods);
+        match (asked, self.new_pod_since) {
+            (true, _) => self.new_pod_since = None,
+            (false, None) => self.new_pod_since = Some(now),
+            (false, Some(_)) => {}
+        }
+        let dirty = self.dirty.all || !self.dirty.some.is_empty();
+        if !dirty || self.say_at(now) > now {
+            return;
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        self.say(&pods, (!dirty.all).then_some(&dirty.some));
+        let cost = now.elapsed();
+        let pause = if dirty.all {
+            SAY_EVERY.max(cost * SAY_SHARE)
+        } else {
+            cost * SAY_SHARE
+        };
+        self.said_until = Some(Instant::now() + pause);
+        let queued = self.context.queue.len();
+        self.context.metrics.status_queue.set(gauge(queued));
+    }
+
+    /// Statuses wait no longer once every pod has proved what was published.
+    fn note_proof(&mut self, pods: &[PodProof]) {
+        let Some(snapshot) = &self.snapshot else {
+            return;
+        };
+        let Some(unproved) = &self.unproved else {
+            return;
+        };
+        if is_proved(pods, |served| served.revision == snapshot.revision) {
+            let seconds = unproved.since.elapsed().as_secs_f64();
+            self.context.metrics.proof_seconds.observe(seconds);
+            self.unproved = None;
+        } else if pods.is_empty() {
+            self.unproved = Some(Unproved {
+                since: unproved.since,
+                wait_until: None,
+            });
+        }
+    }
+}
+
+/// The objects, and what each of them names.
+fn gather(world: &World) -> (Vec<Object>, Vec<Arc<[Reference]>>) {
+    world.with_objects(|objects| {
+        let entries = || objects.values();
+        let references = entries().filter(|entry| !entry.references.is_empty());
+        (
+            entries().map(|entry| entry.object.clone()).collect(),
+            references
+                .map(|entry| Arc::clone(&entry.references))
+                .collect(),
+        )
+    })
+}

@@ -1,0 +1,294 @@
+//! The managed keys of all policies: what is stored of them, and what is to be written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Client};
+use vestibule_crds::object::{Kind, NamespacedName};
+use vestibule_crds::rotation::ManagedKey;
+use vestibule_crds::snapshot::{KeyState, Policy, Snapshot};
+
+use crate::arguments::Scope;
+use crate::lease::hold::Fence;
+use crate::signing_keys::stored::{SELECTOR, from_secret, secret_name, to_secret};
+use crate::signing_keys::{KeyProof, PolicyKeys, Progress, Wish};
+use crate::status::programmed::{PodProof, key_proof};
+use crate::world::World;
+
+/// Writes at once.
+const WRITES_MAX: usize = 16;
+/// When to try again what could not be written or made.
+const RETRY_SECONDS: i64 = 5;
+
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    api: Api<Secret>,
+    namespace: String,
+    fence: Arc<Fence>,
+    policies: BTreeMap<NamespacedName, Kept>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    keys: PolicyKeys,
+    /// Of the Secret as it was written or read; none: it is to be written.
+    version: Option<String>,
+    /// What the log has been told.
+    complained: bool,
+}
+
+/// What tending the keys came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tended {
+    /// Keys were made, dropped or have another state: compile again.
+    pub(crate) changed: bool,
+    /// When to look again, seconds since the Unix epoch.
+    pub(crate) next_look: Option<i64>,
+}
+
+impl Keyring {
+    /// Reads all of them. What is lost or cannot be read is taken from what was published; a failure of the API server is not
+    /// taken for a loss.
+    pub(crate) async fn load(
+        client: Client,
+        namespace: &str,
+        fence: Arc<Fence>,
+        published: Option<&Snapshot>,
+        now: i64,
+    ) -> kube::Result<Self> {
+        let api: Api<Secret> = Api::namespaced(client, namespace);
+        let mut policies = BTreeMap::new();
+        let mut page = ListParams::default().labels(SELECTOR).limit(500);
+        loop {
+            let listed = api.list(&page).await?;
+            let next = listed.metadata.continue_.filter(|next| !next.is_empty());
+            for secret in listed.items {
+                match from_secret(&secret) {
+                    Ok((policy, keys)) => {
+                        let version = secret.metadata.resource_version;
+                        let kept = Kept::new(keys, version);
+                        policies.insert(policy, kept);
+                    }
+                    Err(error) => {
+                        let name = secret.metadata.name.unwrap_or_default();
+                        tracing::error!(secret = name, %error, "a Secret of signing keys is not used");
+                    }
+                }
+            }
+            let Some(next) = next else { break };
+            page = page.continue_token(&next);
+        }
+        let published = published.into_iter().flat_map(|all| all.policies.values());
+        for policy in published.filter(|policy| policy.managed.is_some()) {
+            let id = NamespacedName::new(&policy.namespace, &policy.name);
+            if !policies.contains_key(&id) && !policy.signing_keys.is_empty() {
+                tracing::warn!(policy = %id, "its signing keys are recovered from what is published");
+                let keys = PolicyKeys::recovered(policy, now);
+                policies.insert(id, Kept::new(keys, None));
+            }
+        }
+        Ok(Self {
+            api,
+            namespace: namespace.to_owned(),
+            fence,
+            policies,
+        })
+    }
+
+    /// As `compile` takes them.
+    pub(crate) fn managed_keys(&self) -> BTreeMap<NamespacedName, Vec<(ManagedKey, KeyState)>> {
+        let policies = self.policies.iter();
+        policies
+            .map(|(policy, kept)| (policy.clone(), kept.keys.with_states()))
+            .collect()
+    }
+
+    pub(crate) fn next_rotation(&self, policy: &Policy) -> Option<i64> {
+        let id = NamespacedName::new(&policy.namespace, &policy.name);
+        self.policies.get(&id)?.keys.next_rotation(policy.managed?)
+    }
+
+    /// How long the oldest key that signs has done so, in seconds.
+    pub(crate) fn oldest_age(&self, now: i64) -> i64 {
+        let ages = self.policies.values().filter_map(|kept| {
+            let signing = kept.keys.with_states();
+            let current = signing
+                .iter()
+                .find(|(_, state)| *state == KeyState::Current);
+            current.map(|(key, _)| now.saturating_sub(key.signs_from))
+        });
+        ages.max().unwrap_or_default()
+    }
+
+    /// Whether pods have proved something that lets a key go on.
+    pub(crate) fn can_advance(&self, pods: &[PodProof]) -> bool {
+        self.policies.iter().any(|(policy, kept)| {
+            let keys = &kept.keys.keys;
+            keys.iter().any(|key| match key.progress {
+                Progress::Made => proof(pods, policy, &key.kid).published,
+                Progress::Signing => proof(pods, policy, &key.kid).signing,
+                Progress::Published | Progress::Alone => false,
+            })
+        })
+    }
+
+    /// Makes, advances and drops keys as each policy in `snapshot` wants it. What cannot be stored is not used: the keys stay as
+    /// they were.
+    pub(crate) async fn tend(
+        &mut self,
+        snapshot: &Snapshot,
+        world: &World,
+        pods: &[PodProof],
+        now: i64,
+    ) -> Tended {
+        let mut looks = Vec::new();
+        let mut changed = false;
+        let mut writes = Vec::new();
+        for policy in snapshot.policies.values() {
+            let Some(schedule) = policy.managed else {
+                continue;
+            };
+            let id = NamespacedName::new(&policy.namespace, &policy.name);
+            let entry = world.entry(&(Kind::SigninPolicy, id.clone()));
+            let wish = Wish {
+                schedule,
+                access_ttl_seconds: policy.token.access_ttl.as_secs(),
+                rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
+            };
+            let before = self.policies.get(&id);
+            let mut after = before
+                .cloned()
+                .unwrap_or_else(|| Kept::new(PolicyKeys::default(), None));
+            let made = after.keys.tend(wish, |kid| proof(pods, &id, kid), now);
+            match made {
+                Ok(next_look) => looks.push(next_look),
+                Err(error) => {
+                    looks.push(now.saturating_add(RETRY_SECONDS));
+                    tracing::error!(policy = %id, %error, "a signing key could not be made: trying again");
+                    continue;
+                }
+            }
+            let name = secret_name(&id);
+            let disturbed = after
+                .version
+                .as_deref()
+                .is_none_or(|version| world.is_disturbed(&name, version));
+            if disturbed || before.is_none_or(|before| before.keys != after.keys) {
+                let uid = entry.map(|entry| entry.uid);
+                writes.push((id, after, uid, disturbed));
+            }
+        }
+        let this = &*self;
+        let written: Vec<_> = futures_util::stream::iter(writes)
+            .map(|(id, kept, uid, disturbed)| async move {
+                let secret = to_secret(&kept.keys, &id, uid.as_deref(), &this.namespace);
+                world.forget_loss(&secret_name(&id));
+                let version = kept.version.clone().filter(|_| !disturbed);
+                let written = this.write(&secret_name(&id), secret, version).await;
+                (id, kept, written)
+            })
+            .buffer_unordered(WRITES_MAX)
+            .collect()
+            .await;
+        for (id, mut kept, written) in written {
+            match written {
+                Ok(version) => {
+                    kept.version = version;
+                    kept.complained = false;
+                    changed = true;
+                    self.policies.insert(id, kept);
+                }
+                Err(error) => {
+                    looks.push(now.saturating_add(RETRY_SECONDS));
+                    let before = self.policies.get_mut(&id);
+                    let complained = before.as_ref().is_some_and(|before| before.complained);
+                    if !complained {
+                        tracing::error!(policy = %id, error, "its signing keys could not be stored: they stay as they are, and it is tried again");
+                    }
+                    if let Some(before) = before {
+                        // Whether it was written is not known.
+                        before.version = None;
+                        before.complained = true;
+                    }
+                }
+            }
+        }
+        Tended {
+            changed,
+            next_look: looks.into_iter().min(),
+        }
+    }
+
+    /// Drops the keys of policies in `scope` that are gone; what is out of sight is let alone.
+    pub(crate) async fn drop_others(&mut self, scope: &Scope, world: &World) {
+        let gone = self.policies.keys().filter(|policy| {
+            let key = (Kind::SigninPolicy, (*policy).clone());
+            scope.covers(&policy.namespace) && world.entry(&key).is_none()
+        });
+        let gone: Vec<NamespacedName> = gone.cloned().collect();
+        for policy in gone {
+            if self.fence.check().is_err() {
+                return;
+            }
+            let name = secret_name(&policy);
+            match self.api.delete(&name, &DeleteParams::default()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => {
+                    tracing::warn!(%policy, error = crate::failure::describe(&error), "the signing keys of a policy that is gone could not be deleted: trying again after the next change");
+                    continue;
+                }
+            }
+            world.forget_loss(&name);
+            self.policies.remove(&policy);
+        }
+    }
+
+    /// The version that was written. Without a known one, whatever is there is replaced.
+    async fn write(
+        &self,
+        name: &str,
+        mut secret: Secret,
+        version: Option<String>,
+    ) -> Result<Option<String>, String> {
+        self.fence.check().map_err(|error| error.to_string())?;
+        let params = PostParams::default();
+        let writing = async {
+            let version = match version {
+                Some(version) => Some(version),
+                None => {
+                    let there = self.api.get_metadata_opt(name).await?;
+                    there.and_then(|there| there.metadata.resource_version)
+                }
+            };
+            let written = if version.is_some() {
+                secret.metadata.resource_version = version;
+                self.api.replace(name, &params, &secret).await?
+            } else {
+                self.api.create(&params, &secret).await?
+            };
+            Ok(written.metadata.resource_version)
+        };
+        writing
+            .await
+            .map_err(|error: kube::Error| crate::failure::describe(&error))
+    }
+}
+
+impl Kept {
+    fn new(keys: PolicyKeys, version: Option<String>) -> Self {
+        Self {
+            keys,
+            version,
+            complained: false,
+        }
+    }
+}
+
+fn proof(pods: &[PodProof], policy: &NamespacedName, kid: &str) -> KeyProof {
+    let (published, signing) = key_proof(pods, (&policy.namespace, &policy.name), kid);
+    KeyProof { published, signing }
+}

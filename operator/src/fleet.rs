@@ -1,0 +1,365 @@
+//! The pods of the data plane: which are ready, what each has said that it serves, and what it has seen of providers' keys.
+//!
+//! A pod's word counts as long as it is the same pod, with the same containers: a question that went unanswered takes nothing
+//! back.
+
+pub(crate) mod follow;
+pub(crate) mod pod_api;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use tokio::sync::{Notify, watch};
+use vestibule_crds::publication::{ProofKey, Seed, Seeds};
+use vestibule_crds::report::{DiscoveryReport, RevisionReport};
+use vestibule_crds::snapshot::{Revision, Snapshot};
+
+use crate::publish::{digest_of_contents, seed_digest};
+use crate::status::discovered::Finding;
+use crate::status::programmed::{History, PodProof};
+use pod_api::{AskError, finding, shortened};
+
+/// What pods are asked for: the revision that they should serve, and the key that proves their answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    pub(crate) revision: Revision,
+    pub(crate) proof_key: ProofKey,
+}
+
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    state: Mutex<State>,
+    /// Something that statuses depend on has changed.
+    pub(crate) changed: Notify,
+    /// A pod came, went or is another.
+    pods_changed: Notify,
+    expected: watch::Sender<Option<Expected>>,
+    admin_port: u16,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The ready ones, by name.
+    pods: BTreeMap<String, ReadyPod>,
+    /// By provider name: the keys that any pod has fetched last.
+    seen: HashMap<String, Seen>,
+}
+
+/// Keys that a pod has fetched.
+#[derive(Debug)]
+struct Seen {
+    seed: Seed,
+    /// Of the keys, whenever they were fetched.
+    digest: Revision,
+}
+
+/// Who answers: a container that starts again under the same name is another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PodIdentity {
+    uid: String,
+    address: IpAddr,
+    /// Of its containers.
+    restarts: i64,
+}
+
+#[derive(Debug)]
+struct ReadyPod {
+    identity: PodIdentity,
+    /// Whether it has been asked what it serves, answer or not.
+    asked: bool,
+    serves: Option<Revision>,
+    trouble: Option<String>,
+    discovery: Discovery,
+}
+
+/// What a pod has seen of providers, as far as it has been read.
+#[derive(Debug, Default)]
+struct Discovery {
+    /// Of the pod's process; another one counts from the beginning.
+    process: String,
+    sequence: u64,
+    /// Whether all of it has been read once.
+    read: bool,
+    findings: BTreeMap<String, Finding>,
+}
+
+impl Fleet {
+    pub(crate) fn new(admin_port: u16) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            pods_changed: Notify::new(),
+            expected: watch::Sender::new(None),
+            admin_port,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on pods are asked until they serve this.
+    pub(crate) fn expect(&self, expected: Expected) {
+        self.expected.send_replace(Some(expected));
+    }
+
+    pub(crate) fn pod_applied(&self, pod: &Pod) {
+        let name = pod.name_any();
+        let Some(identity) = ready(pod) else {
+            return self.pod_gone(&name);
+        };
+        {
+            let mut state = self.lock();
+            if state
+                .pods
+                .get(&name)
+                .is_some_and(|known| known.identity == identity)
+            {
+                return;
+            }
+            state.pods.insert(name, ReadyPod::new(identity));
+        }
+        self.pods_changed.notify_one();
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn pod_gone(&self, name: &str) {
+        if self.lock().pods.remove(name).is_some() {
+            self.pods_changed.notify_one();
+            self.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn keep_only(&self, listed: &BTreeSet<String>) {
+        let gone: Vec<String> = {
+            let state = self.lock();
+            let names = state.pods.keys().filter(|name| !listed.contains(*name));
+            names.cloned().collect()
+        };
+        for name in gone {
+            self.pod_gone(&name);
+        }
+    }
+
+    /// The ready pods with who they are.
+    fn identities(&self) -> BTreeMap<String, PodIdentity> {
+        let state = self.lock();
+        let pods = state.pods.iter();
+        pods.map(|(name, pod)| (name.clone(), pod.identity.clone()))
+            .collect()
+    }
+
+    fn with_pod(
+        &self,
+        name: &str,
+        identity: &PodIdentity,
+        change: impl FnOnce(&mut ReadyPod) -> bool,
+    ) {
+        let changed = {
+            let mut state = self.lock();
+            let pod = state.pods.get_mut(name);
+            pod.filter(|pod| pod.identity == *identity)
+                .is_some_and(change)
+        };
+        if changed {
+            self.changed.notify_one();
+        }
+    }
+
+    /// What a pod has answered, or why it has not.
+    fn revision_answered(
+        &self,
+        name: &str,
+        identity: &PodIdentity,
+        answer: Result<RevisionReport, AskError>,
+    ) {
+        self.with_pod(name, identity, |pod| {
+            let (serves, trouble) = match answer {
+                Ok(report) => (report.revision, report.refused.error.map(shortened)),
+                Err(error) => (pod.serves.clone(), Some(error.to_string())),
+            };
+            let changed = !pod.asked || pod.serves != serves || pod.trouble != trouble;
+            (pod.asked, pod.serves, pod.trouble) = (true, serves, trouble);
+            changed
+        });
+    }
+
+    /// Where to go on reading a pod's discovery.
+    fn discovery_cursor(&self, name: &str) -> u64 {
+        let state = self.lock();
+        state.pods.get(name).map_or(0, |pod| pod.discovery.sequence)
+    }
+
+    /// Whether the pod is to be asked again at once: there is more, or its process is another and counts from the beginning.
+    fn discovery_answered(
+        &self,
+        name: &str,
+        identity: &PodIdentity,
+        since: u64,
+        report: DiscoveryReport,
+    ) -> bool {
+        let mut seen = Vec::new();
+        let mut again = false;
+        self.with_pod(name, identity, |pod| {
+            let discovery = &mut pod.discovery;
+            if discovery.process != report.process {
+                *discovery = Discovery {
+                    process: report.process.clone(),
+                    ..Discovery::default()
+                };
+                if since != 0 {
+                    again = true;
+                    return false;
+                }
+            }
+            discovery.sequence = report.sequence;
+            let changed = !report.providers.is_empty();
+            // An empty page that promises more would be asked for without end.
+            again = report.more && changed;
+            let changed = changed || !discovery.read;
+            discovery.read |= !again;
+            for provider in report.providers {
+                let (name, finding, seed) = finding(provider);
+                seen.extend(seed.map(|seed| (name.clone(), seed)));
+                discovery.findings.insert(name, finding);
+            }
+            changed
+        });
+        let mut state = self.lock();
+        for (provider, seed) in seen {
+            let known = state.seen.get(&provider).map(|known| &known.seed);
+            let newer = known.is_none_or(|known| {
+                known.fetched_at < seed.fetched_at || known.source != seed.source
+            });
+            if newer {
+                state.seen.insert(provider, Seen::new(seed));
+            }
+        }
+        again
+    }
+
+    /// What the ready pods have said, in the order of their names, and whether all has been read of each.
+    pub(crate) fn proofs(&self, history: &History) -> (Vec<PodProof>, bool) {
+        let state = self.lock();
+        let proofs = state.pods.iter().map(|(name, pod)| PodProof {
+            name: name.clone(),
+            serves: pod
+                .serves
+                .as_ref()
+                .and_then(|revision| history.find(revision))
+                .cloned(),
+            trouble: pod.trouble.clone(),
+        });
+        let mut pods = state.pods.values();
+        let all_read = pods.all(|pod| pod.asked && pod.discovery.read);
+        (proofs.collect(), all_read)
+    }
+
+    /// What the ready pods have seen of a provider.
+    pub(crate) fn findings(&self, provider: &str) -> Vec<Finding> {
+        let state = self.lock();
+        let pods = state.pods.values();
+        pods.filter_map(|pod| pod.discovery.findings.get(provider))
+            .cloned()
+            .collect()
+    }
+
+    /// The keys of a provider as a pod has fetched them last, with a digest of them.
+    pub(crate) fn seen_keys<T>(
+        &self,
+        provider: &str,
+        read: impl FnOnce(&Seed, &Revision) -> T,
+    ) -> Option<T> {
+        let state = self.lock();
+        let seen = state.seen.get(provider)?;
+        Some(read(&seen.seed, &seen.digest))
+    }
+
+    /// What was published before the start counts until pods have fetched anew.
+    pub(crate) fn recover(&self, seeds: Seeds) {
+        let mut state = self.lock();
+        for (provider, seed) in seeds {
+            state
+                .seen
+                .entry(provider)
+                .or_insert_with(|| Seen::new(seed));
+        }
+    }
+
+    /// Forgets what was seen of providers that are served no more.
+    pub(crate) fn forget_others(&self, snapshot: &Snapshot) {
+        let mut state = self.lock();
+        let State { pods, seen } = &mut *state;
+        seen.retain(|name, _| snapshot.providers.contains_key(name));
+        for pod in pods.values_mut() {
+            let findings = &mut pod.discovery.findings;
+            findings.retain(|name, _| snapshot.providers.contains_key(name));
+        }
+    }
+
+    /// Of the keys seen of the providers in `sources`, which names where the keys of each come from.
+    pub(crate) fn seeds_digest(&self, sources: &BTreeMap<String, Revision>) -> Revision {
+        let state = self.lock();
+        let fitting = sources.iter().filter_map(|(name, source)| {
+            let seen = state.seen.get(name)?;
+            (seen.seed.source == *source).then(|| (name, seen.digest.clone()))
+        });
+        digest_of_contents(fitting)
+    }
+
+    pub(crate) fn seeds(&self, sources: &BTreeMap<String, Revision>) -> Seeds {
+        let state = self.lock();
+        let fitting = sources.iter().filter_map(|(name, source)| {
+            let seen = state.seen.get(name)?;
+            (seen.seed.source == *source).then(|| (name.clone(), seen.seed.clone()))
+        });
+        fitting.collect()
+    }
+}
+
+impl Seen {
+    fn new(seed: Seed) -> Self {
+        Self {
+            digest: seed_digest(&seed),
+            seed,
+        }
+    }
+}
+
+impl ReadyPod {
+    fn new(identity: PodIdentity) -> Self {
+        Self {
+            identity,
+            asked: false,
+            serves: None,
+            trouble: None,
+            discovery: Discovery::default(),
+        }
+    }
+}
+
+/// Who a pod is, if it is ready and not on its way out.
+fn ready(pod: &Pod) -> Option<PodIdentity> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let status = pod.status.as_ref()?;
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    let containers = status.container_statuses.iter().flatten();
+    Some(PodIdentity {
+        uid: pod.metadata.uid.clone()?,
+        address: status.pod_ip.as_ref()?.parse().ok()?,
+        restarts: containers
+            .map(|container| i64::from(container.restart_count))
+            .sum(),
+    })
+}
+
+pub(crate) type SharedFleet = Arc<Fleet>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! The Secrets and ConfigMaps that objects name. Of all others only metadata passes by, and of these only the entries that
+//! are named are kept: what else stands in a namespace costs no memory.
+//!
+//! | a slot is | when |
+//! |---|---|
+//! | wanted | it is new, or the watch says that it has another version, is gone, or was left out of a list |
+//! | settled | it was read, or is known not to exist |
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret as SecretObject};
+use kube::{Api, Client};
+use vestibule_crds::object::NamespacedName;
+use vestibule_crds::secret::Secret;
+
+use crate::references::{MaterialId, MaterialKind, Reference};
+
+/// Reads at once.
+const READS_MAX: usize = 16;
+const READ_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What the watches have said; shared by them and the controller.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slots: Mutex<HashMap<MaterialId, Slot>>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    keys: BTreeSet<String>,
+    version: Option<String>,
+    wanted: bool,
+}
+
+/// What was read: the controller's own, in the form that `compile` takes.
+#[derive(Debug, Default)]
+pub(crate) struct Materials {
+    pub(crate) secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
+    pub(crate) config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
+    /// What could not be read, so that it is logged once.
+    unreadable: BTreeSet<MaterialId>,
+}
+
+impl Slots {
+    fn lock(&self) -> MutexGuard<'_, HashMap<MaterialId, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The watch has seen this version. Whether anything that is named has changed.
+    pub(crate) fn seen(&self, material: &MaterialId, version: Option<&str>) -> bool {
+        let mut slots = self.lock();
+        let Some(slot) = slots.get_mut(material) else {
+            return false;
+        };
+        if slot.version.as_deref() == version && version.is_some() {
+            return false;
+        }
+        slot.wanted = true;
+        true
+    }
+
+    /// The watch has listed what `within` covers. Whether anything that is named was left out.
+    pub(crate) fn listed(
+        &self,
+        kind: MaterialKind,
+        listed: &BTreeSet<NamespacedName>,
+        within: impl Fn(&NamespacedName) -> bool,
+    ) -> bool {
+        let mut left_out = false;
+        for (material, slot) in self.lock().iter_mut() {
+            let covered = material.kind == kind && within(&material.id);
+            if covered && slot.version.is_some() && !listed.contains(&material.id) {
+                slot.wanted = true;
+                left_out = true;
+            }
+        }
+        left_out
+    }
+
+    /// Whether something named is there under this id; a list need not remember any other.
+    pub(crate) fn is_named(&self, material: &MaterialId) -> bool {
+        self.lock().contains_key(material)
+    }
+
+    /// Takes over what is named now; returns what is named no more.
+    fn name(&self, wanted: &HashMap<MaterialId, BTreeSet<String>>) -> Vec<MaterialId> {
+        let mut slots = self.lock();
+        let gone: Vec<MaterialId> = slots
+            .keys()
+            .filter(|material| !wanted.contains_key(material))
+            .cloned()
+            .collect();
+        for material in &gone {
+            slots.remove(material);
+        }
+        for (material, keys) in wanted {
+            let slot = slots.entry(material.clone()).or_default();
+            if slot.keys != *keys {
+                slot.keys.clone_from(keys);
+                slot.wanted = true;
+            }
+        }
+        gone
+    }
+
+    /// What is to be read. An event that comes while it is read makes it wanted again.
+    fn take_wanted(&self) -> Vec<(MaterialId, BTreeSet<String>)> {
+        let mut slots = self.lock();
+        let wanted = slots.iter_mut().filter(|(_, slot)| slot.wanted);
+        wanted
+            .map(|(material, slot)| {
+                slot.wanted = false;
+                (material.clone(), slot.keys.clone())
+            })
+            .collect()
+    }
+
+    fn settle(&self, material: &MaterialId, version: Option<String>) {
+        if let Some(slot) = self.lock().get_mut(material) {
+            slot.version = version;
+        }
+    }
+
+    fn want(&self, material: &MaterialId) {
+        if let Some(slot) = self.lock().get_mut(material) {
+            slot.wanted = true;
+        }
+    }
+}
+
+/// The named entries of one Secret or ConfigMap, or that it is not there.
+enum Found {
+    Secret(Option<String>, BTreeMap<String, Secret>),
+    ConfigMap(Option<String>, BTreeMap<String, String>),
+    Missing,
+}
+
+impl Materials {
+    /// Reads what is new or changed among what `references` name. Whether all of it was read: what was not keeps the content
+    /// that it had and is to be tried again.
+    pub(crate) async fn refresh<'a>(
+        &mut self,
+        client: &Client,
+        slots: &Slots,
+        references: impl Iterator<Item = &'a Reference>,
+    ) -> bool {
+        let mut named: HashMap<MaterialId, BTreeSet<String>> = HashMap::new();
+        for reference in references {
+            let keys = named.entry(reference.material.clone()).or_default();
+            keys.insert(reference.key.clone());
+        }
+        for material in slots.name(&named) {
+            self.forget(&material);
+        }
+        let mut reads = futures_util::stream::iter(slots.take_wanted())
+            .map(|(material, keys)| async move {
+                let reading = read(client, &material, &keys);
+                let found = tokio::time::timeout(READ_TIME_MAX, reading).await;
+                let found = match found {
+                    Ok(Ok(found)) => Ok(found),
+                    Ok(Err(error)) => Err(crate::failure::describe(&error)),
+                    Err(_elapsed) => Err("the API server did not answer in time".to_owned()),
+                };
+                (material, found)
+            })
+            .buffer_unordered(READS_MAX);
+        let mut complete = true;
+        while let Some((material, found)) = reads.next().await {
+            match found {
+                Ok(found) => {
+                    self.unreadable.remove(&material);
+                    slots.settle(&material, self.keep(&material, found));
+                }
+                Err(error) => {
+                    complete = false;
+                    slots.want(&material);
+                    if self.unreadable.insert(material.clone()) {
+                        tracing::warn!(kind = %material.kind, name = %material.id, error, "something that is referred to cannot be read: trying again");
+                    }
+                }
+            }
+        }
+        complete
+    }
+
+    /// The version of what is kept now.
+    fn keep(&mut self, material: &MaterialId, found: Found) -> Option<String> {
+        match found {
+            Found::Secret(version, entries) => {
+                self.secrets.insert(material.id.clone(), entries);
+                version
+            }
+            Found::ConfigMap(version, entries) => {
+                self.config_maps.insert(material.id.clone(), entries);
+                version
+            }
+            Found::Missing => {
+                self.forget(material);
+                None
+            }
+        }
+    }
+
+    fn forget(&mut self, material: &MaterialId) {
+        self.unreadable.remove(material);
+        match material.kind {
+            MaterialKind::Secret => drop(self.secrets.remove(&material.id)),
+            MaterialKind::ConfigMap => drop(self.config_maps.remove(&material.id)),
+        }
+    }
+}
+
+async fn read(
+    client: &Client,
+    material: &MaterialId,
+    keys: &BTreeSet<String>,
+) -> kube::Result<Found> {
+    let NamespacedName { namespace, name } = &material.id;
+    Ok(match material.kind {
+        MaterialKind::Secret => {
+            let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
+            match api.get_opt(name).await? {
+                Some(secret) => {
+                    let version = secret.metadata.resource_version.clone();
+                    Found::Secret(version, secret_entries(secret, keys))
+                }
+                None => Found::Missing,
+            }
+        }
+        MaterialKind::ConfigMap => {
+            let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+            match api.get_opt(name).await? {
+                Some(map) => {
+                    let version = map.metadata.resource_version.clone();
+                    Found::ConfigMap(version, config_map_entries(map, keys))
+                }
+                None => Found::Missing,
+            }
+        }
+    })
+}
+
+/// An entry that is no text is left out, as in manifests.
+fn secret_entries(secret: SecretObject, keys: &BTreeSet<String>) -> BTreeMap<String, Secret> {
+    let entries = secret.data.unwrap_or_default().into_iter();
+    let named = entries.filter(|(key, _)| keys.contains(key));
+    named
+        .filter_map(|(key, bytes)| Some((key, Secret::new(String::from_utf8(bytes.0).ok()?))))
+        .collect()
+}
+
+fn config_map_entries(map: ConfigMap, keys: &BTreeSet<String>) -> BTreeMap<String, String> {
+    let binary = map.binary_data.unwrap_or_default().into_iter();
+    let binary = binary.filter_map(|(key, bytes)| Some((key, String::from_utf8(bytes.0).ok()?)));
+    let text = map.data.unwrap_or_default();
+    binary
+        .chain(text)
+        .filter(|(key, _)| keys.contains(key))
+        .collect()
+}
+
+pub(crate) type SharedSlots = Arc<Slots>;
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    fn secret(name: &str) -> MaterialId {
+        MaterialId {
+            kind: MaterialKind::Secret,
+            id: NamespacedName::new("auth", name),
+        }
+    }
+
+    fn named(slots: &Slots, key: &str) {
+        let keys = BTreeSet::from([key.to_owned()]);
+        slots.name(&HashMap::from([(secret("a"), keys)]));
+    }
+
+    #[test]
+    fn what_nobody_names_is_nothing_to_do() {
+        let slots = Slots::default();
+        named(&slots, "tls.key");
+        assert!(!slots.seen(&secret("foreign"), Some("1")));
+        assert_eq!(slots.take_wanted().len(), 1);
+    }
+
+    #[test]
+    fn a_named_one_is_read_when_it_is_new_changed_or_gone() {
+        let slots = Slots::default();
+        named(&slots, "tls.key");
+        assert_eq!(slots.take_wanted().len(), 1);
+        slots.settle(&secret("a"), Some("7".to_owned()));
+        assert!(!slots.seen(&secret("a"), Some("7")), "the same version");
+        assert!(slots.take_wanted().is_empty());
+        assert!(slots.seen(&secret("a"), Some("8")), "another version");
+        assert!(slots.seen(&secret("a"), None), "it is gone");
+        assert_eq!(slots.take_wanted().len(), 1);
+        named(&slots, "other.key");
+        assert_eq!(slots.take_wanted().len(), 1, "another entry of it");
+    }
+
+    #[test]
+    fn an_event_during_a_read_is_not_lost() {
+        let slots = Slots::default();
+        named(&slots, "tls.key");
+        slots.take_wanted();
+        assert!(slots.seen(&secret("a"), Some("8")));
+        slots.settle(&secret("a"), Some("7".to_owned()));
+        assert_eq!(slots.take_wanted().len(), 1);
+    }
+
+    #[test]
+    fn what_a_list_leaves_out_is_read_again() {
+        let slots = Slots::default();
+        named(&slots, "tls.key");
+        slots.take_wanted();
+        slots.settle(&secret("a"), Some("7".to_owned()));
+        let there = BTreeSet::from([secret("a").id]);
+        assert!(!slots.listed(MaterialKind::Secret, &there, |_| true));
+        assert!(!slots.listed(MaterialKind::ConfigMap, &BTreeSet::new(), |_| true));
+        assert!(
+            !slots.listed(MaterialKind::Secret, &BTreeSet::new(), |id| id.namespace
+                == "b")
+        );
+        assert!(slots.listed(MaterialKind::Secret, &BTreeSet::new(), |_| true));
+    }
+
+    #[test]
+    fn only_named_entries_that_are_text_are_kept() {
+        let bytes = |text: &[u8]| ByteString(text.to_vec());
+        let data = BTreeMap::from([
+            ("tls.key".to_owned(), bytes(b"pem")),
+            ("garbage".to_owned(), bytes(&[b'x'; 1024])),
+            ("store".to_owned(), bytes(&[0xff])),
+        ]);
+        let object = SecretObject {
+            data: Some(data),
+            ..SecretObject::default()
+        };
+        let keys = BTreeSet::from(["tls.key".to_owned(), "store".to_owned()]);
+        let entries = secret_entries(object, &keys);
+        assert_eq!(entries.keys().collect::<Vec<_>>(), ["tls.key"]);
+    }
+}

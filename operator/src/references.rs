@@ -1,0 +1,160 @@
+//! The Secrets and ConfigMaps that objects name, read from their raw bodies: `compile` judges them, and must find them there
+//! to judge.
+
+use std::fmt;
+
+use serde_json::Value;
+use vestibule_crds::object::{Kind, NamespacedName, Object};
+
+/// Names of one object that are followed; the schema allows fewer.
+const NAMES_MAX: usize = 16;
+const NAME_BYTES_MAX: usize = 253;
+
+/// Kinds that hold what objects refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum MaterialKind {
+    Secret,
+    ConfigMap,
+}
+
+impl fmt::Display for MaterialKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        })
+    }
+}
+
+/// A Secret or ConfigMap.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MaterialId {
+    pub(crate) kind: MaterialKind,
+    pub(crate) id: NamespacedName,
+}
+
+/// One entry that an object names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) material: MaterialId,
+    pub(crate) key: String,
+}
+
+/// What an object names, as far as it can be a name at all.
+pub(crate) fn references(object: &Object) -> Vec<Reference> {
+    let at = |kind, pointer: &str| {
+        let value = object.body.pointer(pointer)?;
+        reference(kind, &object.id.namespace, value)
+    };
+    match object.kind {
+        Kind::OidcProvider => [
+            at(MaterialKind::ConfigMap, "/spec/keys/configMapRef"),
+            at(MaterialKind::ConfigMap, "/spec/tls/caBundle/configMapRef"),
+            at(MaterialKind::Secret, "/spec/tls/caBundle/secretRef"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        Kind::SigninPolicy => object
+            .body
+            .pointer("/spec/signing/secretRefs")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .take(NAMES_MAX)
+            .filter_map(|value| reference(MaterialKind::Secret, &object.id.namespace, value))
+            .collect(),
+    }
+}
+
+fn reference(kind: MaterialKind, namespace: &str, value: &Value) -> Option<Reference> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    let name = text("name").filter(|name| is_name(name))?;
+    let key = text("key").filter(|key| key.len() <= NAME_BYTES_MAX)?;
+    Some(Reference {
+        material: MaterialId {
+            kind,
+            id: NamespacedName::new(namespace, name),
+        },
+        key: key.to_owned(),
+    })
+}
+
+/// It becomes part of a path: nothing that means anything there.
+fn is_name(name: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| inside(byte) || b"-.".contains(&byte))
+        && name.bytes().next().is_some_and(inside)
+        && name.bytes().last().is_some_and(inside)
+        && !name.contains("..")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn named(kind: &str, spec: Value) -> Vec<String> {
+        let body = json!({
+            "apiVersion": "vestibule.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": "a", "namespace": "auth"},
+            "spec": spec,
+        });
+        let object = Object::from_value(body, None).expect("an object");
+        references(&object)
+            .into_iter()
+            .map(|found| {
+                format!(
+                    "{} {} {}",
+                    found.material.kind, found.material.id, found.key
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_reference_of_a_provider_is_found() {
+        let spec = json!({
+            "keys": {"configMapRef": {"name": "jwks", "key": "jwks.json"}},
+            "tls": {"caBundle": {"secretRef": {"name": "ca", "key": "ca.crt"}}},
+        });
+        assert_eq!(
+            named("OidcProvider", spec),
+            ["ConfigMap auth/jwks jwks.json", "Secret auth/ca ca.crt"]
+        );
+    }
+
+    #[test]
+    fn each_signing_key_of_a_policy_is_found_and_their_number_is_bounded() {
+        let refs = |count: usize| {
+            let refs: Vec<Value> = (0..count)
+                .map(|number| json!({"name": format!("k{number}"), "key": "tls.key"}))
+                .collect();
+            named("SigninPolicy", json!({"signing": {"secretRefs": refs}}))
+        };
+        assert_eq!(refs(1), ["Secret auth/k0 tls.key"]);
+        assert_eq!(refs(1000).len(), NAMES_MAX);
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_not_asked_for() {
+        for name in ["", "../x", "a/b", "A", "a..b", ".", "a?b", "-a"] {
+            let spec = json!({"keys": {"configMapRef": {"name": name, "key": "k"}}});
+            assert_eq!(named("OidcProvider", spec), Vec::<String>::new(), "{name}");
+        }
+        for odd in [
+            json!(null),
+            json!(7),
+            json!([]),
+            json!({"name": 7, "key": "k"}),
+        ] {
+            let spec = json!({"keys": {"configMapRef": odd}, "tls": odd});
+            assert_eq!(named("OidcProvider", spec), Vec::<String>::new());
+        }
+    }
+}

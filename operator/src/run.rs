@@ -1,0 +1,217 @@
+//! `vestibule-operator run`: the process, from its flags to its exit code.
+//!
+//! Every replica watches, so that its caches are warm; the one that holds the Lease compiles, publishes and says. What a leader
+//! knows ends with its lead: a replica that loses the Lease ends, and begins again with nothing but what the API server holds.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::{self, Admin};
+use crate::arguments::{LogFormat, RunArguments};
+use crate::controller::{Context, Controller};
+use crate::fleet::Fleet;
+use crate::fleet::follow::follow_pods;
+use crate::lease::hold::{Election, Fence};
+use crate::metrics::Metrics;
+use crate::patches::{Patcher, Queue};
+use crate::watch::{Unsynced, Watches};
+use crate::world::World;
+
+/// What is logged when nobody says otherwise: of libraries, only what went wrong.
+const LOG: &str = "warn,vestibule_operator=info,kube_runtime=error,kube_client=error";
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Where a pod finds the namespace that it runs in.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    start_log(arguments.log_format);
+    end_on_panic();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    runtime.block_on(operate(arguments))?;
+    // A watch may hang in the middle of a connection: nobody waits for it.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
+    let stop = stop_on_signal()?;
+    let namespace = own_namespace(&arguments)?;
+    let identity = identity(&arguments)?;
+    // Whoever asks for a port that is taken shall not wait for anything else first.
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let mut config = Config::infer()
+        .await
+        .context("neither a kubeconfig nor a pod's service account leads to a cluster")?;
+    config.connect_timeout = Some(CONNECT_TIME_MAX);
+    let client = Client::try_from(config).context("no client could be made for the cluster")?;
+
+    let metrics = Arc::new(Metrics::default());
+    let unsynced = Arc::new(Unsynced::default());
+    let world = Arc::new(World::default());
+    let fleet = Arc::new(Fleet::new(arguments.dataplane_admin_port));
+    let fence = Arc::new(Fence::default());
+    let queue = Arc::new(Queue::default());
+    let admin = Arc::new(Admin {
+        metrics: Arc::clone(&metrics),
+        unsynced: Arc::clone(&unsynced),
+        stopping: AtomicBool::new(false),
+    });
+    let scope = arguments.scope(&namespace);
+    let watches = Watches {
+        client: client.clone(),
+        own_namespace: namespace.clone(),
+        scope: scope.clone(),
+        dataplane_selector: arguments.dataplane_selector.clone(),
+        world: Arc::clone(&world),
+        slots: Arc::default(),
+        fleet: Arc::clone(&fleet),
+        unsynced: Arc::clone(&unsynced),
+    };
+    tracing::info!(namespace, identity, scope = ?scope, admin = %listener.local_addr()?, "watching");
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(admin::serve(listener, Arc::clone(&admin)));
+    watches.start(&mut tasks);
+
+    let mut election = Election::new(
+        client.clone(),
+        &namespace,
+        &arguments.lease,
+        identity.clone(),
+        &fence,
+    );
+    let context = Context {
+        client: client.clone(),
+        namespace,
+        scope,
+        http_issuers: arguments.http_issuers(),
+        world: Arc::clone(&world),
+        slots: Arc::clone(&watches.slots),
+        fleet: Arc::clone(&fleet),
+        fence: Arc::clone(&fence),
+        queue: Arc::clone(&queue),
+        metrics: Arc::clone(&metrics),
+    };
+    let leading = async {
+        until_synced(&unsynced, &world).await;
+        election.win().await;
+        metrics.leader.set(1);
+        tracing::info!(lease = arguments.lease, "leading");
+        let patcher = Patcher::new(client, identity, queue, world, Arc::clone(&fence), metrics);
+        tokio::select! {
+            () = election.keep() => bail!("the Lease {} is lost: another replica leads", arguments.lease),
+            ended = patcher.run() => ended,
+            ended = follow_pods(fleet) => ended,
+            ended = async { Controller::recover(context).await?.run().await } => ended,
+        }
+    };
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = leading => ended,
+        Some(ended) = tasks.join_next() => ended.context("a task ended").flatten(),
+    };
+    admin.stopping.store(true, Ordering::SeqCst);
+    // Whoever stops in order gives the lead away at once; whoever fails must not write any more either way.
+    election.release().await;
+    match &ended {
+        Ok(()) => tracing::info!("stopped"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "stopping"),
+    }
+    ended
+}
+
+async fn until_synced(unsynced: &Unsynced, world: &World) {
+    while !unsynced.is_synced() {
+        world.changed.notified().await;
+    }
+}
+
+fn own_namespace(arguments: &RunArguments) -> anyhow::Result<String> {
+    if let Some(namespace) = &arguments.namespace {
+        return Ok(namespace.clone());
+    }
+    let namespace = std::env::var("POD_NAMESPACE").ok();
+    let namespace = namespace.or_else(|| std::fs::read_to_string(Path::new(NAMESPACE_FILE)).ok());
+    let namespace = namespace.map(|namespace| namespace.trim().to_owned());
+    match namespace.filter(|namespace| !namespace.is_empty()) {
+        Some(namespace) => Ok(namespace),
+        None => bail!("say which namespace is the operator's own: --namespace NAME"),
+    }
+}
+
+/// Different for each replica, or two would believe to be one.
+fn identity(arguments: &RunArguments) -> anyhow::Result<String> {
+    let named = arguments.identity.clone();
+    let named = named.or_else(|| std::env::var("POD_NAME").ok());
+    if let Some(identity) = named.filter(|identity| !identity.is_empty()) {
+        return Ok(identity);
+    }
+    let mut bytes = [0_u8; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("no random bytes"))?;
+    Ok(format!(
+        "vestibule-operator-{:016x}",
+        u64::from_be_bytes(bytes)
+    ))
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopping.cancel();
+    });
+    Ok(stop)
+}
+
+/// Half a process is worse than none: whatever panics, the supervisor starts a whole one.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
+}
+
+fn start_log(format: Option<LogFormat>) {
+    use std::io::IsTerminal as _;
+    let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
+    let terminal = std::io::stderr().is_terminal();
+    let format = format.unwrap_or(if terminal {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    });
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+}

@@ -1,0 +1,279 @@
+//! Managed signing keys of one policy: made, published, signing, dropped. Pure: the clock and what pods prove are passed in.
+//!
+//! | a key is | which means | until |
+//! |---|---|---|
+//! | Made | stored, and in what is published | every ready pod has proved that it publishes it |
+//! | Published | any verifier can have it | its time to sign has come |
+//! | Signing | pods sign with it as soon as they load the snapshot | every ready pod has proved that it does |
+//! | Alone | nothing is signed any more with the one before it | the next one signs |
+//!
+//! So no pod signs with a key that another does not publish, and a key is dropped only once the last token that it can have
+//! signed has expired: both are proved, neither is waited for. The first key of a policy has no verifier to wait for.
+
+pub(crate) mod stored;
+
+use serde::{Deserialize, Serialize};
+use vestibule_crds::rotation::{self, ManagedKey, Schedule};
+use vestibule_crds::signing_key::{SigningKey, SigningKeyError};
+use vestibule_crds::snapshot::{KeyState, Policy};
+
+/// Keys of one policy: who asks for one rotation after another waits until old keys are gone.
+const KEYS_MAX: usize = 8;
+/// When to look again at what waits for pods; a change among them is looked at in any case.
+const PROOF_LOOK_SECONDS: i64 = 30;
+
+/// How far a key has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Progress {
+    Made,
+    Published,
+    Signing,
+    Alone,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptKey {
+    pub(crate) kid: String,
+    pub(crate) progress: Progress,
+    #[serde(flatten)]
+    pub(crate) key: ManagedKey,
+}
+
+/// All keys of a policy, the oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PolicyKeys {
+    pub(crate) keys: Vec<KeptKey>,
+    /// The request for a rotation that was heeded last.
+    pub(crate) rotated: Option<String>,
+}
+
+/// What a policy wants of its keys.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    pub(crate) schedule: Schedule,
+    pub(crate) access_ttl_seconds: u64,
+    /// A request for a rotation: each new value once.
+    pub(crate) rotate: Option<&'a str>,
+}
+
+/// What every ready pod has proved of a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct KeyProof {
+    pub(crate) published: bool,
+    pub(crate) signing: bool,
+}
+
+impl PolicyKeys {
+    /// Brings the keys to where they should be at `now`; when to look again.
+    pub(crate) fn tend(
+        &mut self,
+        wish: Wish<'_>,
+        proof: impl Fn(&str) -> KeyProof,
+        now: i64,
+    ) -> Result<i64, SigningKeyError> {
+        let Wish {
+            schedule,
+            access_ttl_seconds,
+            rotate,
+        } = wish;
+        if self.keys.is_empty() {
+            self.make(schedule, now, now, Progress::Signing)?;
+            self.rotated = rotate.map(str::to_owned);
+        }
+        self.advance(proof, now);
+        if rotate.is_some() && rotate != self.rotated.as_deref() {
+            self.rotate_now(schedule, now)?;
+            if self.next().is_some() {
+                self.rotated = rotate.map(str::to_owned);
+            }
+        }
+        let plan = rotation::plan(&self.as_planned(now), schedule, now);
+        for index in plan.retire.iter().rev() {
+            self.keys.remove(*index);
+        }
+        if let Some(signs_from) = plan.make
+            && self.keys.len() < KEYS_MAX
+        {
+            self.make(schedule, now, signs_from, Progress::Made)?;
+        }
+        // Before a longer lifetime is served it is known here, so that no key goes before its tokens.
+        for kept in &mut self.keys {
+            let longest = &mut kept.key.longest_token_seconds;
+            *longest = (*longest).max(access_ttl_seconds);
+        }
+        Ok(self.next_look(plan.next_look, now))
+    }
+
+    /// Each key with its state, as `compile` takes them.
+    pub(crate) fn with_states(&self) -> Vec<(ManagedKey, KeyState)> {
+        let current = self.current();
+        let keys = self.keys.iter().enumerate();
+        keys.map(|(index, kept)| {
+            let state = match kept.progress {
+                Progress::Made | Progress::Published => KeyState::Next,
+                Progress::Signing | Progress::Alone if Some(index) == current => KeyState::Current,
+                Progress::Signing | Progress::Alone => KeyState::Previous,
+            };
+            (kept.key.clone(), state)
+        })
+        .collect()
+    }
+
+    /// When the next key begins to sign, as far as it is known.
+    pub(crate) fn next_rotation(&self, schedule: Schedule) -> Option<i64> {
+        if let Some(next) = self.next() {
+            return Some(self.keys[next].key.signs_from);
+        }
+        let current = &self.keys[self.current()?];
+        let rotate_every = i64::try_from(schedule.rotate_every.as_secs()).unwrap_or(i64::MAX);
+        Some(current.key.signs_from.saturating_add(rotate_every))
+    }
+
+    /// Keys as they were published, when what was stored of them is lost. They are taken for new, and kept the longer for it.
+    pub(crate) fn recovered(policy: &Policy, now: i64) -> Self {
+        let Some(schedule) = policy.managed else {
+            return Self::default();
+        };
+        let pre_publish = i64::try_from(schedule.pre_publish.as_secs()).unwrap_or(i64::MAX);
+        let keys = policy.signing_keys.iter().map(|key| {
+            let (progress, signs_from) = match key.state {
+                KeyState::Previous => (Progress::Alone, now.saturating_sub(1)),
+                KeyState::Current => (Progress::Signing, now),
+                KeyState::Next => (Progress::Made, now.saturating_add(pre_publish)),
+            };
+            Some(KeptKey {
+                kid: key.kid.clone(),
+                progress,
+                key: ManagedKey {
+                    algorithm: signing_algorithm(key)?,
+                    pem: key.pem.clone(),
+                    created_at: now,
+                    signs_from,
+                    longest_token_seconds: policy.token.access_ttl.as_secs(),
+                },
+            })
+        });
+        Self {
+            keys: keys.flatten().collect(),
+            rotated: None,
+        }
+    }
+
+    fn advance(&mut self, proof: impl Fn(&str) -> KeyProof, now: i64) {
+        let has_current = self.current().is_some();
+        for kept in &mut self.keys {
+            let proof = proof(&kept.kid);
+            if kept.progress == Progress::Made && (proof.published || !has_current) {
+                kept.progress = Progress::Published;
+            }
+            if kept.progress == Progress::Published && kept.key.signs_from <= now {
+                kept.progress = Progress::Signing;
+                kept.key.signs_from = now;
+            } else if kept.progress == Progress::Signing && proof.signing {
+                kept.progress = Progress::Alone;
+                // The one before it may have signed until now.
+                kept.key.signs_from = now;
+            }
+        }
+    }
+
+    fn rotate_now(&mut self, schedule: Schedule, now: i64) -> Result<(), SigningKeyError> {
+        match self.next() {
+            Some(next) => {
+                let signs_from = &mut self.keys[next].key.signs_from;
+                *signs_from = (*signs_from).min(now);
+                Ok(())
+            }
+            None if self.keys.len() < KEYS_MAX => self.make(schedule, now, now, Progress::Made),
+            None => Ok(()),
+        }
+    }
+
+    fn make(
+        &mut self,
+        schedule: Schedule,
+        now: i64,
+        signs_from: i64,
+        progress: Progress,
+    ) -> Result<(), SigningKeyError> {
+        let pem = SigningKey::generate(schedule.algorithm)?;
+        let parsed = SigningKey::parse(&pem, Some(schedule.algorithm))?;
+        self.keys.push(KeptKey {
+            kid: parsed.kid,
+            progress,
+            key: ManagedKey {
+                algorithm: schedule.algorithm,
+                pem,
+                created_at: now,
+                signs_from,
+                longest_token_seconds: 0,
+            },
+        });
+        Ok(())
+    }
+
+    /// For [`rotation::plan`], which goes by times: a key that may not sign yet has a time to come, and one that may not sign
+    /// alone yet has only just begun.
+    fn as_planned(&self, now: i64) -> Vec<ManagedKey> {
+        let keys = self.keys.iter().map(|kept| {
+            let signs_from = match kept.progress {
+                Progress::Made | Progress::Published => {
+                    kept.key.signs_from.max(now.saturating_add(1))
+                }
+                Progress::Signing => now,
+                Progress::Alone => kept.key.signs_from,
+            };
+            ManagedKey {
+                signs_from,
+                ..kept.key.clone()
+            }
+        });
+        keys.collect()
+    }
+
+    fn next_look(&self, planned: i64, now: i64) -> i64 {
+        let waits = self.keys.iter().any(|kept| match kept.progress {
+            Progress::Made => kept.key.signs_from <= now,
+            Progress::Signing => true,
+            Progress::Published | Progress::Alone => false,
+        });
+        if waits {
+            planned.min(now.saturating_add(PROOF_LOOK_SECONDS))
+        } else {
+            planned
+        }
+    }
+
+    /// The one that signs: of those that have begun, the one that began last.
+    fn current(&self) -> Option<usize> {
+        let keys = self.keys.iter().enumerate();
+        keys.filter(|(_, kept)| matches!(kept.progress, Progress::Signing | Progress::Alone))
+            .max_by_key(|(index, kept)| (kept.key.signs_from, *index))
+            .map(|(index, _)| index)
+    }
+
+    fn next(&self) -> Option<usize> {
+        self.keys
+            .iter()
+            .position(|kept| matches!(kept.progress, Progress::Made | Progress::Published))
+    }
+}
+
+fn signing_algorithm(
+    key: &vestibule_crds::snapshot::PolicyKey,
+) -> Option<vestibule_crds::algorithm::SigningAlgorithm> {
+    use vestibule_crds::algorithm::SigningAlgorithm;
+    let algorithms = [
+        SigningAlgorithm::ES256,
+        SigningAlgorithm::ES384,
+        SigningAlgorithm::EdDSA,
+        SigningAlgorithm::RS256,
+        SigningAlgorithm::PS256,
+    ];
+    algorithms
+        .into_iter()
+        .find(|algorithm| algorithm.as_algorithm() == key.algorithm)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The condition `Programmed`: whether every ready pod of the data plane has said that it serves this object as it is now.
+//!
+//! | reason | status | when |
+//! |---|---|---|
+//! | Serving | True | every ready pod serves a snapshot with this revision of the object |
+//! | Propagating | False | some ready pod does not yet, or does not say |
+//! | NoReplicas | False | no pod is ready |
+//! | ServingPrevious | False | it does not compile; its last good revision is served |
+//! | NotAccepted | False | it does not compile, and nothing was served for it before |
+//!
+//! A pod says which snapshot it serves. What the last few snapshots held is remembered, so a change of one object does not
+//! shake the conditions of all others while pods take it up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use vestibule_crds::compile::{ConditionStatus, Serving, Verdict};
+use vestibule_crds::object::Kind;
+use vestibule_crds::snapshot::{KeyState, Policy, Revision, Snapshot};
+
+use super::{PROGRAMMED, Said};
+
+/// Snapshots that are remembered: what pods may still serve while changes come one after another.
+const REMEMBERED_MAX: usize = 32;
+
+/// The last few snapshots that were published.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    snapshots: VecDeque<Arc<Snapshot>>,
+}
+
+impl History {
+    pub(crate) fn remember(&mut self, snapshot: &Arc<Snapshot>) {
+        self.snapshots
+            .retain(|other| other.revision != snapshot.revision);
+        if self.snapshots.len() == REMEMBERED_MAX {
+            self.snapshots.pop_front();
+        }
+        self.snapshots.push_back(Arc::clone(snapshot));
+    }
+
+    pub(crate) fn find(&self, revision: &Revision) -> Option<&Arc<Snapshot>> {
+        let mut snapshots = self.snapshots.iter().rev();
+        snapshots.find(|snapshot| snapshot.revision == *revision)
+    }
+}
+
+/// What one ready pod has said.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct PodProof {
+    pub(crate) name: String,
+    /// What it serves, if that is one of ours.
+    pub(crate) serves: Option<Arc<Snapshot>>,
+    /// Why it serves nothing newer, in its own words, or why it cannot be asked.
+    pub(crate) trouble: Option<String>,
+}
+
+/// Whether every ready pod, and at least one, serves a snapshot of which `holds` is true.
+pub(crate) fn is_proved(pods: &[PodProof], holds: impl Fn(&Snapshot) -> bool) -> bool {
+    !pods.is_empty()
+        && pods
+            .iter()
+            .all(|pod| pod.serves.as_deref().is_some_and(&holds))
+}
+
+/// Whether every ready pod publishes this key of a policy, and whether every one signs with it.
+pub(crate) fn key_proof(
+    pods: &[PodProof],
+    (namespace, name): (&str, &str),
+    kid: &str,
+) -> (bool, bool) {
+    let state = |snapshot: &Snapshot| {
+        let policy: &Policy = snapshot.policies.get(name)?;
+        let mut keys = policy.signing_keys.iter();
+        let key = keys.find(|key| key.kid == kid)?;
+        (policy.namespace == namespace).then_some(key.state)
+    };
+    (
+        is_proved(pods, |snapshot| state(snapshot).is_some()),
+        is_proved(pods, |snapshot| state(snapshot) == Some(KeyState::Current)),
+    )
+}
+
+pub(crate) fn programmed(verdict: &Verdict, pods: &[PodProof]) -> Said {
+    let said = |status, reason, message: String| Said::new(PROGRAMMED, status, reason, message);
+    match &verdict.serving {
+        Serving::Nothing => said(
+            ConditionStatus::False,
+            "NotAccepted",
+            "nothing is served for it: put right what Accepted and ResolvedRefs say".to_owned(),
+        ),
+        Serving::Previous(revision) => said(
+            ConditionStatus::False,
+            "ServingPrevious",
+            format!(
+                "its last good revision {revision} is served: put right what Accepted and ResolvedRefs say"
+            ),
+        ),
+        Serving::Current if pods.is_empty() => said(
+            ConditionStatus::False,
+            "NoReplicas",
+            "no pod of the data plane is ready: look at its Deployment".to_owned(),
+        ),
+        Serving::Current => match pods.iter().find(|pod| !serves(pod, verdict)) {
+            None => said(
+                ConditionStatus::True,
+                "Serving",
+                "every ready pod of the data plane serves it".to_owned(),
+            ),
+            Some(pod) => {
+                let message = match &pod.trouble {
+                    Some(trouble) => {
+                        format!("pod {} does not serve it yet: {trouble}", pod.name)
+                    }
+                    None => format!("pod {} does not serve it yet", pod.name),
+                };
+                said(ConditionStatus::False, "Propagating", message)
+            }
+        },
+    }
+}
+
+fn serves(pod: &PodProof, verdict: &Verdict) -> bool {
+    let Some(snapshot) = &pod.serves else {
+        return false;
+    };
+    let (name, namespace) = (&verdict.name, &verdict.namespace);
+    let served = match verdict.kind {
+        Kind::SigninPolicy => snapshot
+            .policies
+            .get(name)
+            .filter(|policy| policy.namespace == *namespace)
+            .map(|policy| &policy.revision),
+        Kind::OidcProvider => snapshot
+            .providers
+            .get(name)
+            .filter(|provider| provider.namespace == *namespace)
+            .map(|provider| &provider.revision),
+    };
+    served.is_some() && served == verdict.revision.as_ref()
+}

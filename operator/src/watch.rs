@@ -1,0 +1,283 @@
+//! The watches: each fills the caches from one kind in one namespace (or all), for ever, with a pause after a failure.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _, core::ApiResource};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use vestibule_crds::object::{Kind, NamespacedName};
+use vestibule_crds::{OidcProvider, SigninPolicy};
+
+use crate::arguments::Scope;
+use crate::fleet::Fleet;
+use crate::materials::SharedSlots;
+use crate::owned::OWNED_SELECTOR;
+use crate::references::{MaterialId, MaterialKind};
+use crate::world::{World, id_of};
+
+/// Objects of a list's page.
+const PAGE: u32 = 500;
+
+/// How many watches have not listed for the first time yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced(AtomicUsize);
+
+/// One watch that has not listed yet.
+#[derive(Debug)]
+pub(crate) struct FirstList(Arc<Unsynced>);
+
+impl FirstList {
+    pub(crate) fn done(self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Unsynced {
+    pub(crate) fn begin(self: &Arc<Self>) -> FirstList {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        FirstList(Arc::clone(self))
+    }
+
+    pub(crate) fn is_synced(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
+/// Where everything that is watched goes.
+#[derive(Clone)]
+pub(crate) struct Watches {
+    pub(crate) client: Client,
+    pub(crate) own_namespace: String,
+    pub(crate) scope: Scope,
+    pub(crate) dataplane_selector: String,
+    pub(crate) world: Arc<World>,
+    pub(crate) slots: SharedSlots,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) unsynced: Arc<Unsynced>,
+}
+
+impl Watches {
+    pub(crate) fn start(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
+        let namespaces: Vec<Option<&str>> = match &self.scope {
+            Scope::All => vec![None],
+            Scope::Named(names) => names.iter().map(|name| Some(name.as_str())).collect(),
+        };
+        for namespace in namespaces {
+            for kind in Kind::ALL {
+                self.objects(kind, namespace, tasks);
+            }
+            self.materials::<Secret>(MaterialKind::Secret, namespace, tasks);
+            self.materials::<ConfigMap>(MaterialKind::ConfigMap, namespace, tasks);
+        }
+        self.owned(tasks);
+        self.pods(tasks);
+    }
+
+    fn objects(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+    ) {
+        let resource = api_resource(kind);
+        let api: Api<DynamicObject> = match namespace {
+            None => Api::all_with(self.client.clone(), &resource),
+            Some(name) => Api::namespaced_with(self.client.clone(), name, &resource),
+        };
+        let world = Arc::clone(&self.world);
+        let within = covered(namespace);
+        let mut listed = BTreeSet::new();
+        let config = watcher::Config::default().page_size(PAGE);
+        self.follow(
+            kind.name(),
+            watcher(api, config),
+            tasks,
+            move |event| match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => {
+                    listed.extend(id_of(&object.metadata));
+                    world.apply(kind, object);
+                }
+                Event::InitDone => {
+                    world.keep_only(kind, &listed, &within);
+                    listed.clear();
+                }
+                Event::Apply(object) => world.apply(kind, object),
+                Event::Delete(object) => {
+                    if let Some(id) = id_of(&object.metadata) {
+                        world.delete(kind, &id);
+                    }
+                }
+            },
+        );
+    }
+
+    fn materials<K>(
+        &self,
+        kind: MaterialKind,
+        namespace: Option<&str>,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+    ) where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let api: Api<PartialObjectMeta<K>> = match namespace {
+            None => Api::all(self.client.clone()),
+            Some(name) => Api::namespaced(self.client.clone(), name),
+        };
+        let (world, slots) = (Arc::clone(&self.world), Arc::clone(&self.slots));
+        let within = covered(namespace);
+        let mut listed = BTreeSet::new();
+        let config = watcher::Config::default().page_size(PAGE);
+        let named = match kind {
+            MaterialKind::Secret => "Secret",
+            MaterialKind::ConfigMap => "ConfigMap",
+        };
+        let seen = move |object: &PartialObjectMeta<K>, gone: bool| -> (Option<MaterialId>, bool) {
+            let Some(id) = id_of(&object.metadata) else {
+                return (None, false);
+            };
+            let material = MaterialId { kind, id };
+            let version = object.metadata.resource_version.as_deref();
+            let changed = slots.seen(&material, version.filter(|_| !gone));
+            (slots.is_named(&material).then_some(material), changed)
+        };
+        let slots = Arc::clone(&self.slots);
+        let events = watcher(api, config);
+        self.follow(named, events, tasks, move |event| {
+            let changed = match event {
+                Event::Init => {
+                    listed.clear();
+                    false
+                }
+                Event::InitApply(object) => {
+                    let (material, changed) = seen(&object, false);
+                    listed.extend(material.map(|material| material.id));
+                    changed
+                }
+                Event::InitDone => {
+                    let left_out = slots.listed(kind, &listed, &within);
+                    listed.clear();
+                    left_out
+                }
+                Event::Apply(object) => seen(&object, false).1,
+                Event::Delete(object) => seen(&object, true).1,
+            };
+            if changed {
+                world.configuration_changed();
+            }
+        });
+    }
+
+    /// The Secrets that the operator wrote: one that somebody else changed or deleted is put right.
+    fn owned(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
+        let api: Api<PartialObjectMeta<Secret>> =
+            Api::namespaced(self.client.clone(), &self.own_namespace);
+        let config = watcher::Config::default().labels(OWNED_SELECTOR);
+        let world = Arc::clone(&self.world);
+        let mut listed = BTreeSet::new();
+        let events = watcher(api, config);
+        self.follow("Secret of the operator", events, tasks, move |event| {
+            let apply = |object: PartialObjectMeta<Secret>| {
+                let version = object.resource_version().unwrap_or_default();
+                world.owned_applied(object.name_any(), version);
+            };
+            match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => {
+                    listed.insert(object.name_any());
+                    apply(object);
+                }
+                Event::InitDone => world.owned_keep_only(&std::mem::take(&mut listed)),
+                Event::Apply(object) => apply(object),
+                Event::Delete(object) => world.owned_deleted(&object.name_any()),
+            }
+        });
+    }
+
+    fn pods(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.own_namespace);
+        let config = watcher::Config::default().labels(&self.dataplane_selector);
+        let fleet = Arc::clone(&self.fleet);
+        let mut listed = BTreeSet::new();
+        self.follow(
+            "Pod",
+            watcher(api, config),
+            tasks,
+            move |event| match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(pod) => {
+                    listed.insert(pod.name_any());
+                    fleet.pod_applied(&pod);
+                }
+                Event::InitDone => fleet.keep_only(&std::mem::take(&mut listed)),
+                Event::Apply(pod) => fleet.pod_applied(&pod),
+                Event::Delete(pod) => fleet.pod_gone(&pod.name_any()),
+            },
+        );
+    }
+
+    fn follow<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        events: impl Stream<Item = watcher::Result<Event<T>>> + Send + 'static,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+        mut handle: impl FnMut(Event<T>) + Send + 'static,
+    ) {
+        let mut first_list = Some(self.unsynced.begin());
+        let world = Arc::clone(&self.world);
+        tasks.spawn(async move {
+            let mut events = Box::pin(events.default_backoff());
+            let mut failing = false;
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => {
+                        let listed = matches!(event, Event::InitDone);
+                        // A list begins before anything is known to work.
+                        let works = !matches!(event, Event::Init);
+                        handle(event);
+                        if works && std::mem::take(&mut failing) {
+                            tracing::info!(what, "watching again");
+                        }
+                        if listed && let Some(first_list) = first_list.take() {
+                            first_list.done();
+                            world.changed.notify_one();
+                        }
+                    }
+                    // A watch that ran into its time limit or a compacted version begins again by itself.
+                    Err(watcher::Error::WatchError(status)) if status.code == 410 => {}
+                    Err(error) => {
+                        if !std::mem::replace(&mut failing, true) {
+                            tracing::warn!(what, error = %crate::failure::chain(&error), "it cannot be watched: trying again");
+                        }
+                    }
+                }
+            }
+            anyhow::bail!("the watch of {what} ended")
+        });
+    }
+}
+
+fn covered(namespace: Option<&str>) -> impl Fn(&NamespacedName) -> bool + Send + use<> {
+    let namespace = namespace.map(str::to_owned);
+    move |id| namespace.as_ref().is_none_or(|own| *own == id.namespace)
+}
+
+pub(crate) fn api_resource(kind: Kind) -> ApiResource {
+    match kind {
+        Kind::OidcProvider => ApiResource::erase::<OidcProvider>(&()),
+        Kind::SigninPolicy => ApiResource::erase::<SigninPolicy>(&()),
+    }
+}
