@@ -25,7 +25,7 @@ main() {
 
   local password port
   password="pw$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')"
-  port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+  port="$(free_port)"
   printf '%s' "$password" >"$folder/password"
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
@@ -42,10 +42,10 @@ main() {
   printf '{"port": %s, "folder": "%s", "password": "%s"}\n' "$port" "$folder" "$password"
   while read -r command; do
     case "$command" in
-      kill) end KILL "$(processes)" ;;
+      kill) kill -STOP "$server"; end KILL "$(processes)" ;;
       stop) end INT "$server" ;;
       start) start ;;
-      freeze) signal STOP ;;
+      freeze) kill -STOP "$server"; signal STOP ;;
       thaw) signal CONT ;;
       *) echo "there is no command $command" >&2; exit 2 ;;
     esac
@@ -61,6 +61,22 @@ binaries() {
   found="$(command -v postgres || true)"
   [ -n "$found" ] || { echo "missing: PostgreSQL (Debian: postgresql)" >&2; exit 1; }
   dirname "$found"
+}
+
+# Below those that outgoing connections take, so that it is still free when the server starts again.
+free_port() {
+  python3 - <<'END'
+import random, socket
+while True:
+    port = random.randint(20000, 32000)
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print(port)
+        break
+END
 }
 
 # The server refuses to run as root.
@@ -88,7 +104,7 @@ processes() {
   ps -o pid= --ppid "$server" || true
 }
 
-# The postmaster first, so that it starts nothing anew.
+# Of the postmaster and all that it has started; while it is stopped it starts nothing anew.
 signal() {
   local process
   for process in $(processes); do kill "-$1" "$process" 2>/dev/null || true; done
@@ -109,7 +125,7 @@ end() {
 
 clean() {
   if [ -n "$server" ]; then
-    signal CONT
+    kill -STOP "$server" 2>/dev/null || true
     signal KILL
   fi
   rm -rf "$folder"
