@@ -179,6 +179,9 @@ pub struct Policy {
     /// Set when Vestibule makes and rotates the keys.
     pub managed: Option<crate::rotation::Schedule>,
     pub mfa: Mfa,
+    /// Absent where sign-ins are not scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
 }

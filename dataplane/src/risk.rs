@@ -8,14 +8,17 @@ use std::net::IpAddr;
 use vestibule_crds::signin_policy::{OnError, RiskAction};
 use vestibule_crds::snapshot::Risk;
 
+pub mod failures;
 mod freeman;
 pub mod history;
+mod record;
 mod score;
 mod signals;
 #[cfg(test)]
 mod tests;
 
 use history::{Kind, Population, UserHistory};
+pub use record::record;
 use score::Signal;
 
 /// Changes whenever the same input may get another score; recorded with each assessment.

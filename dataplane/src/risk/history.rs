@@ -62,6 +62,15 @@ struct Seen {
 }
 
 impl UserHistory {
+    /// Of a user who is known, and of whom nothing else is on record: no signal compares with it.
+    pub fn of_known_user(now: i64) -> Self {
+        Self {
+            signins: 1,
+            last_at: now,
+            ..Self::default()
+        }
+    }
+
     pub fn count(&self, kind: Kind, value: u64) -> u32 {
         let seen = self.seen[kind as usize].iter();
         seen.filter(|seen| seen.value == value)

@@ -9,8 +9,8 @@ use super::history::{PlaceAt, VALUES_MAX};
 use super::score::{Fired, Signal, combine};
 use super::*;
 
-/// A Monday at noon, UTC.
-const NOW: i64 = 1_900_022_400 - 1_900_022_400 % 86_400 + 12 * 3600;
+/// At noon, UTC.
+const NOW: i64 = 1_900_022_400 + 12 * 3600;
 const DAY: i64 = 86_400;
 
 fn policy() -> Risk {
