@@ -85,6 +85,7 @@ async fn sign_in(
                     let question = Gather {
                         identity: identity(run, number % users),
                         linkable_email: None,
+                        history: false,
                     };
                     let user = store.gather(question).await?.user.context("it is known")?;
                     let signin = signin(Account::Existing {
@@ -283,6 +284,7 @@ fn signin(account: Account) -> Signin {
             carried: r#"{"amr":["pwd"]}"#.to_owned(),
         },
         replay: None,
+        history: None,
         event: event(EventKind::Signin),
         now: NOW,
     }

@@ -114,6 +114,7 @@ async fn run(
                         let question = Gather {
                             identity: identity(user),
                             linkable_email: None,
+                            history: false,
                         };
                         ensure!(
                             store.gather(question).await?.user.is_some(),
@@ -258,6 +259,7 @@ fn signin(account: Account) -> Signin {
                     .to_owned(),
         },
         replay: None,
+        history: None,
         event: Event {
             at: NOW,
             kind: EventKind::Signin,

@@ -14,6 +14,7 @@ use crate::failure::{Code, Failure};
 use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::risk::evidence::Hashing;
 use crate::risk::failures::RecentFailures;
 use crate::store::Store;
 
@@ -29,6 +30,8 @@ pub struct App {
     pub signins: Counters,
     /// Failures by client address and by user, where a policy scores them.
     pub recent_failures: RecentFailures,
+    /// With the store's key.
+    pub hashing: Hashing,
     pub metrics: Metrics,
     /// Of this process, in front of the request ids that it gives out.
     process_id: String,
@@ -50,6 +53,7 @@ impl App {
         // Without it ids are still unique in this process.
         let _random = random.fill(&mut process_id);
         Self {
+            hashing: Hashing::new(&store.hash_key()),
             serving,
             store,
             clock,

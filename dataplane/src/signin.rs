@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::header::USER_AGENT;
 use uuid::Uuid;
 use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::signin_policy::RiskAction;
@@ -21,15 +22,19 @@ use crate::keys::{self, egress::is_public};
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy, LiveProvider, ProviderKeys};
 use crate::refresh_token::RefreshToken;
-use crate::risk::history::UserHistory;
-use crate::risk::{self, Context, History, Listed, Values};
+use crate::risk::{self, Context};
 use crate::store::{
-    Account, EventKind, Gather, IdentityKey, NewSession, ReplayKey, Signin, SigninOutcome,
+    Account, EventKind, Gather, IdentityKey, NewHistory, NewSession, ReplayKey, Signin,
+    SigninOutcome, StoredHistory,
 };
 use crate::token::{Jws, UnverifiedToken};
 use crate::trail::Trail;
 use crate::verify::{Facts, check_claims, check_header};
 use vestibule_crds::verification_key::Lookup;
+
+mod scoring;
+
+use scoring::{auth_time, trusted_acr, trusted_amr};
 
 /// How often a sign-in is decided anew because its account changed between the read and the commit.
 const DECISIONS_MAX: usize = 4;
@@ -127,12 +132,31 @@ impl Attempt {
                 .into());
         }
 
+        let scored = policy.spec.risk.as_ref().map(|risk| {
+            let agent = caller.headers.get(USER_AGENT);
+            let agent = agent.and_then(|agent| agent.to_str().ok());
+            let context = scoring::context(
+                app,
+                self.client,
+                agent,
+                &provider.spec,
+                risk,
+                &identity,
+                now,
+            );
+            (risk, context)
+        });
+
         let fresh = Fresh::draw(app, now)?;
         let refresh = fresh.refresh;
         let session = refresh.session();
         self.trail.session_id = Some(session);
         for _ in 0..DECISIONS_MAX {
-            let gathered = app.store.gather(question(provider, &identity)).await?;
+            let mut gathered = app
+                .store
+                .gather(question(provider, policy, &identity))
+                .await?;
+            let stored = gathered.history.take();
             let plan = account::plan(
                 &provider.spec,
                 &policy.key,
@@ -143,7 +167,13 @@ impl Attempt {
             )?;
             let user = plan.user();
             self.trail.user_id = Some(user.id);
-            let assessed = self.assess(app, provider, policy, &identity, &plan, now)?;
+            let assessed = match &scored {
+                Some((risk, context)) => {
+                    Some(self.assess(policy, risk, context, stored.as_ref())?)
+                }
+                None => None,
+            };
+            let (assessed, history) = assessed.unzip();
             let info = UserInfo::of(user);
             let carried = carry(provider, policy, &identity, &info)?;
 
@@ -169,6 +199,7 @@ impl Attempt {
                         digest: identity.digest,
                     }),
                 },
+                history,
                 event: self.trail.success(),
                 now,
             };
@@ -220,28 +251,15 @@ impl Attempt {
             .into())
     }
 
-    /// Scores the sign-in where the policy does, and refuses it where the policy says so.
+    /// Scores the sign-in, and refuses it where the policy says so.
     fn assess(
         &mut self,
-        app: &App,
-        provider: &LiveProvider,
         policy: &LivePolicy,
-        identity: &VerifiedIdentity,
-        plan: &Plan,
-        now: i64,
-    ) -> Result<Option<RiskAssessmentInfo>, Failure> {
-        let Some(risk) = &policy.spec.risk else {
-            return Ok(None);
-        };
-        let context = self.context(app, &provider.spec, risk, identity, now);
-        let history = History {
-            user: match plan {
-                Plan::SignIn { .. } | Plan::Link { .. } => Some(UserHistory::of_known_user(now)),
-                Plan::Create { .. } => None,
-            },
-            population: None,
-        };
-        let assessment = risk::assess(&context, &history, risk);
+        risk: &Risk,
+        context: &Context,
+        stored: Option<&StoredHistory>,
+    ) -> Result<(RiskAssessmentInfo, NewHistory), Failure> {
+        let (assessment, learnt) = scoring::assess(risk, context, stored);
         let record = risk::record(&assessment, risk.acting, &policy.spec);
         match (risk.acting, assessment.action) {
             // No policy that enforces is compiled with RequireMfa until there are second factors: what should have been
@@ -252,37 +270,7 @@ impl Attempt {
             (Acting::Enforce, RiskAction::Allow) | (Acting::Observe, _) => {}
         }
         self.trail.assessment = record;
-        Ok(Some(RiskAssessmentInfo::of(&assessment, risk)))
-    }
-
-    fn context(
-        &self,
-        app: &App,
-        provider: &Provider,
-        risk: &Risk,
-        identity: &VerifiedIdentity,
-        now: i64,
-    ) -> Context {
-        let recent = &app.recent_failures;
-        let signals = &risk.signals;
-        // Behind a private address may stand anybody: it is no evidence.
-        let address_failures = if is_public(self.client) {
-            let window = signals.ip_failures.window.as_secs();
-            recent.recent(of_address(self.client), window, now)
-        } else {
-            0
-        };
-        let window = signals.user_failures.window.as_secs();
-        Context {
-            now,
-            values: Values::default(),
-            place: None,
-            listed: Listed::of(self.client, risk),
-            auth_time: auth_time(&identity.claims),
-            provider_mfa: provider_mfa(provider, &identity.claims, now),
-            user_failures: recent.recent(&identity.identity, window, now),
-            address_failures,
-        }
+        Ok((RiskAssessmentInfo::of(&assessment, risk), learnt))
     }
 
     fn count_failure(&self, app: &App, live: &Live, now: i64) {
@@ -450,8 +438,9 @@ pub async fn check_signature(keys: &ProviderKeys, jws: &Jws<'_>) -> Result<(), F
     })
 }
 
-fn question(provider: &LiveProvider, identity: &VerifiedIdentity) -> Gather {
+fn question(provider: &LiveProvider, policy: &LivePolicy, identity: &VerifiedIdentity) -> Gather {
     Gather {
+        history: policy.spec.risk.is_some(),
         identity: identity.identity.clone(),
         linkable_email: account::linkable_email(&provider.spec, &identity.mapped)
             .map(str::to_owned),
@@ -497,47 +486,6 @@ fn carry(
         groups: identity.mapped.groups.clone(),
         extra,
     })
-}
-
-fn auth_time(claims: &serde_json::Value) -> Option<i64> {
-    claims.get("auth_time").and_then(serde_json::Value::as_i64)
-}
-
-/// What the provider says of its own factors counts only as far as the operator lets it.
-fn trusted_amr<'c>(
-    provider: &Provider,
-    claims: &'c serde_json::Value,
-) -> impl Iterator<Item = &'c str> {
-    let trusted = provider.upstream_mfa.as_ref();
-    let said = claims.get("amr").and_then(serde_json::Value::as_array);
-    said.into_iter()
-        .flatten()
-        .filter_map(serde_json::Value::as_str)
-        .filter(move |value| {
-            trusted.is_some_and(|mfa| mfa.amr.iter().any(|listed| listed == value))
-        })
-}
-
-fn trusted_acr<'c>(provider: &Provider, claims: &'c serde_json::Value) -> Option<&'c str> {
-    let trusted = provider.upstream_mfa.as_ref()?;
-    let said = claims.get("acr").and_then(serde_json::Value::as_str)?;
-    trusted
-        .acr
-        .iter()
-        .any(|listed| listed == said)
-        .then_some(said)
-}
-
-/// Whether the provider asked for a second factor that the operator honours, recently enough. A token that does not say
-/// when is not recent.
-fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
-    let (Some(trusted), Some(at)) = (&provider.upstream_mfa, auth_time(claims)) else {
-        return false;
-    };
-    let said =
-        trusted_amr(provider, claims).next().is_some() || trusted_acr(provider, claims).is_some();
-    let age = now.saturating_sub(at);
-    said && age <= lifetime(trusted.max_auth_age)
 }
 
 fn account_of(

@@ -41,6 +41,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn probe(&self) -> StoreFuture<'_, ()>;
     /// What has been written since the start, for the metrics.
     fn work(&self) -> Work;
+    fn hash_key(&self) -> HashKey;
     /// False when there is no such user. Whoever is no longer active loses the sessions too.
     fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool>;
     /// Ends all sessions that a user has now; false when there is no such user.
@@ -73,6 +74,8 @@ pub struct Gather {
     pub identity: IdentityKey,
     /// The address whose owners are wanted: verified, normalised, and only where linking is on.
     pub linkable_email: Option<String>,
+    /// Whether the user's history is wanted.
+    pub history: bool,
 }
 
 /// Always (policy, issuer, subject): the provider's canonical issuer, whichever alias the token carried.
@@ -90,6 +93,37 @@ pub struct Gathered {
     /// Users of the policy with the linkable address, verified: at most two, since two already mean that it is not plain.
     /// Empty when the identity is known, since it needs no link.
     pub email_owners: Vec<User>,
+    /// Where it was asked for: of the user, or of the only owner of the address.
+    pub history: Option<StoredHistory>,
+}
+
+/// What is remembered of a user's sign-ins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHistory {
+    /// Counts its writes.
+    pub version: i64,
+    pub content: Vec<u8>,
+}
+
+/// What is to be remembered of a user from here on. Of two sign-ins at once the first is remembered: what is not learnt
+/// stays new, which never lowers a score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHistory {
+    /// The version that it was made from; none where there was no history.
+    pub replaces: Option<i64>,
+    pub content: Vec<u8>,
+}
+
+pub const HASH_KEY_BYTES: usize = 32;
+
+/// What addresses and user agents are hashed with: made once for each database, and kept in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HashKey(pub [u8; HASH_KEY_BYTES]);
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +182,8 @@ pub struct Signin {
     pub session: NewSession,
     /// Present where the provider refuses a token's second use.
     pub replay: Option<ReplayKey>,
+    /// Present where the policy scores sign-ins.
+    pub history: Option<NewHistory>,
     pub event: Event,
     pub now: i64,
 }

@@ -122,6 +122,7 @@ fn signin(id: Uuid) -> Signin {
             carried: "{}".to_owned(),
         },
         replay: None,
+        history: None,
         event: Event {
             at: NOW,
             kind: EventKind::Signin,

@@ -117,19 +117,32 @@ impl Service {
 
     /// The outcome and the detail of each audit event, oldest first.
     pub(super) async fn events(&self) -> Vec<(String, String)> {
-        self.app
-            .store
-            .flush()
-            .await
-            .expect("the store can be written");
-        let db = rusqlite::Connection::open(self.data.path().join("store.db")).expect("it opens");
-        let mut events = db
-            .prepare("SELECT outcome, detail FROM events ORDER BY id")
-            .expect("a query");
+        self.app.store.flush().await.expect("the store is there");
+        let db = self.database();
+        let events = db.prepare("SELECT outcome, detail FROM events ORDER BY id");
+        let mut events = events.expect("a query");
         let rows = events.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
-        rows.expect("it runs")
-            .collect::<Result<_, _>>()
-            .expect("two texts")
+        let rows = rows.expect("it runs").collect::<Result<_, _>>();
+        rows.expect("two texts")
+    }
+
+    /// The one column that a query of another connection finds.
+    pub(super) async fn column(&self, sql: &str) -> Vec<String> {
+        self.app.store.flush().await.expect("the store is there");
+        let db = self.database();
+        let mut query = db.prepare(sql).expect("a query");
+        let rows = query.query_map([], |row| row.get(0)).expect("it runs");
+        rows.collect::<Result<_, _>>().expect("texts")
+    }
+
+    /// Changes the database behind the store's back.
+    pub(super) async fn execute(&self, sql: &str) {
+        self.app.store.flush().await.expect("the store is there");
+        self.database().execute_batch(sql).expect("it runs");
+    }
+
+    fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.data.path().join("store.db")).expect("it opens")
     }
 
     /// Replaces what is being served.

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn any_window_is_taken() {
         let failures = RecentFailures::default();
-        for window in [0, 1, u64::MAX] {
+        for window in [0, 60, u64::MAX] {
             failures.count("ann", window, i64::MAX);
             assert_eq!(failures.recent("ann", window, i64::MAX), 1);
         }

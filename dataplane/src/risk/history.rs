@@ -2,10 +2,15 @@
 
 use super::{Context, Place};
 
+mod stored;
+
 /// Values of one kind that are remembered of a user: the ones seen last.
 pub const VALUES_MAX: usize = 64;
 
-/// What is looked at.
+/// How long a value is remembered that the user does not show again.
+const KEPT_SECONDS: i64 = 366 * 86_400;
+
+/// What is looked at; the numbers are part of what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// The address: all 32 bits of IPv4, the /64 of IPv6.
@@ -62,13 +67,14 @@ struct Seen {
 }
 
 impl UserHistory {
-    /// Of a user who is known, and of whom nothing else is on record: no signal compares with it.
-    pub fn of_known_user(now: i64) -> Self {
-        Self {
-            signins: 1,
-            last_at: now,
-            ..Self::default()
-        }
+    /// As the store keeps it.
+    pub fn encode(&self) -> Vec<u8> {
+        stored::encode(self)
+    }
+
+    /// None for what this version cannot read.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        stored::decode(bytes)
     }
 
     pub fn count(&self, kind: Kind, value: u64) -> u32 {
@@ -106,6 +112,7 @@ impl UserHistory {
             if let Some(value) = value {
                 see(seen, value, context.now);
             }
+            seen.retain(|seen| seen.last_at >= context.now.saturating_sub(KEPT_SECONDS));
         }
         self
     }

@@ -623,3 +623,31 @@ fn travel_is_measured_from_the_last_known_place() {
     };
     assert_eq!(history.with(&unplaced).last_place, place);
 }
+
+#[test]
+fn a_history_reads_back_as_it_was_written() {
+    for history in [
+        UserHistory::default(),
+        at_home(30),
+        at_home(3).with(&all_new()),
+    ] {
+        let bytes = history.encode();
+        assert_eq!(UserHistory::decode(&bytes), Some(history));
+        assert_eq!(UserHistory::decode(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(UserHistory::decode(&[&bytes[..], &[0]].concat()), None);
+    }
+    assert_eq!(UserHistory::decode(&[]), None);
+    assert_eq!(UserHistory::decode(&[9]), None, "of a later version");
+}
+
+#[test]
+fn a_value_that_is_not_shown_for_a_year_is_forgotten() {
+    let history = at_home(3);
+    let later = |days: i64| Context {
+        now: NOW + days * DAY,
+        ..all_new()
+    };
+    let home = |history: &UserHistory| history.count(Kind::Ip, Kind::Ip as u64);
+    assert_eq!(home(&history.clone().with(&later(300))), 3);
+    assert_eq!(home(&history.with(&later(400))), 0);
+}

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Store;
 
 pub(crate) mod accounts;
+pub(crate) mod histories;
 pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod signins;
@@ -64,6 +65,16 @@ macro_rules! suite {
             committed_sign_in_survives_reopening,
             used_token_is_refused_after_reopening,
             each_committed_sign_in_leaves_one_event,
+        );
+        $crate::store::conformance::suite!(@ $open, histories:
+            sign_in_that_learns_nothing_leaves_no_history,
+            history_is_kept_from_the_first_sign_in_on,
+            history_goes_with_every_kind_of_sign_in,
+            history_of_two_owners_of_an_address_is_nobodys,
+            refused_sign_in_leaves_history_unchanged,
+            of_two_sign_ins_at_once_the_first_is_remembered,
+            history_is_read_only_where_it_is_asked_for,
+            history_and_hash_key_survive_reopening,
         );
         $crate::store::conformance::suite!(@ $open, sessions:
             unknown_session_is_none,

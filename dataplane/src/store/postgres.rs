@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -19,13 +20,14 @@ use self::sessions::{EndSession, ReadSession};
 use self::sweep::Cursor;
 use self::users::{RevokeSessions, SetStatus};
 use super::{
-    Event, Gather, Gathered, Rotation, RotationOutcome, Session, Signin, SigninOutcome, Store,
-    StoreError, StoreFuture, User, UserStatus, Work,
+    Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, Rotation, RotationOutcome, Session, Signin,
+    SigninOutcome, Store, StoreError, StoreFuture, User, UserStatus, Work,
 };
 
 mod connect;
 mod events;
 mod fault;
+mod history;
 mod pool;
 mod schema;
 mod sessions;
@@ -85,6 +87,7 @@ pub struct PostgresStore {
     pool: Arc<Pool>,
     trail: Trail,
     cursor: Cursor,
+    hash_key: HashKey,
     writes: AtomicU64,
 }
 
@@ -105,12 +108,20 @@ impl PostgresStore {
         if schema.migrated > 0 {
             tracing::info!("the database's schema is version {} now", schema.version);
         }
+        let mut fresh = [0; HASH_KEY_BYTES];
+        SystemRandom::new()
+            .fill(&mut fresh)
+            .map_err(|_| SchemaError::Database("the system gives no random bytes".to_owned()))?;
+        let hash_key = history::hash_key(&first, &fresh)
+            .await
+            .map_err(|fault| SchemaError::Database(fault.to_string()))?;
         drop(first);
         let pool = Arc::new(Pool::new(connector, connections.max(1), waiting_max));
         Ok(Self {
             trail: Trail::start(Arc::clone(&pool), events_max.max(1)),
             pool,
             cursor: Cursor::default(),
+            hash_key,
             writes: AtomicU64::new(0),
         })
     }
@@ -204,6 +215,10 @@ impl Store for PostgresStore {
             transactions: writes,
             queued: self.pool.waiting() + self.trail.queued(),
         }
+    }
+
+    fn hash_key(&self) -> HashKey {
+        self.hash_key
     }
 
     fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool> {

@@ -25,14 +25,15 @@ use self::sweep::Cursor;
 use self::users::{RevokeSessions, SetStatus};
 use self::writer::{Tally, Writer};
 use super::{
-    Event, Gather, Gathered, Rotation, RotationOutcome, Session, Signin, SigninOutcome, Store,
-    StoreFuture, User, UserStatus, Work,
+    Event, Gather, Gathered, HashKey, Rotation, RotationOutcome, Session, Signin, SigninOutcome,
+    Store, StoreFuture, User, UserStatus, Work,
 };
 
 mod checkpoint;
 mod connection;
 mod events;
 mod fault;
+mod history;
 mod job;
 mod open;
 mod queue;
@@ -77,6 +78,7 @@ pub struct SqliteStore {
     health: Arc<Health>,
     tally: Arc<Tally>,
     records_dropped: AtomicU64,
+    hash_key: HashKey,
     died: watch::Receiver<bool>,
     threads: Vec<JoinHandle<()>>,
     /// Last: let go of when all else is closed.
@@ -104,7 +106,12 @@ impl SqliteStore {
             batch_max,
             readers,
         } = options;
-        let Opened { setup, db, held } = open::open(path)?;
+        let Opened {
+            setup,
+            db,
+            hash_key,
+            held,
+        } = open::open(path)?;
         let io = |source| OpenError::Io {
             path: path.to_owned(),
             source,
@@ -131,6 +138,7 @@ impl SqliteStore {
             cursor: Cursor::default(),
             tally,
             records_dropped: AtomicU64::new(0),
+            hash_key,
             died,
             threads: Vec::with_capacity(2),
             _held: held,
@@ -257,6 +265,10 @@ impl Store for SqliteStore {
             return Box::pin(std::future::ready(Err(self.health.write_failed(&error))));
         }
         self.submit(Probe)
+    }
+
+    fn hash_key(&self) -> HashKey {
+        self.hash_key
     }
 
     fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool> {

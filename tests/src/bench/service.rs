@@ -33,8 +33,8 @@ use vestibule_dataplane::metrics::Metrics;
 use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
 use vestibule_dataplane::store::{
-    Event, Gather, Gathered, Profile, Rotation, RotationOutcome, Session, Signin, SigninOutcome,
-    Store, StoreFuture, User, UserStatus, Work,
+    Event, Gather, Gathered, HashKey, Profile, Rotation, RotationOutcome, Session, Signin,
+    SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
 };
 
 use super::process::{Process, sibling};
@@ -289,6 +289,7 @@ impl Store for NoStore {
         ready(Gathered {
             user: Some(user),
             email_owners: Vec::new(),
+            history: None,
         })
     }
 
@@ -326,6 +327,10 @@ impl Store for NoStore {
 
     fn work(&self) -> Work {
         Work::default()
+    }
+
+    fn hash_key(&self) -> HashKey {
+        HashKey([0; 32])
     }
 
     fn set_user_status(&self, _: Uuid, _: UserStatus, _: i64) -> StoreFuture<'_, bool> {

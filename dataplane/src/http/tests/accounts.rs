@@ -373,6 +373,7 @@ async fn linking_is_decided_again_inside_the_transaction() {
                 carried: "{}".to_owned(),
             },
             replay: None,
+            history: None,
             event: crate::trail::Trail::new(
                 crate::store::EventKind::Signin,
                 NOW,

@@ -51,6 +51,113 @@ async fn signin_from(service: &Service, client: &str, claims: &Value) -> Reply {
     send_from(service, client, &body).await
 }
 
+const LAPTOP: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0";
+const UPDATED: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:122.0) Gecko/20100101 Firefox/122.0";
+const PHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 Mobile/15E148 Safari/604.1";
+
+/// A sign-in of this user with this agent.
+async fn signin_with(service: &Service, client: &str, agent: &str, subject: &str) -> Reply {
+    let claims = with(claims(), "sub", subject);
+    let body = json!({"id_token": service.token(&claims), "provider": "corp"});
+    let request = service
+        .request(Method::POST, "/auth/id-token/signin")
+        .header("content-type", "application/json")
+        .header("x-forwarded-for", client)
+        .header("user-agent", agent)
+        .body(Full::from(body.to_string()));
+    service.send(request.expect("a request")).await
+}
+
+#[tokio::test]
+async fn what_a_user_never_showed_is_new_once() {
+    let service = service(Some(risk(Acting::Enforce))).await;
+    let reasons = async |client: &str, agent: &str, subject: &str| {
+        let reply = signin_with(&service, client, agent, subject).await;
+        reasons(&reply).clone()
+    };
+    let none = json!([]);
+    assert_eq!(
+        reasons(HOME, LAPTOP, "alice").await,
+        json!(["first_signin"])
+    );
+    assert_eq!(reasons(HOME, LAPTOP, "alice").await, none);
+    assert_eq!(reasons(HOME, UPDATED, "alice").await, none, "an update");
+    assert_eq!(reasons(HOME, PHONE, "alice").await, json!(["new_device"]));
+    assert_eq!(reasons(HOME, PHONE, "alice").await, none);
+    assert_eq!(
+        reasons("192.0.1.99", LAPTOP, "alice").await,
+        json!(["new_ip"])
+    );
+    assert_eq!(reasons("192.0.1.99", LAPTOP, "alice").await, none);
+    assert_eq!(
+        reasons("10.1.1.1", LAPTOP, "alice").await,
+        none,
+        "no evidence"
+    );
+    // What one user shows is not another's.
+    assert_eq!(reasons(HOME, LAPTOP, "bob").await, json!(["first_signin"]));
+    assert_eq!(
+        reasons("192.0.1.98", PHONE, "bob").await,
+        json!(["new_device", "new_ip"])
+    );
+}
+
+#[tokio::test]
+async fn an_attempt_with_nothing_known_of_it_is_at_least_medium() {
+    let service = service(Some(risk(Acting::Enforce))).await;
+    signin_with(&service, HOME, LAPTOP, "alice").await;
+    let reply = signin_with(&service, "192.0.1.66", PHONE, "alice").await;
+    assert_eq!(reply.body["risk_level"], "medium");
+    assert_eq!(reply.body["risk_assessment"]["score"], 31);
+}
+
+#[tokio::test]
+async fn a_refused_attempt_teaches_nothing() {
+    let mut enforced = risk(Acting::Enforce);
+    enforced.actions.medium = RiskAction::Deny;
+    let service = service(Some(enforced)).await;
+    signin_with(&service, HOME, LAPTOP, "alice").await;
+    for _ in 0..3 {
+        let reply = signin_with(&service, "192.0.1.66", PHONE, "alice").await;
+        assert_eq!(reply.code(), "risk_denied", "as new as the first time");
+    }
+    let reply = signin_with(&service, HOME, LAPTOP, "alice").await;
+    assert_eq!(reply.code(), "ok");
+}
+
+#[tokio::test]
+async fn no_address_and_no_agent_is_stored() {
+    let service = service(Some(risk(Acting::Enforce))).await;
+    signin_with(&service, HOME, LAPTOP, "alice").await;
+    let contents = service
+        .column("SELECT hex(content) FROM risk_history")
+        .await;
+    let [content] = contents.as_slice() else {
+        panic!("one history: {contents:?}");
+    };
+    let bytes = |bytes: &[u8]| crate::encoding::hex(bytes).to_uppercase();
+    for hidden in [bytes(b"Firefox"), bytes(b"Linux"), bytes(&[192, 0, 1, 10])] {
+        assert!(!content.contains(&hidden), "{hidden}");
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_cannot_be_read_is_met_as_the_policy_says_and_begun_anew() {
+    let mut enforced = risk(Acting::Enforce);
+    enforced.on_error = OnError::High;
+    enforced.actions.high = RiskAction::Allow;
+    let service = service(Some(enforced)).await;
+    signin_with(&service, HOME, LAPTOP, "alice").await;
+    service
+        .execute("UPDATE risk_history SET content = x'FF'")
+        .await;
+    let reply = signin_with(&service, HOME, LAPTOP, "alice").await;
+    assert_eq!(reply.body["risk_level"], "high");
+    assert_eq!(*reasons(&reply), json!(["not_scored"]));
+    let reply = signin_with(&service, HOME, LAPTOP, "alice").await;
+    assert_eq!(*reasons(&reply), json!([]));
+}
+
 async fn send_from(service: &Service, client: &str, body: &Value) -> Reply {
     let request = service
         .request(Method::POST, "/auth/id-token/signin")
@@ -72,6 +179,12 @@ async fn without_scoring_nothing_is_said_of_risk() {
     for name in ["risk_level", "risk_assessment"] {
         assert!(reply.body.get(name).is_none(), "{}", reply.body);
     }
+    assert!(
+        service
+            .column("SELECT hex(content) FROM risk_history")
+            .await
+            .is_empty()
+    );
     assert_eq!(service.events().await, [("ok".to_owned(), String::new())]);
 }
 
@@ -230,7 +343,7 @@ async fn failures_of_a_public_address_raise_the_score_of_whoever_comes_from_ther
     let reply = signin_from(&service, HOME, &claims()).await;
     assert_eq!(*reasons(&reply), json!(["ip_failures"]));
     let reply = signin_from(&service, "192.0.1.11", &claims()).await;
-    assert_eq!(*reasons(&reply), json!([]));
+    assert_eq!(*reasons(&reply), json!(["new_ip"]));
     let reply = signin_from(&service, "10.1.2.3", &claims()).await;
     assert_eq!(
         *reasons(&reply),

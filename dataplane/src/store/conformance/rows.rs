@@ -98,6 +98,7 @@ pub(crate) fn signin(account: Account) -> Signin {
         account,
         session: session(),
         replay: None,
+        history: None,
         event: event(EventKind::Signin),
         now: NOW,
     }
@@ -194,6 +195,7 @@ pub(crate) async fn gathered(
     let question = Gather {
         identity,
         linkable_email: email.map(str::to_owned),
+        history: true,
     };
     store.gather(question).await.expect("the store can be read")
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | the user is there and active | the user's row is locked, and its status is the one found under the lock |
 //! | the token signs in once | primary key of `replay_guard`: a second insert waits for the first and comes to nothing |
+//! | of two sign-ins at once one history is kept whole | primary key of `risk_history`, and its version compared under the row's lock |
 //! | the identity is new | primary key of `identities`: the second insert fails, and all of its statement with it |
 //! | the user alone owns the address | the owners' rows are locked before the provider is asked again (a transaction of its own) |
 //!
@@ -23,7 +24,9 @@ use super::events::{Line, text};
 use super::fault::Fault;
 use super::pool::Ask;
 use super::users::status_of;
-use crate::store::{Account, IdentityKey, Profile, Signin, SigninOutcome, User, UserStatus};
+use crate::store::{
+    Account, IdentityKey, NewHistory, Profile, Signin, SigninOutcome, User, UserStatus,
+};
 
 type Parameters<'a> = Vec<&'a (dyn ToSql + Sync)>;
 
@@ -37,7 +40,8 @@ enum Shape {
     Link,
 }
 
-/// The first parameters of every shape: the session, its event, the user. The shape's own follow, and the replay key's.
+/// The first parameters of every shape: the session, its event, the user. The shape's own follow, the replay key's, the
+/// history's.
 const SHARED: usize = 18;
 
 impl Shape {
@@ -53,16 +57,20 @@ impl Shape {
         }
     }
 
-    fn text(self, replay_guarded: bool) -> &'static str {
-        static TEXTS: LazyLock<Vec<[String; 2]>> = LazyLock::new(|| {
-            let texts = Shape::ALL.map(|shape| [shape.build(false), shape.build(true)]);
+    fn text(self, parts: Parts) -> &'static str {
+        static TEXTS: LazyLock<Vec<[String; 4]>> = LazyLock::new(|| {
+            let texts = Shape::ALL.map(|shape| Parts::ALL.map(|parts| shape.build(parts)));
             texts.into()
         });
-        &TEXTS[self as usize][usize::from(replay_guarded)]
+        &TEXTS[self as usize][parts.index()]
     }
 
     /// `owner` is whose session it will be; `may` has a row when everything that was checked holds, and all writes come from it.
-    fn build(self, replay_guarded: bool) -> String {
+    fn build(self, parts: Parts) -> String {
+        let Parts {
+            replay_guarded,
+            learns,
+        } = parts;
         let owner = match self {
             Self::Existing => {
                 "owner AS MATERIALIZED (SELECT id, status, sessions_valid_from FROM users WHERE id = $18 FOR SHARE)"
@@ -92,6 +100,17 @@ impl Shape {
         } else {
             (String::new(), "")
         };
+        let learnt = if learns {
+            let content = SHARED + self.parameters() + 1 + if replay_guarded { 2 } else { 0 };
+            let replaces = content + 1;
+            format!(
+                "learnt AS (INSERT INTO risk_history (user_id, version, content) SELECT id, 1, ${content}::bytea FROM may \
+                 ON CONFLICT (user_id) DO UPDATE SET version = risk_history.version + 1, content = excluded.content \
+                 WHERE risk_history.version = ${replaces}::bigint), "
+            )
+        } else {
+            String::new()
+        };
         let account = match self {
             Self::Existing => "",
             Self::Changed => {
@@ -114,7 +133,7 @@ impl Shape {
         format!(
             "WITH {owner}, {replay}\
              may AS MATERIALIZED (SELECT id, sessions_valid_from FROM owner WHERE status = 'active'{first}), \
-             {account}\
+             {account}{learnt}\
              made AS (INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, \
              carried) SELECT $1::uuid, id, $2::text, greatest($7::bigint, sessions_valid_from), $3::bytea, $4::bigint, \
              $5::bigint, $6::text FROM may), \
@@ -126,17 +145,45 @@ impl Shape {
     }
 }
 
+/// What comes with the session and its event.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    replay_guarded: bool,
+    /// Whether the user's history is written.
+    learns: bool,
+}
+
+impl Parts {
+    const ALL: [Self; 4] = [
+        Self::new(false, false),
+        Self::new(true, false),
+        Self::new(false, true),
+        Self::new(true, true),
+    ];
+
+    const fn new(replay_guarded: bool, learns: bool) -> Self {
+        Self {
+            replay_guarded,
+            learns,
+        }
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.replay_guarded) + 2 * usize::from(self.learns)
+    }
+}
+
 impl Ask for Signin {
     type Answer = SigninOutcome;
 
     async fn ask(&self, db: &mut Connection) -> Result<SigninOutcome, Fault> {
-        let guarded = self.replay.is_some();
+        let parts = Parts::new(self.replay.is_some(), self.history.is_some());
         let result = match &self.account {
             Account::Existing {
                 user_id,
                 profile: None,
             } => {
-                let statement = db.prepared(Shape::Existing.text(guarded)).await?;
+                let statement = db.prepared(Shape::Existing.text(parts)).await?;
                 self.write(&db.client, &statement, user_id, Vec::new())
                     .await
             }
@@ -144,7 +191,7 @@ impl Ask for Signin {
                 user_id,
                 profile: Some(profile),
             } => {
-                let statement = db.prepared(Shape::Changed.text(guarded)).await?;
+                let statement = db.prepared(Shape::Changed.text(parts)).await?;
                 let Profile {
                     username,
                     email,
@@ -155,7 +202,7 @@ impl Ask for Signin {
                 self.write(&db.client, &statement, user_id, own).await
             }
             Account::Create { user, identity } => {
-                let statement = db.prepared(Shape::Create.text(guarded)).await?;
+                let statement = db.prepared(Shape::Create.text(parts)).await?;
                 self.create(&db.client, &statement, user, identity).await
             }
             Account::Link {
@@ -165,7 +212,7 @@ impl Ask for Signin {
                 recheck,
             } => {
                 let owners = db.prepared(OWNERS).await?;
-                let statement = db.prepared(Shape::Link.text(guarded)).await?;
+                let statement = db.prepared(Shape::Link.text(parts)).await?;
                 let IdentityKey {
                     policy,
                     issuer,
@@ -271,6 +318,7 @@ impl Signin {
             account: _,
             session,
             replay,
+            history,
             event,
             now,
         } = self;
@@ -307,6 +355,9 @@ impl Signin {
         parameters.extend(own);
         if let Some((expires_at, digest)) = &replay {
             parameters.extend([expires_at as &(dyn ToSql + Sync), digest]);
+        }
+        if let Some(NewHistory { replaces, content }) = history {
+            parameters.extend([content as &(dyn ToSql + Sync), replaces]);
         }
         outcome(&client.query_one(statement, &parameters).await?)
     }

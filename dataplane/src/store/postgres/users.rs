@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::Ask;
-use crate::store::{Gather, Gathered, IdentityKey, Profile, User, UserStatus};
+use crate::store::{Gather, Gathered, IdentityKey, Profile, StoredHistory, User, UserStatus};
 
 /// What [`user_of`] reads, in its order.
 macro_rules! user_columns {
@@ -18,23 +18,47 @@ pub(super) use user_columns;
 
 const USER_COLUMNS: usize = 9;
 
-const KNOWN: &str = concat!(
-    "SELECT ",
-    user_columns!(),
-    " FROM identities i JOIN users u ON u.id = i.user_id WHERE i.policy = $1 AND i.issuer = $2 AND i.subject = $3"
-);
+/// The known user, or at most two owners of the address: two already mean that it is not plain whose it is. `$more` are the
+/// columns that come after the user's, and `$join` where they come from.
+macro_rules! known {
+    ($more:literal, $join:literal) => {
+        concat!(
+            "SELECT ",
+            user_columns!(),
+            $more,
+            " FROM identities i JOIN users u ON u.id = i.user_id",
+            $join,
+            " WHERE i.policy = $1 AND i.issuer = $2 AND i.subject = $3"
+        )
+    };
+}
 
-/// The known user, or at most two owners of the address: two already mean that it is not plain whose it is.
-const KNOWN_OR_OWNERS: &str = concat!(
-    "WITH known AS MATERIALIZED (SELECT ",
-    user_columns!(),
-    " FROM identities i JOIN users u ON u.id = i.user_id WHERE i.policy = $1 AND i.issuer = $2 AND i.subject = $3) \
-     SELECT known.*, true FROM known \
-     UNION ALL (SELECT ",
-    user_columns!(),
-    ", false FROM users u WHERE u.policy = $1 AND u.email = $4 AND u.email_verified \
-     AND NOT EXISTS (SELECT 1 FROM known) LIMIT 2)"
+macro_rules! known_or_owners {
+    ($more:literal, $join:literal) => {
+        concat!(
+            "WITH known AS MATERIALIZED (",
+            known!($more, $join),
+            ") SELECT known.*, true FROM known UNION ALL (SELECT ",
+            user_columns!(),
+            $more,
+            ", false FROM users u",
+            $join,
+            " WHERE u.policy = $1 AND u.email = $4 AND u.email_verified AND NOT EXISTS (SELECT 1 FROM known) LIMIT 2)"
+        )
+    };
+}
+
+const KNOWN: &str = known!("", "");
+const KNOWN_OR_OWNERS: &str = known_or_owners!("", "");
+const KNOWN_WITH_HISTORY: &str = known!(
+    ", h.version, h.content",
+    " LEFT JOIN risk_history h ON h.user_id = u.id"
 );
+const KNOWN_OR_OWNERS_WITH_HISTORY: &str = known_or_owners!(
+    ", h.version, h.content",
+    " LEFT JOIN risk_history h ON h.user_id = u.id"
+);
+const HISTORY_COLUMNS: usize = 2;
 
 impl Ask for Gather {
     type Answer = Gathered;
@@ -46,26 +70,44 @@ impl Ask for Gather {
             issuer,
             subject,
         } = &self.identity;
+        let (known, known_or_owners, more) = if self.history {
+            (
+                KNOWN_WITH_HISTORY,
+                KNOWN_OR_OWNERS_WITH_HISTORY,
+                HISTORY_COLUMNS,
+            )
+        } else {
+            (KNOWN, KNOWN_OR_OWNERS, 0)
+        };
+        let history = |row: &Row| -> Result<Option<StoredHistory>, Fault> {
+            if self.history {
+                history_of(row, USER_COLUMNS)
+            } else {
+                Ok(None)
+            }
+        };
+        let mut gathered = Gathered::default();
         let Some(email) = &self.linkable_email else {
-            let statement = db.prepared(KNOWN).await?;
+            let statement = db.prepared(known).await?;
             let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
                 [policy, issuer, subject];
-            let row = db.client.query_opt(&statement, &parameters).await?;
-            let user = row.map(|row| user_of(&row, 0)).transpose()?;
-            return Ok(Gathered {
-                user,
-                email_owners: Vec::new(),
-            });
+            if let Some(row) = db.client.query_opt(&statement, &parameters).await? {
+                gathered.user = Some(user_of(&row, 0)?);
+                gathered.history = history(&row)?;
+            }
+            return Ok(gathered);
         };
-        let statement = db.prepared(KNOWN_OR_OWNERS).await?;
+        let statement = db.prepared(known_or_owners).await?;
         let rows = db
             .client
             .query(&statement, &[policy, issuer, subject, email])
             .await?;
-        let mut gathered = Gathered::default();
+        if let [row] = rows.as_slice() {
+            gathered.history = history(row)?;
+        }
         for row in rows {
             let user = user_of(&row, 0)?;
-            if row.try_get(USER_COLUMNS)? {
+            if row.try_get(USER_COLUMNS + more)? {
                 gathered.user = Some(user);
             } else {
                 gathered.email_owners.push(user);
@@ -73,6 +115,14 @@ impl Ask for Gather {
         }
         Ok(gathered)
     }
+}
+
+fn history_of(row: &Row, first: usize) -> Result<Option<StoredHistory>, Fault> {
+    let (version, content): (Option<i64>, Option<Vec<u8>>) =
+        (row.try_get(first)?, row.try_get(first + 1)?);
+    Ok(version
+        .zip(content)
+        .map(|(version, content)| StoredHistory { version, content }))
 }
 
 pub(super) fn user_of(row: &Row, first: usize) -> Result<User, Fault> {

@@ -6,10 +6,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::connection::{self, FileId, Setup};
 use super::fault::{Fault, FaultKind};
+use super::history::hash_key;
+use crate::store::{HASH_KEY_BYTES, HashKey};
 
 mod migrations {
     refinery::embed_migrations!("migrations/sqlite");
@@ -65,6 +68,7 @@ pub(super) struct Opened {
     pub(super) setup: Setup,
     /// The writer's connection.
     pub(super) db: Connection,
+    pub(super) hash_key: HashKey,
     pub(super) held: Held,
 }
 
@@ -89,7 +93,17 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         return Err(OpenError::Unsuitable(path.clone()));
     }
     migrate(&mut db, path)?;
-    Ok(Opened { setup, db, held })
+    let mut fresh = [0; HASH_KEY_BYTES];
+    SystemRandom::new()
+        .fill(&mut fresh)
+        .map_err(|_| OpenError::Other("the system gives no random bytes".to_owned()))?;
+    let hash_key = hash_key(&db, &fresh).map_err(|error| refused(path, &error))?;
+    Ok(Opened {
+        setup,
+        db,
+        hash_key,
+        held,
+    })
 }
 
 fn make_directory(path: &Path) -> Result<(), OpenError> {

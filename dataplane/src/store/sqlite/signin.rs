@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::events::insert_event;
+use super::history::learn;
 use super::job::Write;
 use super::sessions::insert_session;
 use super::users::{
@@ -19,6 +20,7 @@ impl Write for Signin {
             account,
             session,
             replay,
+            history,
             event,
             now,
         } = self;
@@ -46,6 +48,9 @@ impl Write for Signin {
         }
         // Sessions may have been revoked within this very second; this one came after.
         insert_session(db, session, user_id, (*now).max(valid_from))?;
+        if let Some(history) = history {
+            learn(db, user_id, history)?;
+        }
         insert_event(db, event)?;
         Ok(SigninOutcome::Committed)
     }

@@ -4,6 +4,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::history::history;
 use super::job::Write;
 use crate::store::{Gather, Gathered, IdentityKey, Profile, User, UserStatus};
 
@@ -36,7 +37,20 @@ pub(super) fn gather(db: &Connection, question: &Gather) -> rusqlite::Result<Gat
         // A known identity is not linked again.
         Some(_) | None => Vec::new(),
     };
-    Ok(Gathered { user, email_owners })
+    let whose = match (&user, email_owners.as_slice()) {
+        (Some(user), _) => Some(user),
+        (None, [owner]) => Some(owner),
+        (None, _) => None,
+    };
+    let history = match whose {
+        Some(user) if question.history => history(db, user.id)?,
+        Some(_) | None => None,
+    };
+    Ok(Gathered {
+        user,
+        email_owners,
+        history,
+    })
 }
 
 /// At most two: two already mean that it is not plain whose address it is.

@@ -22,6 +22,7 @@ async fn all_fail_in_time(store: &Arc<dyn Store>) -> String {
     let question = Gather {
         identity: identity("ann"),
         linkable_email: None,
+        history: false,
     };
     let signins = (0..40).map(|_| {
         let store = Arc::clone(store);

@@ -109,6 +109,7 @@ async fn damaged_page_fails_what_needs_it_and_nothing_else() {
     let question = crate::store::Gather {
         identity: identity("ann"),
         linkable_email: None,
+        history: false,
     };
     let sentence = unavailable(store.gather(question).await);
     assert!(
@@ -159,6 +160,7 @@ async fn page_that_was_repaired_is_read_without_a_restart() {
     let question = crate::store::Gather {
         identity: identity("ann"),
         linkable_email: None,
+        history: false,
     };
     assert!(unavailable(store.gather(question).await).contains("is damaged"));
     file.write_all_at(&whole, start).expect("it is written");

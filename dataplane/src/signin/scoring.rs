@@ -1,0 +1,116 @@
+//! What a sign-in shows, as the risk engine takes it, and what is remembered of it.
+
+use std::net::IpAddr;
+
+use vestibule_crds::snapshot::{Provider, Risk};
+
+use super::{VerifiedIdentity, lifetime};
+use crate::app::App;
+use crate::keys::egress::is_public;
+use crate::limits::of_address;
+use crate::risk::history::UserHistory;
+use crate::risk::{self, Assessment, Context, History, Listed};
+use crate::store::{NewHistory, StoredHistory};
+
+pub(super) fn context(
+    app: &App,
+    client: IpAddr,
+    agent: Option<&str>,
+    provider: &Provider,
+    risk: &Risk,
+    identity: &VerifiedIdentity,
+    now: i64,
+) -> Context {
+    let recent = &app.recent_failures;
+    // Behind a private address may stand anybody: it is no evidence.
+    let address_failures = if is_public(client) {
+        let window = risk.signals.ip_failures.window.as_secs();
+        recent.recent(of_address(client), window, now)
+    } else {
+        0
+    };
+    let window = risk.signals.user_failures.window.as_secs();
+    Context {
+        now,
+        values: app.hashing.values(client, agent),
+        place: None,
+        listed: Listed::of(client, risk),
+        auth_time: auth_time(&identity.claims),
+        provider_mfa: provider_mfa(provider, &identity.claims, now),
+        user_failures: recent.recent(&identity.identity, window, now),
+        address_failures,
+    }
+}
+
+/// The assessment, and the user's history should the sign-in succeed.
+pub(super) fn assess(
+    risk: &Risk,
+    context: &Context,
+    stored: Option<&StoredHistory>,
+) -> (Assessment, NewHistory) {
+    let known = match stored {
+        None => Some(UserHistory::default()),
+        Some(stored) => UserHistory::decode(&stored.content),
+    };
+    let (assessment, known) = match known {
+        Some(known) => {
+            let history = History {
+                user: Some(known),
+                population: None,
+            };
+            let assessment = risk::assess(context, &history, risk);
+            (assessment, history.user.unwrap_or_default())
+        }
+        // It begins anew with what is seen now.
+        None => (risk::unscored(context, risk), UserHistory::default()),
+    };
+    let learnt = NewHistory {
+        replaces: stored.map(|stored| stored.version),
+        content: known.with(context).encode(),
+    };
+    (assessment, learnt)
+}
+
+pub(super) fn auth_time(claims: &serde_json::Value) -> Option<i64> {
+    claims.get("auth_time").and_then(serde_json::Value::as_i64)
+}
+
+/// What the provider says of its own factors counts only as far as the operator lets it.
+pub(super) fn trusted_amr<'c>(
+    provider: &Provider,
+    claims: &'c serde_json::Value,
+) -> impl Iterator<Item = &'c str> {
+    let trusted = provider.upstream_mfa.as_ref();
+    let said = claims.get("amr").and_then(serde_json::Value::as_array);
+    said.into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .filter(move |value| {
+            trusted.is_some_and(|mfa| mfa.amr.iter().any(|listed| listed == value))
+        })
+}
+
+pub(super) fn trusted_acr<'c>(
+    provider: &Provider,
+    claims: &'c serde_json::Value,
+) -> Option<&'c str> {
+    let trusted = provider.upstream_mfa.as_ref()?;
+    let said = claims.get("acr").and_then(serde_json::Value::as_str)?;
+    trusted
+        .acr
+        .iter()
+        .any(|listed| listed == said)
+        .then_some(said)
+}
+
+/// Whether the provider asked for a second factor that the operator honours, recently enough. A token that does not say
+/// when is not recent.
+fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
+    let (Some(trusted), Some(at)) = (&provider.upstream_mfa, auth_time(claims)) else {
+        return false;
+    };
+    let said =
+        trusted_amr(provider, claims).next().is_some() || trusted_acr(provider, claims).is_some();
+    let age = now.saturating_sub(at);
+    said && age <= lifetime(trusted.max_auth_age)
+}
