@@ -284,6 +284,39 @@ async fn latency(
         "ms",
     );
     report.bar("failed at 70 %", outcome.failed as f64, 0.0, "");
+    drop(service);
+    what_else_takes_time(directory, requests, rate, seconds, report).await
+}
+
+/// What the wait would be without the store, on this machine with the load beside it, and what the disk alone takes.
+async fn what_else_takes_time(
+    directory: &Path,
+    requests: &Arc<Vec<Bytes>>,
+    rate: f64,
+    seconds: Seconds,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let own = std::env::current_exe()?;
+    let (_no_store, address) =
+        Process::start_with_line(Command::new(&own).arg("no-store").arg(directory))?;
+    let outcome = signins(address.parse()?, requests)
+        .run(Pace::PerSecond(rate), Duration::from_secs(seconds.paced))
+        .await?;
+    report.figure(
+        "p50, p99, p99.9 at the same rate without a store",
+        "ms",
+        &[
+            outcome.quantile_ms(0.5),
+            outcome.quantile_ms(0.99),
+            outcome.quantile_ms(0.999),
+        ],
+    );
+    let waits = floor::disk_waits_ms(&directory.join("disk"), 2000)?;
+    report.figure(
+        "the disk's own p50, p99, p99.9 (16 KiB and fdatasync, idle)",
+        "ms",
+        &waits,
+    );
     Ok(())
 }
 
