@@ -22,6 +22,7 @@ test: tools ## builds everything and runs every test
 	cargo test --workspace
 	node --test tests/provider/provider.test.mjs tests/verify/verify.test.mjs
 	target/tools/python/bin/python -m unittest discover --start-directory tests/chart
+	tests/cluster/with tests/cluster/test
 
 tools: ## installs what the tests need, or says what is missing
 	@tests/tools/prepare.sh

@@ -1,0 +1,16 @@
+//! The chart, the operator and the data plane in a real Kubernetes, by `kubectl` and `helm` as a person uses them. `make test` runs
+//! them, with a cluster of their own (`tests/cluster/test`): `installing` first, alone, since it installs the CRDs; `outages` last, alone,
+//! since it takes away what the others need.
+
+// The rules that our own checker is tested with.
+#[path = "../../crds/tests/validation/cases.rs"]
+mod cases;
+
+#[path = "cluster/conditions.rs"]
+mod conditions;
+#[path = "cluster/installing.rs"]
+mod installing;
+#[path = "cluster/shared.rs"]
+mod shared;
+#[path = "cluster/validation.rs"]
+mod validation;
