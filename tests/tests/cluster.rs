@@ -6,10 +6,16 @@
 #[path = "../../crds/tests/validation/cases.rs"]
 mod cases;
 
+#[path = "cluster/bad_input.rs"]
+mod bad_input;
 #[path = "cluster/conditions.rs"]
 mod conditions;
 #[path = "cluster/installing.rs"]
 mod installing;
+#[path = "cluster/outages.rs"]
+mod outages;
+#[path = "cluster/rotation.rs"]
+mod rotation;
 #[path = "cluster/shared.rs"]
 mod shared;
 #[path = "cluster/validation.rs"]

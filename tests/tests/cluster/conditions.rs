@@ -140,7 +140,7 @@ async fn a_reference_that_leads_nowhere_is_told_until_the_secret_is_there_change
         .condition("sip/refs", "ResolvedRefs", "False", "KeyInvalid")
         .await;
     assert!(
-        message.contains("refs-key") && !message.contains("hunter2"),
+        message.contains("spec.signing.secretRefs[0]") && !message.contains("hunter2"),
         "{message}"
     );
     namespace
@@ -298,15 +298,16 @@ async fn a_bad_update_keeps_the_last_good_revision_and_harms_nobody_else() {
 
 #[tokio::test]
 async fn of_two_providers_for_one_token_the_older_is_inferred_and_the_newer_says_so() {
-    let (shared, older) = shared_provider("older");
+    let (shared, older) = shared_provider("pair-1");
     let namespace = shared.namespace();
     namespace.apply(std::slice::from_ref(&older)).ok();
-    namespace.programmed(&["oidcp/older"]).await;
-    let newer = with(older, "/metadata/name", "newer");
+    namespace.programmed(&["oidcp/pair-1"]).await;
+    // Of two that were made in one second the name decides.
+    let newer = with(older, "/metadata/name", "pair-2");
     namespace.apply(&[newer]).ok();
     let message = namespace
-        .condition("oidcp/newer", "Accepted", "True", "Accepted")
+        .condition("oidcp/pair-2", "Accepted", "True", "Accepted")
         .await;
-    assert!(message.contains("older"), "{message}");
-    namespace.delete("oidcp/newer");
+    assert!(message.contains("pair-1"), "{message}");
+    namespace.delete("oidcp/pair-2");
 }

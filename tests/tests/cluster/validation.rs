@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use vestibule_crds::object::Kind;
 use vestibule_crds::schema::{definition, validate};
-use vestibule_tests::cluster::bulk;
 use vestibule_tests::cluster::kubectl::kubectl_reading;
+use vestibule_tests::cluster::{Namespace, bulk};
 
 use crate::cases::{Case, cases, valid};
 use crate::shared::shared;
@@ -35,8 +35,9 @@ fn changed(kind: Kind, patch: &Value) -> Value {
 
 #[tokio::test]
 async fn the_api_server_and_our_own_checker_agree_on_every_rule() {
-    let namespace = shared().namespace();
-    let client = bulk::client().await;
+    let _crds = shared();
+    let namespace = Namespace::create("e2e-validation");
+    let (namespace, client) = (&namespace, bulk::client().await);
     // The API server has an own sentence for it, about the path of the request.
     let cases = cases()
         .into_iter()
