@@ -1,10 +1,13 @@
 //! The command line. Flag names and the `VESTIBULE_…` variables are a contract.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vestibule_crds::issuer::HttpIssuers;
+
+use crate::store::database::{Database, DatabaseError};
 
 /// Sign-in for the services of a cluster, with an ID token that somebody else issued.
 #[derive(Debug, Parser)]
@@ -30,6 +33,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show every verification step of one ID token, with what was expected and found
     Explain(ExplainArgs),
+    /// Bring a database's schema up to date, which serve does by itself where its user may
+    Migrate(MigrateArgs),
     /// Print the OpenAPI 3.1 document of the API
     Openapi,
     /// Print a completion script for a shell
@@ -71,14 +76,8 @@ pub struct ServeArgs {
         default_value = "./vestibule-data"
     )]
     pub data_dir: PathBuf,
-    /// Where users and sessions are kept: sqlite:PATH [default: sqlite:vestibule.db in the data directory]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "VESTIBULE_DATABASE",
-        hide_env_values = true
-    )]
-    pub database: Option<String>,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
     /// PEM file of the server certificate and its chain, reloaded when it changes
     #[arg(
         long,
@@ -123,6 +122,58 @@ pub struct ServeArgs {
         default_value_t = 10_000
     )]
     pub max_connections: usize,
+}
+
+#[derive(Clone, Args)]
+pub struct DatabaseArgs {
+    /// Where users and sessions are kept: sqlite:PATH, or
+    /// postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE with several hosts if need be
+    /// [default: sqlite:vestibule.db in the data directory]
+    #[arg(
+        long = "database",
+        value_name = "URL",
+        env = "VESTIBULE_DATABASE",
+        hide_env_values = true
+    )]
+    pub url: Option<String>,
+    /// File with the password of the postgres:// user, read again for each new connection
+    #[arg(long, value_name = "FILE", env = "VESTIBULE_DATABASE_PASSWORD_FILE")]
+    pub database_password_file: Option<PathBuf>,
+}
+
+impl DatabaseArgs {
+    /// `data`: the directory of the SQLite file where nothing else is said.
+    pub fn database(&self, data: &Path) -> Result<Database, DatabaseError> {
+        let password_file = self.database_password_file.as_deref();
+        Database::parse(self.url.as_deref(), password_file, data)
+    }
+}
+
+/// The URL may hold a password.
+impl fmt::Debug for DatabaseArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseArgs")
+            .field("url", &self.url.as_ref().map(|_| "…"))
+            .field("database_password_file", &self.database_password_file)
+            .finish()
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Directory of the SQLite file
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VESTIBULE_DATA_DIR",
+        default_value = "./vestibule-data"
+    )]
+    pub data_dir: PathBuf,
+    /// Form of the log on standard error [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// Where a data plane of a cluster finds what the operator publishes.

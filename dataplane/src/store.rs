@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 #[cfg(test)]
 mod conformance;
+pub mod database;
+pub mod postgres;
+mod rotated;
 pub mod sqlite;
 
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -30,6 +33,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
     /// Queues an audit event without waiting; false when it was dropped because the queue is full.
     fn record(&self, event: Event) -> bool;
+    /// Waits until the audit events queued so far are written, however long a database is away.
+    fn flush(&self) -> StoreFuture<'_, ()>;
     /// Deletes expired rows, at most `rows_max`; the number deleted. Fewer than `rows_max`: leave the rest for later.
     fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize>;
     /// Whether the store can be written to now.
@@ -52,7 +57,8 @@ pub struct Work {
     pub queued: usize,
 }
 
-/// Try again later: nothing of what was asked has been written.
+/// Try again later. Of what was asked nothing has been written, or all of it when a connection broke off before its answer
+/// came: asking again is safe either way, since a sign-in makes a session of its own and a rotation compares first.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     #[error("the store's queue is full")]
@@ -112,6 +118,27 @@ pub enum UserStatus {
     Active,
     Disabled,
     Locked,
+}
+
+impl UserStatus {
+    /// As it is stored.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Locked => "locked",
+        }
+    }
+
+    /// `None` for what nobody of us wrote.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "active" => Some(Self::Active),
+            "disabled" => Some(Self::Disabled),
+            "locked" => Some(Self::Locked),
+            _ => None,
+        }
+    }
 }
 
 /// Everything that one sign-in writes.
@@ -263,4 +290,15 @@ pub enum EventKind {
     Signin,
     Refresh,
     Signout,
+}
+
+impl EventKind {
+    /// As it is stored.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Signin => "signin",
+            Self::Refresh => "refresh",
+            Self::Signout => "signout",
+        }
+    }
 }

@@ -21,10 +21,14 @@ mod full_disk;
 mod limits;
 #[path = "e2e/local_tokens.rs"]
 mod local_tokens;
+#[path = "e2e/postgres.rs"]
+mod postgres;
 #[path = "e2e/provider.rs"]
 mod provider;
 #[path = "e2e/reload.rs"]
 mod reload;
+#[path = "e2e/replicas.rs"]
+mod replicas;
 #[path = "e2e/secrets.rs"]
 mod secrets;
 #[path = "e2e/start.rs"]

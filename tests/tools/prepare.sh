@@ -10,6 +10,7 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/vestibule"
 links="$PWD/target/tools"
 
 main() {
+  debian_packages
   name_what_is_missing
   mkdir -p "$cache" "$links"
   npm_packages tests/provider
@@ -19,6 +20,19 @@ main() {
   go_program examples/callers/go signin-go "the caller in Go"
 }
 
+# Only what has no ordinary way without root, and only where nobody is asked for a password.
+debian_packages() {
+  if has_postgres || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
+  echo "installing PostgreSQL"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; } >/dev/null ||
+    echo "PostgreSQL could not be installed" >&2
+}
+
+# Debian keeps its programs out of the PATH.
+has_postgres() {
+  [ -n "$(find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/postgres' 2>/dev/null)" ] || command -v postgres >/dev/null
+}
+
 name_what_is_missing() {
   local missing=()
   has_version node 'v([0-9]+)\.([0-9]+)' 20 19 --version || missing+=("Node 20.19 or newer")
@@ -26,6 +40,8 @@ name_what_is_missing() {
   has_version python3 'Python ([0-9]+)\.([0-9]+)' 3 10 --version || missing+=("Python 3.10 or newer")
   if command -v python3 >/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=("Python's venv (Debian: python3-venv)"); fi
   has_version go 'go([0-9]+)\.([0-9]+)' 1 25 version || missing+=("Go 1.25 or newer")
+  has_postgres || missing+=("PostgreSQL 13 or newer (Debian: postgresql)")
+  command -v openssl >/dev/null || missing+=("openssl")
   command -v curl >/dev/null || missing+=("curl")
   command -v jq >/dev/null || missing+=("jq")
   command -v cc >/dev/null || missing+=("a C compiler named cc")

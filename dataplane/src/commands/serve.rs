@@ -1,6 +1,6 @@
 //! `vestibule serve`: the data plane, from its flags to its exit code.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,8 +23,7 @@ use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
-use crate::store::Store;
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::database::Opened;
 use crate::tls::{Tls, TlsFiles};
 
 /// What is logged when nobody says otherwise: of libraries, only what went wrong.
@@ -35,6 +34,8 @@ const RUNTIME_THREADS: usize = 2;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Rows that one sweep deletes: a commit of this size delays others by milliseconds.
 const SWEEP_ROWS_MAX: usize = 500;
+/// How long audit events that are still queued may take at the end.
+const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     start_log(args.log_format);
@@ -82,6 +83,7 @@ pub async fn start(
         None => Some(sources(&args.snapshot).await?),
     };
     let tls = tls(&args)?;
+    let database = args.database.database(&args.data_dir)?;
     if let Some(path) = &args.admin_token_file {
         let token = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         if token.trim().len() < 16 {
@@ -94,11 +96,12 @@ pub async fn start(
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
 
     make_private_directory(&args.data_dir)?;
-    let store = SqliteStore::open(&database(&args)?, SqliteOptions::default())?;
-    let store_died = Box::pin(store.died());
+    let Opened {
+        store,
+        died: store_died,
+    } = database.open().await?;
     let http = args.issuers.http_issuers();
     let serving = Serving::empty(http, clock.clone());
-    let store: Arc<dyn Store> = Arc::new(store);
     let app = Arc::new(App::new(serving, store, clock, Metrics::default()));
     let admin = Arc::new(Admin::default());
 
@@ -171,6 +174,7 @@ impl Running {
     /// Waits until the signal to stop has come and the requests under way are answered.
     pub async fn finished(self) -> anyhow::Result<()> {
         let Self {
+            app,
             admin,
             stop,
             public,
@@ -184,6 +188,8 @@ impl Running {
         admin.draining.store(true, Ordering::SeqCst);
         tracing::info!("stopping: no new connections, requests under way are answered");
         public.await.context("the listener ended")?;
+        // A store that is gone keeps nobody from stopping.
+        let _late = tokio::time::timeout(FLUSH_WAIT, app.store.flush()).await;
         tracing::info!("stopped");
         Ok(())
     }
@@ -222,16 +228,6 @@ fn tls(args: &ServeArgs) -> anyhow::Result<Option<Arc<Tls>>> {
 async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("cannot listen on {address}"))
-}
-
-fn database(args: &ServeArgs) -> anyhow::Result<PathBuf> {
-    match args.database.as_deref() {
-        None => Ok(args.data_dir.join("vestibule.db")),
-        Some(url) => match url.strip_prefix("sqlite:") {
-            Some("") | None => bail!("--database takes sqlite:PATH in this version"),
-            Some(path) => Ok(PathBuf::from(path)),
-        },
-    }
 }
 
 /// It holds private keys and personal data: nobody else's to read.
@@ -283,7 +279,7 @@ fn end_on_panic() {
     }));
 }
 
-fn start_log(format: Option<LogFormat>) {
+pub fn start_log(format: Option<LogFormat>) {
     use std::io::IsTerminal as _;
     let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
     let terminal = std::io::stderr().is_terminal();

@@ -46,7 +46,7 @@ impl Threads {
     }
 
     /// Runs `connection` on the thread that has the fewest.
-    pub(super) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let least = |thread: &&Thread| thread.connections.load(Ordering::Relaxed);
         let Some(thread) = self.threads.iter().min_by_key(least) else {
             return;

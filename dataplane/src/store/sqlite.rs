@@ -234,6 +234,11 @@ impl Store for SqliteStore {
         queued
     }
 
+    /// Writes are done in the order in which they were asked for.
+    fn flush(&self) -> StoreFuture<'_, ()> {
+        self.submit(Nothing)
+    }
+
     fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize> {
         Box::pin(sweep::sweep(self, now, rows_max))
     }
@@ -272,6 +277,16 @@ impl Drop for SqliteStore {
             // A panic has been told through `died`.
             let _ = thread.join();
         }
+    }
+}
+
+struct Nothing;
+
+impl Write for Nothing {
+    type Answer = ();
+
+    fn write(&self, _: &Connection) -> rusqlite::Result<()> {
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -17,7 +18,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rusqlite::{Connection, params};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use vestibule_dataplane::server::threads::Threads;
 
 use super::process::own_cpu_seconds;
 
@@ -25,54 +27,104 @@ use super::process::own_cpu_seconds;
 pub const REQUEST_BYTES: usize = 1000;
 pub const ANSWER_BYTES: usize = 1100;
 
-/// CPU microseconds of one RS256 verification and one ES256 signature, with keys parsed once.
+/// One verification and one signature with keys parsed once: the cryptography of a sign-in.
+struct Crypto {
+    random: SystemRandom,
+    public: ParsedPublicKey,
+    signature: Vec<u8>,
+    ecdsa: EcdsaKeyPair,
+}
+
+const MESSAGE: [u8; 700] = [7; 700];
+
+impl Crypto {
+    fn new() -> anyhow::Result<Self> {
+        let random = SystemRandom::new();
+        let rsa = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048)?;
+        let mut signature = vec![0; rsa.public_modulus_len()];
+        rsa.sign(&RSA_PKCS1_SHA256, &random, &MESSAGE, &mut signature)?;
+        let public = rsa.public_key().as_ref();
+        Ok(Self {
+            public: ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public)?,
+            ecdsa: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?,
+            random,
+            signature,
+        })
+    }
+
+    fn verify(&self) -> anyhow::Result<()> {
+        Ok(self.public.verify_sig(&MESSAGE, &self.signature)?)
+    }
+
+    fn sign(&self) -> anyhow::Result<()> {
+        std::hint::black_box(self.ecdsa.sign(&self.random, &MESSAGE)?);
+        Ok(())
+    }
+}
+
+/// CPU microseconds of one RS256 verification and one ES256 signature.
 pub fn crypto_us(rounds: u32) -> anyhow::Result<(f64, f64)> {
-    let random = SystemRandom::new();
-    let rsa = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048)?;
-    let message = [7; 700];
-    let mut signature = vec![0; rsa.public_modulus_len()];
-    rsa.sign(&RSA_PKCS1_SHA256, &random, &message, &mut signature)?;
-    let public = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, rsa.public_key().as_ref())?;
+    let crypto = Crypto::new()?;
     let began = own_cpu_seconds()?;
     for _ in 0..rounds {
-        public.verify_sig(&message, &signature)?;
+        crypto.verify()?;
     }
     let verify = own_cpu_seconds()? - began;
 
-    let ecdsa = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
     let began = own_cpu_seconds()?;
     for _ in 0..rounds {
-        std::hint::black_box(ecdsa.sign(&random, &message)?);
+        crypto.sign()?;
     }
     let sign = own_cpu_seconds()? - began;
     let each = |seconds: f64| seconds * 1e6 / f64::from(rounds);
     Ok((each(verify), each(sign)))
 }
 
-/// The bare exchange: reads the body and answers as many bytes as a sign-in does. Never returns.
-pub async fn serve_exchange() -> anyhow::Result<Infallible> {
+/// What the exchange does between the request and the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    Nothing,
+    /// One verification and one signature.
+    Crypto,
+}
+
+/// The bare exchange: reads the body and answers as many bytes as a sign-in does, on threads like those of the service.
+/// Never returns.
+pub async fn serve_exchange(between: Between) -> anyhow::Result<Infallible> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address: SocketAddr = listener.local_addr()?;
     println!("{address}");
     let answer = Bytes::from(vec![b'x'; ANSWER_BYTES]);
+    let crypto = Arc::new(Crypto::new()?);
+    let threads = Threads::of_cores()?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let answer = answer.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let answer = answer.clone();
-            async move {
-                request.into_body().collect().await?;
-                let response = Response::builder()
-                    .header("content-type", "application/json")
-                    .body(Full::new(answer));
-                Ok::<_, anyhow::Error>(response?)
-            }
+        let stream = stream.into_std()?;
+        let (answer, crypto) = (answer.clone(), Arc::clone(&crypto));
+        threads.spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (answer, crypto) = (answer.clone(), Arc::clone(&crypto));
+                async move {
+                    request.into_body().collect().await?;
+                    if between == Between::Crypto {
+                        crypto.verify()?;
+                        crypto.sign()?;
+                    }
+                    let response = Response::builder()
+                        .header("content-type", "application/json")
+                        .body(Full::new(answer));
+                    Ok::<_, anyhow::Error>(response?)
+                }
+            });
+            let Ok(stream) = TcpStream::from_std(stream) else {
+                return;
+            };
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service);
+            // The load goes away at the end of a round.
+            let _ended = connection.await;
         });
-        tokio::spawn(
-            hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service),
-        );
     }
 }
 

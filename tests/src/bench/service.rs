@@ -312,6 +312,10 @@ impl Store for NoStore {
         true
     }
 
+    fn flush(&self) -> StoreFuture<'_, ()> {
+        ready(())
+    }
+
     fn sweep(&self, _: i64, _: usize) -> StoreFuture<'_, usize> {
         ready(0)
     }

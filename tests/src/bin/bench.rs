@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vestibule_tests::bench::floor::{self, Statements};
+use vestibule_tests::bench::floor::{self, Between, Statements};
 use vestibule_tests::bench::load::{Load, Outcome, Pace};
 use vestibule_tests::bench::process::Process;
 use vestibule_tests::bench::service::{ServiceProcess, Setup, USERS, serve_without_store};
@@ -30,7 +30,12 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     match (arguments.next().as_deref(), arguments.next()) {
-        (Some("exchange"), None) => runtime.block_on(floor::serve_exchange()).map(|_| ()),
+        (Some("exchange"), None) => runtime
+            .block_on(floor::serve_exchange(Between::Nothing))
+            .map(|_| ()),
+        (Some("crypto-exchange"), None) => runtime
+            .block_on(floor::serve_exchange(Between::Crypto))
+            .map(|_| ()),
         (Some("no-store"), Some(directory)) => runtime
             .block_on(serve_without_store(Path::new(&directory)))
             .map(|_| ()),
@@ -107,6 +112,8 @@ struct Costs {
     verify: f64,
     sign: f64,
     exchange: f64,
+    /// All three in one process.
+    together: f64,
     no_store: f64,
     sqlite: f64,
     statements: f64,
@@ -124,12 +131,9 @@ async fn costs(
     let round = Duration::from_secs(seconds.round);
     let own = std::env::current_exe()?;
     let (exchange, address) = Process::start_with_line(Command::new(&own).arg("exchange"))?;
-    let exchange_load = Load {
-        address: address.parse()?,
-        path: "/",
-        bodies: Arc::new(vec![Bytes::from(vec![b'x'; floor::REQUEST_BYTES])]),
-        connections: CONNECTIONS,
-    };
+    let exchange_load = exchanges(address.parse()?);
+    let (together, address) = Process::start_with_line(Command::new(&own).arg("crypto-exchange"))?;
+    let together_load = exchanges(address.parse()?);
     let (no_store, address) =
         Process::start_with_line(Command::new(&own).arg("no-store").arg(directory))?;
     let no_store_load = signins(address.parse()?, requests);
@@ -145,6 +149,7 @@ async fn costs(
     for _ in 0..ROUNDS {
         let (verify, sign) = floor::crypto_us(5_000)?;
         let exchange_us = measured(&exchange, &exchange_load, round).await?.0;
+        let together_us = measured(&together, &together_load, round).await?.0;
         let no_store_us = measured(&no_store, &no_store_load, round).await?.0;
         let before = (
             service.metric("vestibule_store_writes_total").await?,
@@ -157,11 +162,14 @@ async fn costs(
         );
         batch.push((after.0 - before.0) / (after.1 - before.1).max(1.0));
         saturation.push(outcome.per_second());
-        for (figures, figure) in
-            rounds
-                .iter_mut()
-                .zip([verify, sign, exchange_us, no_store_us, sqlite_us])
-        {
+        for (figures, figure) in rounds.iter_mut().zip([
+            verify,
+            sign,
+            exchange_us,
+            together_us,
+            no_store_us,
+            sqlite_us,
+        ]) {
             figures.push(figure);
         }
     }
@@ -174,11 +182,13 @@ async fn costs(
         signin.push(statements.signin_us(20_000, rows)?);
         one_row.push(statements.one_row_us(20_000, rows)?);
     }
-    let [verify, sign, exchange, no_store, sqlite, _] = rounds.map(|figures| median(&figures));
+    let [verify, sign, exchange, together, no_store, sqlite] =
+        rounds.map(|figures| median(&figures));
     Ok(Costs {
         verify,
         sign,
         exchange,
+        together,
         no_store,
         sqlite,
         statements: median(&signin),
@@ -196,13 +206,22 @@ impl Costs {
             "µs CPU",
             &[self.verify, self.sign, self.exchange],
         );
-        report.figure("floor without a store", "µs CPU", &[floor]);
+        report.figure(
+            "floor without a store: their sum, and all three in one process",
+            "µs CPU",
+            &[floor, self.together],
+        );
         report.figure("sign-in without a store", "µs CPU", &[self.no_store]);
         report.bar(
             "sign-in without a store / floor",
             self.no_store / floor,
             1.35,
             "×",
+        );
+        report.figure(
+            "sign-in without a store / all three in one process",
+            "×",
+            &[self.no_store / self.together],
         );
         report.figure("writes to a commit", "", &[self.batch]);
         report.figure(
@@ -370,6 +389,15 @@ async fn reloads(
     Ok(())
 }
 
+fn exchanges(address: std::net::SocketAddr) -> Load {
+    Load {
+        address,
+        path: "/",
+        bodies: Arc::new(vec![Bytes::from(vec![b'x'; floor::REQUEST_BYTES])]),
+        connections: CONNECTIONS,
+    }
+}
+
 fn signins(address: std::net::SocketAddr, requests: &Arc<Vec<Bytes>>) -> Load {
     Load {
         address,
@@ -411,9 +439,9 @@ impl Report {
     fn figure(&mut self, name: &str, unit: &str, figures: &[f64]) {
         let shown: Vec<String> = figures
             .iter()
-            .map(|figure| format!("{figure:.1}"))
+            .map(|figure| format!("{figure:.2}"))
             .collect();
-        println!("{name:56} {} {unit}", shown.join("  "));
+        println!("{name:62} {} {unit}", shown.join("  "));
         self.0
             .push(json!({"name": name, "unit": unit, "figures": figures}));
     }
@@ -421,7 +449,7 @@ impl Report {
     fn bar(&mut self, name: &str, figure: f64, bar: f64, unit: &str) {
         let kept = figure <= bar;
         let verdict = if kept { "kept" } else { "MISSED" };
-        println!("{name:56} {figure:.2} {unit} (bar {bar} {unit}: {verdict})");
+        println!("{name:62} {figure:.2} {unit} (bar {bar} {unit}: {verdict})");
         self.0.push(
             json!({"name": name, "unit": unit, "figures": [figure], "bar": bar, "kept": kept}),
         );

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::job::Write;
-use crate::store::{EVENT_DETAIL_BYTES_MAX, Event, EventKind};
+use crate::store::{EVENT_DETAIL_BYTES_MAX, Event};
 
 pub(super) fn insert_event(db: &Connection, event: &Event) -> rusqlite::Result<()> {
     let Event {
@@ -25,7 +25,7 @@ pub(super) fn insert_event(db: &Connection, event: &Event) -> rusqlite::Result<(
     )?
     .execute(params![
         at,
-        name(*kind),
+        kind.name(),
         outcome,
         policy,
         provider,
@@ -43,13 +43,5 @@ impl Write for Event {
 
     fn write(&self, db: &Connection) -> rusqlite::Result<()> {
         insert_event(db, self)
-    }
-}
-
-fn name(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::Signin => "signin",
-        EventKind::Refresh => "refresh",
-        EventKind::Signout => "signout",
     }
 }

@@ -224,21 +224,12 @@ fn revoke_sessions(db: &Connection, user: Uuid, now: i64) -> rusqlite::Result<bo
 
 impl ToSql for UserStatus {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(match self {
-            Self::Active => "active",
-            Self::Disabled => "disabled",
-            Self::Locked => "locked",
-        }))
+        Ok(ToSqlOutput::from(self.name()))
     }
 }
 
 impl FromSql for UserStatus {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        match value.as_str()? {
-            "active" => Ok(Self::Active),
-            "disabled" => Ok(Self::Disabled),
-            "locked" => Ok(Self::Locked),
-            _ => Err(FromSqlError::InvalidType),
-        }
+        Self::named(value.as_str()?).ok_or(FromSqlError::InvalidType)
     }
 }

@@ -1,0 +1,230 @@
+//! The store in a PostgreSQL database: for any number of data planes at once.
+//!
+//! Each question is one statement over one of a few connections ([`pool`]), so a read is one round trip and a commit another
+//! ([`signin`] says what isolates them). Audit events that nobody waits for are written in batches behind ([`events`]).
+//! Nothing that is asked here takes longer than 2 s, whatever becomes of the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use self::connect::{Connection, Connector};
+use self::events::Trail;
+use self::fault::Fault;
+use self::pool::{Ask, Pool};
+use self::sessions::{EndSession, ReadSession};
+use self::sweep::Cursor;
+use self::users::{RevokeSessions, SetStatus};
+use super::{
+    Event, Gather, Gathered, Rotation, RotationOutcome, Session, Signin, SigninOutcome, Store,
+    StoreError, StoreFuture, User, UserStatus, Work,
+};
+
+mod connect;
+mod events;
+mod fault;
+mod pool;
+mod schema;
+mod sessions;
+mod signin;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod tls;
+pub mod url;
+mod users;
+
+pub use self::connect::ConnectError;
+pub use self::schema::{Schema, SchemaError};
+pub use self::url::{PostgresUrl, UrlError};
+
+/// The bounds of a store.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// Connections at most: about as many as the server has cores to use, and the disk commits to share.
+    pub connections: usize,
+    /// Callers that may wait for a connection; one more is answered [`StoreError::Busy`].
+    pub waiting_max: usize,
+    /// Audit events that may wait to be written; more are dropped, and counted.
+    pub events_max: usize,
+    /// How long a server that cannot be reached is tried at the start.
+    pub start_wait: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            connections: 16,
+            waiting_max: 1024,
+            events_max: 4096,
+            start_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// At the start: between two attempts, and between two lines of the log about it.
+const START_RETRY: Duration = Duration::from_millis(500);
+const START_TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Why a database cannot be used, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{0}")]
+    Url(#[from] UrlError),
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("{0}")]
+    Schema(#[from] SchemaError),
+}
+
+#[derive(Debug)]
+pub struct PostgresStore {
+    pool: Arc<Pool>,
+    trail: Trail,
+    cursor: Cursor,
+    writes: AtomicU64,
+}
+
+impl PostgresStore {
+    /// Connects, brings the schema up to date, and sees whether it can be written to.
+    pub async fn open(url: PostgresUrl, options: PostgresOptions) -> Result<Self, OpenError> {
+        let PostgresOptions {
+            connections,
+            waiting_max,
+            events_max,
+            start_wait,
+        } = options;
+        let connector = Connector::new(url);
+        let mut first = connect_patiently(&connector, start_wait).await?;
+        let user = &connector.url().user;
+        let schema = schema::bring_up_to_date(&mut first, user).await?;
+        schema::check_writable(&first, user).await?;
+        if schema.migrated > 0 {
+            tracing::info!("the database's schema is version {} now", schema.version);
+        }
+        drop(first);
+        let pool = Arc::new(Pool::new(connector, connections.max(1), waiting_max));
+        Ok(Self {
+            trail: Trail::start(Arc::clone(&pool), events_max.max(1)),
+            pool,
+            cursor: Cursor::default(),
+            writes: AtomicU64::new(0),
+        })
+    }
+
+    /// Only brings the schema up to date.
+    pub async fn migrate(url: PostgresUrl, start_wait: Duration) -> Result<Schema, OpenError> {
+        let connector = Connector::new(url);
+        let mut connection = connect_patiently(&connector, start_wait).await?;
+        let user = &connector.url().user;
+        Ok(schema::bring_up_to_date(&mut connection, user).await?)
+    }
+
+    async fn write<A: Ask>(&self, question: A) -> Result<A::Answer, StoreError> {
+        let answer = self.pool.ask(&question).await;
+        if answer.is_ok() {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+/// What only a person can mend is told at once.
+async fn connect_patiently(
+    connector: &Connector,
+    wait: Duration,
+) -> Result<Connection, ConnectError> {
+    let began = Instant::now();
+    let mut told = None;
+    loop {
+        let error = match connector.connect().await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        let left = wait.saturating_sub(began.elapsed());
+        if !error.is_passing() || left.is_zero() {
+            return Err(error);
+        }
+        if told.is_none_or(|told: Instant| told.elapsed() >= START_TOLD_EVERY) {
+            told = Some(Instant::now());
+            tracing::warn!("{error}; trying for {} s more", left.as_secs());
+        }
+        tokio::time::sleep(START_RETRY.min(left)).await;
+    }
+}
+
+impl Store for PostgresStore {
+    fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered> {
+        Box::pin(async move { self.pool.ask(&question).await })
+    }
+
+    fn commit_signin(&self, signin: Signin) -> StoreFuture<'_, SigninOutcome> {
+        Box::pin(self.write(signin))
+    }
+
+    fn session(&self, id: Uuid) -> StoreFuture<'_, Option<(Session, User)>> {
+        Box::pin(async move { self.pool.ask(&ReadSession(id)).await })
+    }
+
+    fn rotate(&self, rotation: Rotation) -> StoreFuture<'_, RotationOutcome> {
+        Box::pin(self.write(rotation))
+    }
+
+    fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
+        Box::pin(self.write(EndSession { id, now, event }))
+    }
+
+    fn record(&self, event: Event) -> bool {
+        self.trail.record(event)
+    }
+
+    fn flush(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            self.trail.flush().await;
+            Ok(())
+        })
+    }
+
+    fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize> {
+        Box::pin(sweep::sweep(&self.pool, &self.cursor, now, rows_max))
+    }
+
+    fn probe(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { self.pool.ask(&Probe).await })
+    }
+
+    /// A statement is a transaction; a batch of events is one as well.
+    fn work(&self) -> Work {
+        let writes = self.writes.load(Ordering::Relaxed) + self.trail.written() as u64;
+        Work {
+            writes,
+            transactions: writes,
+            queued: self.pool.waiting() + self.trail.queued(),
+        }
+    }
+
+    fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool> {
+        Box::pin(self.write(SetStatus { user, status, now }))
+    }
+
+    fn revoke_user_sessions(&self, user: Uuid, now: i64) -> StoreFuture<'_, bool> {
+        Box::pin(self.write(RevokeSessions { user, now }))
+    }
+}
+
+struct Probe;
+
+impl Ask for Probe {
+    type Answer = ();
+
+    async fn ask(&self, db: &mut Connection) -> Result<(), Fault> {
+        let statement = db
+            .prepared("UPDATE probe SET times = times + 1 WHERE id = 1")
+            .await?;
+        db.client.execute(&statement, &[]).await?;
+        Ok(())
+    }
+}

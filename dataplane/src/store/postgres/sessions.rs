@@ -1,0 +1,162 @@
+//! Sessions: read, carried on by refreshes, ended once.
+//!
+//! Each is one statement, and so one transaction and one round trip. Under READ COMMITTED an `UPDATE` that had to wait for
+//! another looks at the row again as that one left it: of two rotations the second finds another digest and changes nothing.
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::connect::Connection;
+use super::events::Line;
+use super::fault::Fault;
+use super::pool::Ask;
+use super::users::{user_columns, user_of};
+use crate::store::rotated::{decode, encode};
+use crate::store::{Event, Rotation, RotationOutcome, Session, User};
+
+const DIGEST_BYTES: usize = 32;
+
+/// A session and its user.
+#[derive(Debug)]
+pub(super) struct ReadSession(pub(super) Uuid);
+
+impl Ask for ReadSession {
+    type Answer = Option<(Session, User)>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Self::Answer, Fault> {
+        let statement = db
+            .prepared(concat!(
+                "SELECT s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, \
+                 s.rotated, s.carried, ",
+                user_columns!(),
+                " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1"
+            ))
+            .await?;
+        let row = db.client.query_opt(&statement, &[&self.0]).await?;
+        row.map(|row| session_of(&row)).transpose()
+    }
+}
+
+fn session_of(row: &Row) -> Result<(Session, User), Fault> {
+    let damaged = || Fault::Unreadable("sessions");
+    let user = user_of(row, 9)?;
+    let digest: &[u8] = row.try_get(3)?;
+    let rotated: Option<&[u8]> = row.try_get(7)?;
+    let session = Session {
+        id: row.try_get(0)?,
+        policy: user.policy.clone(),
+        provider: row.try_get(1)?,
+        created_at: row.try_get(2)?,
+        refresh_digest: <[u8; DIGEST_BYTES]>::try_from(digest).map_err(|_| damaged())?,
+        refresh_expires_at: row.try_get(4)?,
+        ends_at: row.try_get(5)?,
+        ended_at: row.try_get(6)?,
+        rotated: decode(rotated.unwrap_or_default()).ok_or_else(damaged)?,
+        carried: row.try_get(8)?,
+    };
+    Ok((session, user))
+}
+
+/// The user's row is locked first, so that whoever is disabled while this runs is disabled before it or after it.
+const ROTATE: &str = "\
+    WITH owner AS MATERIALIZED (\
+        SELECT u.id, u.status, u.sessions_valid_from FROM users u \
+        WHERE u.id = (SELECT user_id FROM sessions WHERE id = $1) FOR SHARE), \
+    changed AS (\
+        UPDATE sessions s SET refresh_digest = $3, refresh_expires_at = $4, rotated = $5 FROM owner \
+        WHERE s.id = $1 AND s.refresh_digest = $2 AND s.ended_at IS NULL AND s.refresh_expires_at > $6 AND s.ends_at > $6 \
+        AND owner.id = s.user_id AND owner.status = 'active' AND owner.sessions_valid_from <= s.created_at RETURNING 1) \
+    INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
+    SELECT $7::bigint, $8::text, $9::text, $10::text, $11::text, $12::uuid, $13::uuid, $14::text, $15::text, $16::text FROM changed";
+
+impl Ask for Rotation {
+    type Answer = RotationOutcome;
+
+    async fn ask(&self, db: &mut Connection) -> Result<RotationOutcome, Fault> {
+        let Self {
+            session,
+            expected_digest,
+            new_digest,
+            refresh_expires_at,
+            rotated,
+            now,
+            event,
+        } = self;
+        let statement = db.prepared(ROTATE).await?;
+        let rotated = encode(rotated);
+        let line = Line::from(event);
+        let written = db
+            .client
+            .execute(
+                &statement,
+                &[
+                    session,
+                    &expected_digest.as_slice(),
+                    &new_digest.as_slice(),
+                    refresh_expires_at,
+                    &rotated,
+                    now,
+                    &event.at,
+                    &event.kind.name(),
+                    &event.outcome,
+                    &line.policy.as_ref(),
+                    &line.provider.as_ref(),
+                    &event.user_id,
+                    &event.session_id,
+                    &line.request_id.as_ref(),
+                    &line.network.as_ref(),
+                    &line.detail.as_ref(),
+                ],
+            )
+            .await?;
+        Ok(if written == 0 {
+            RotationOutcome::Changed
+        } else {
+            RotationOutcome::Rotated
+        })
+    }
+}
+
+const END: &str = "\
+    WITH ended AS (UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING 1) \
+    INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
+    SELECT $3::bigint, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::uuid, $10::text, $11::text, $12::text FROM ended";
+
+#[derive(Debug)]
+pub(super) struct EndSession {
+    pub(super) id: Uuid,
+    pub(super) now: i64,
+    pub(super) event: Event,
+}
+
+impl Ask for EndSession {
+    type Answer = bool;
+
+    async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
+        let Self { id, now, event } = self;
+        let statement = db.prepared(END).await?;
+        let line = Line::from(event);
+        let written = db
+            .client
+            .execute(
+                &statement,
+                &[
+                    id,
+                    now,
+                    &event.at,
+                    &event.kind.name(),
+                    &event.outcome,
+                    &line.policy.as_ref(),
+                    &line.provider.as_ref(),
+                    &event.user_id,
+                    &event.session_id,
+                    &line.request_id.as_ref(),
+                    &line.network.as_ref(),
+                    &line.detail.as_ref(),
+                ],
+            )
+            .await?;
+        Ok(written == 1)
+    }
+}

@@ -1,0 +1,329 @@
+//! Everything that one sign-in writes, or none of it: one statement, and so one transaction and one round trip.
+//!
+//! Isolation. Under READ COMMITTED all parts of the statement see what was committed when it began, so whatever must hold at
+//! the commit is held by a lock or a unique key:
+//!
+//! | what must hold | by |
+//! |---|---|
+//! | the user is there and active | the user's row is locked, and its status is the one found under the lock |
+//! | the token signs in once | primary key of `replay_guard`: a second insert waits for the first and comes to nothing |
+//! | the identity is new | primary key of `identities`: the second insert fails, and all of its statement with it |
+//! | the user alone owns the address | the owners' rows are locked before the provider is asked again (a transaction of its own) |
+//!
+//! What conflicts under a stricter isolation (compatible servers know only SERIALIZABLE) fails with 40001 or 40P01, has then
+//! written nothing, and is asked again.
+
+use std::sync::LazyLock;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, IsolationLevel, Row, Statement};
+
+use super::connect::Connection;
+use super::events::{Line, text};
+use super::fault::Fault;
+use super::pool::Ask;
+use super::users::status_of;
+use crate::store::{Account, IdentityKey, Profile, Signin, SigninOutcome, User, UserStatus};
+
+type Parameters<'a> = Vec<&'a (dyn ToSql + Sync)>;
+
+/// The shapes of the statement.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    Existing,
+    /// With a profile that changed.
+    Changed,
+    Create,
+    Link,
+}
+
+/// The first parameters of every shape: the session, its event, the user. The shape's own follow, and the replay key's.
+const SHARED: usize = 18;
+
+impl Shape {
+    const ALL: [Self; 4] = [Self::Existing, Self::Changed, Self::Create, Self::Link];
+
+    /// How many parameters of its own it has.
+    fn parameters(self) -> usize {
+        match self {
+            Self::Existing => 0,
+            Self::Changed => 4,
+            Self::Create => 10,
+            Self::Link => 3,
+        }
+    }
+
+    fn text(self, replay_guarded: bool) -> &'static str {
+        static TEXTS: LazyLock<Vec<[String; 2]>> = LazyLock::new(|| {
+            let texts = Shape::ALL.map(|shape| [shape.build(false), shape.build(true)]);
+            texts.into()
+        });
+        &TEXTS[self as usize][usize::from(replay_guarded)]
+    }
+
+    /// `owner` is whose session it will be; `may` has a row when everything that was checked holds, and all writes come from it.
+    fn build(self, replay_guarded: bool) -> String {
+        let owner = match self {
+            Self::Existing => {
+                "owner AS MATERIALIZED (SELECT id, status, sessions_valid_from FROM users WHERE id = $18 FOR SHARE)"
+            }
+            Self::Changed => {
+                "owner AS MATERIALIZED (SELECT id, status, sessions_valid_from FROM users WHERE id = $18 FOR NO KEY UPDATE)"
+            }
+            Self::Create => {
+                "known AS MATERIALIZED (SELECT 1 FROM identities WHERE policy = $19 AND issuer = $26 AND subject = $27), \
+                 owner AS MATERIALIZED (SELECT $18::uuid AS id, $24::text AS status, $28::bigint AS sessions_valid_from \
+                 WHERE NOT EXISTS (SELECT 1 FROM known))"
+            }
+            Self::Link => {
+                "known AS MATERIALIZED (SELECT 1 FROM identities WHERE policy = $19 AND issuer = $20 AND subject = $21), \
+                 owner AS MATERIALIZED (SELECT id, status, sessions_valid_from FROM users WHERE id = $18 \
+                 AND NOT EXISTS (SELECT 1 FROM known) FOR SHARE)"
+            }
+        };
+        let (replay, first) = if replay_guarded {
+            let at = SHARED + self.parameters() + 1;
+            let digest = at + 1;
+            let insert = format!(
+                "first AS (INSERT INTO replay_guard (expires_at, digest) SELECT ${at}::bigint, ${digest}::bytea FROM owner \
+                 WHERE status = 'active' ON CONFLICT DO NOTHING RETURNING 1), "
+            );
+            (insert, " AND EXISTS (SELECT 1 FROM first)")
+        } else {
+            (String::new(), "")
+        };
+        let account = match self {
+            Self::Existing => "",
+            Self::Changed => {
+                "kept AS (UPDATE users SET username = $19, email = $20, email_verified = $21, phone = $22 FROM may \
+                 WHERE users.id = may.id), "
+            }
+            Self::Create => {
+                "person AS (INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, \
+                 sessions_valid_from) SELECT id, $19::text, $20::text, $21::text, $22::boolean, $23::text, $24::text, \
+                 $25::bigint, $28::bigint FROM may), \
+                 named AS (INSERT INTO identities (policy, issuer, subject, user_id) \
+                 SELECT $19::text, $26::text, $27::text, id FROM may), "
+            }
+            Self::Link => {
+                "named AS (INSERT INTO identities (policy, issuer, subject, user_id) \
+                 SELECT $19::text, $20::text, $21::text, id FROM may), "
+            }
+        };
+        // Sessions may have been revoked within this very second; this one came after.
+        format!(
+            "WITH {owner}, {replay}\
+             may AS MATERIALIZED (SELECT id, sessions_valid_from FROM owner WHERE status = 'active'{first}), \
+             {account}\
+             made AS (INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, \
+             carried) SELECT $1::uuid, id, $2::text, greatest($7::bigint, sessions_valid_from), $3::bytea, $4::bigint, \
+             $5::bigint, $6::text FROM may), \
+             told AS (INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, \
+             detail) SELECT $8::bigint, $9::text, $10::text, $11::text, $12::text, $13::uuid, $14::uuid, $15::text, \
+             $16::text, $17::text FROM may) \
+             SELECT (SELECT status FROM owner), EXISTS (SELECT 1 FROM may)"
+        )
+    }
+}
+
+impl Ask for Signin {
+    type Answer = SigninOutcome;
+
+    async fn ask(&self, db: &mut Connection) -> Result<SigninOutcome, Fault> {
+        let guarded = self.replay.is_some();
+        let result = match &self.account {
+            Account::Existing {
+                user_id,
+                profile: None,
+            } => {
+                let statement = db.prepared(Shape::Existing.text(guarded)).await?;
+                self.write(&db.client, &statement, user_id, Vec::new())
+                    .await
+            }
+            Account::Existing {
+                user_id,
+                profile: Some(profile),
+            } => {
+                let statement = db.prepared(Shape::Changed.text(guarded)).await?;
+                let Profile {
+                    username,
+                    email,
+                    email_verified,
+                    phone,
+                } = profile;
+                let own: Parameters<'_> = vec![username, email, email_verified, phone];
+                self.write(&db.client, &statement, user_id, own).await
+            }
+            Account::Create { user, identity } => {
+                let statement = db.prepared(Shape::Create.text(guarded)).await?;
+                self.create(&db.client, &statement, user, identity).await
+            }
+            Account::Link {
+                user_id,
+                identity,
+                email,
+                recheck,
+            } => {
+                let owners = db.prepared(OWNERS).await?;
+                let statement = db.prepared(Shape::Link.text(guarded)).await?;
+                let IdentityKey {
+                    policy,
+                    issuer,
+                    subject,
+                } = identity;
+                // Dropped without a commit it is rolled back.
+                let transaction = db
+                    .client
+                    .build_transaction()
+                    .isolation_level(IsolationLevel::ReadCommitted)
+                    .start()
+                    .await?;
+                let rows = transaction
+                    .query(&owners, &[policy, email, issuer, subject])
+                    .await?;
+                let [owner] = rows.as_slice() else {
+                    return Ok(SigninOutcome::Changed);
+                };
+                if owner.try_get::<_, uuid::Uuid>(0)? != *user_id || owner.try_get(2)? {
+                    return Ok(SigninOutcome::Changed);
+                }
+                let status = status_of(owner.try_get(1)?)?;
+                if status != UserStatus::Active {
+                    return Ok(SigninOutcome::UserNotActive(status));
+                }
+                if !recheck() {
+                    return Ok(SigninOutcome::LinkRefused);
+                }
+                let own: Parameters<'_> = vec![policy, issuer, subject];
+                let written = self
+                    .write(transaction.client(), &statement, user_id, own)
+                    .await;
+                if written.is_ok() {
+                    transaction.commit().await?;
+                }
+                written
+            }
+        };
+        match result {
+            // Somebody with this identity was created or linked while this ran.
+            Err(fault) if fault.takes("identities") => Ok(SigninOutcome::Changed),
+            result => result,
+        }
+    }
+}
+
+/// Locks whoever has the address, and says whether the identity is known already.
+const OWNERS: &str = "\
+    SELECT id, status, EXISTS (SELECT 1 FROM identities WHERE policy = $1 AND issuer = $3 AND subject = $4) \
+    FROM users WHERE policy = $1 AND email = $2 AND email_verified LIMIT 2 FOR SHARE";
+
+impl Signin {
+    async fn create(
+        &self,
+        client: &Client,
+        statement: &Statement,
+        user: &User,
+        identity: &IdentityKey,
+    ) -> Result<SigninOutcome, Fault> {
+        let User {
+            id,
+            policy,
+            profile,
+            status,
+            created_at,
+            sessions_valid_from,
+        } = user;
+        let Profile {
+            username,
+            email,
+            email_verified,
+            phone,
+        } = profile;
+        let IdentityKey {
+            policy: _same,
+            issuer,
+            subject,
+        } = identity;
+        let status = status.name();
+        let own: Parameters<'_> = vec![
+            policy,
+            username,
+            email,
+            email_verified,
+            phone,
+            &status,
+            created_at,
+            issuer,
+            subject,
+            sessions_valid_from,
+        ];
+        self.write(client, statement, id, own).await
+    }
+
+    async fn write(
+        &self,
+        client: &Client,
+        statement: &Statement,
+        user_id: &uuid::Uuid,
+        own: Parameters<'_>,
+    ) -> Result<SigninOutcome, Fault> {
+        let Self {
+            account: _,
+            session,
+            replay,
+            event,
+            now,
+        } = self;
+        let line = Line::from(event);
+        let refresh_digest = session.refresh_digest.as_slice();
+        let carried = text(&session.carried);
+        let (carried, kind) = (carried.as_ref(), event.kind.name());
+        let (policy, provider) = (line.policy.as_ref(), line.provider.as_ref());
+        let (request_id, network) = (line.request_id.as_ref(), line.network.as_ref());
+        let detail = line.detail.as_ref();
+        let replay = replay
+            .as_ref()
+            .map(|key| (key.expires_at, key.digest.as_slice()));
+        let mut parameters: Parameters<'_> = vec![
+            &session.id,
+            &session.provider,
+            &refresh_digest,
+            &session.refresh_expires_at,
+            &session.ends_at,
+            &carried,
+            now,
+            &event.at,
+            &kind,
+            &event.outcome,
+            &policy,
+            &provider,
+            &event.user_id,
+            &event.session_id,
+            &request_id,
+            &network,
+            &detail,
+            user_id,
+        ];
+        parameters.extend(own);
+        if let Some((expires_at, digest)) = &replay {
+            parameters.extend([expires_at as &(dyn ToSql + Sync), digest]);
+        }
+        outcome(&client.query_one(statement, &parameters).await?)
+    }
+}
+
+fn outcome(row: &Row) -> Result<SigninOutcome, Fault> {
+    let status: Option<&str> = row.try_get(0)?;
+    let written: bool = row.try_get(1)?;
+    let Some(status) = status else {
+        return Ok(SigninOutcome::Changed);
+    };
+    Ok(match status_of(status)? {
+        UserStatus::Active if written => SigninOutcome::Committed,
+        // All else was checked before the token was.
+        UserStatus::Active => SigninOutcome::Replayed,
+        status @ (UserStatus::Disabled | UserStatus::Locked) => {
+            SigninOutcome::UserNotActive(status)
+        }
+    })
+}

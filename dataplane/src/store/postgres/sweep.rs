@@ -1,0 +1,187 @@
+//! Deleting what has expired, a few rows at a time between the sign-ins, from any number of replicas at once.
+//!
+//! Rows of the replay guard lie in the order of their expiry and events in the order of their time, so the oldest are
+//! looked at first. Sessions lie in the order of their creation and live for different times: a cursor of each replica goes
+//! round them, looking at a bounded number of rows each time. What another replica is deleting is skipped, not waited for.
+
+use std::sync::{Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use super::connect::Connection;
+use super::fault::Fault;
+use super::pool::{Ask, Pool};
+use crate::store::{EVENT_RETENTION_SECONDS, StoreError};
+
+/// Rows that one statement deletes.
+const DELETE_ROWS_MAX: usize = 128;
+/// Sessions that one read looks at.
+const LOOK_ROWS_MAX: usize = 512;
+/// Sessions that one sweep looks at.
+const SWEEP_ROWS_MAX: usize = 65_536;
+/// How long an expired session is still known, so that the reuse of its refresh tokens is recognised.
+const SESSION_KEPT_SECONDS: i64 = 24 * 3600;
+
+/// Up to where sessions have been looked at.
+#[derive(Debug, Default)]
+pub(super) struct Cursor(Mutex<Uuid>);
+
+impl Cursor {
+    fn position(&self) -> Uuid {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, position: Uuid) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = position;
+    }
+}
+
+pub(super) async fn sweep(
+    pool: &Pool,
+    cursor: &Cursor,
+    now: i64,
+    rows_max: usize,
+) -> Result<usize, StoreError> {
+    let events_before = now.saturating_sub(EVENT_RETENTION_SECONDS);
+    let mut deleted = 0;
+    for (text, before) in [(OLDEST_REPLAYS, now), (OLDEST_EVENTS, events_before)] {
+        while deleted < rows_max {
+            let rows = DELETE_ROWS_MAX.min(rows_max - deleted);
+            let gone = pool.ask(&DeleteOldest { text, before, rows }).await?;
+            deleted += gone;
+            if gone < rows {
+                break;
+            }
+        }
+    }
+    deleted += sweep_sessions(pool, cursor, now, rows_max - deleted).await?;
+    Ok(deleted)
+}
+
+/// One turn of the cursor at most: from where it stands to the end, and from the beginning to where it stood.
+async fn sweep_sessions(
+    pool: &Pool,
+    cursor: &Cursor,
+    now: i64,
+    rows_max: usize,
+) -> Result<usize, StoreError> {
+    let over_before = now.saturating_sub(SESSION_KEPT_SECONDS);
+    let start = cursor.position();
+    let (mut deleted, mut looked) = (0, 0);
+    for (from, to) in [(start, Uuid::max()), (Uuid::nil(), start)] {
+        cursor.set(from);
+        loop {
+            let room = DELETE_ROWS_MAX.min(rows_max - deleted);
+            if room == 0 || looked >= SWEEP_ROWS_MAX {
+                return Ok(deleted);
+            }
+            let after = cursor.position();
+            let rows = pool.ask(&Look { after, to }).await?;
+            looked += rows.len();
+            let expired = rows.iter().filter(|row| row.over_at < over_before);
+            let ids: Vec<Uuid> = expired.map(|row| row.id).take(room).collect();
+            let next = if ids.len() == room {
+                // More of what was read may have expired: go on from the last that is deleted.
+                ids.last().copied()
+            } else {
+                rows.get(LOOK_ROWS_MAX - 1).map(|row| row.id)
+            };
+            if !ids.is_empty() {
+                deleted += pool.ask(&DeleteSessions { ids, over_before }).await?;
+            }
+            let Some(next) = next else { break };
+            cursor.set(next);
+        }
+    }
+    cursor.set(start);
+    Ok(deleted)
+}
+
+struct Looked {
+    id: Uuid,
+    /// When no refresh can succeed any more.
+    over_at: i64,
+}
+
+struct Look {
+    after: Uuid,
+    to: Uuid,
+}
+
+impl Ask for Look {
+    type Answer = Vec<Looked>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Vec<Looked>, Fault> {
+        let statement = db
+            .prepared(
+                "SELECT id, least(ends_at, refresh_expires_at) FROM sessions WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3",
+            )
+            .await?;
+        let rows_max = LOOK_ROWS_MAX as i64;
+        let rows = db
+            .client
+            .query(&statement, &[&self.after, &self.to, &rows_max])
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Looked {
+                    id: row.try_get(0)?,
+                    over_at: row.try_get(1)?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Looks again: a refresh may have come in between.
+struct DeleteSessions {
+    ids: Vec<Uuid>,
+    over_before: i64,
+}
+
+impl Ask for DeleteSessions {
+    type Answer = usize;
+
+    async fn ask(&self, db: &mut Connection) -> Result<usize, Fault> {
+        let statement = db
+            .prepared(
+                "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE id = ANY($1) \
+                 AND least(ends_at, refresh_expires_at) < $2 FOR UPDATE SKIP LOCKED)",
+            )
+            .await?;
+        let deleted = db
+            .client
+            .execute(&statement, &[&self.ids, &self.over_before])
+            .await?;
+        Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
+    }
+}
+
+const OLDEST_REPLAYS: &str = "\
+    DELETE FROM replay_guard WHERE (expires_at, digest) IN (SELECT expires_at, digest FROM replay_guard \
+    WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+/// Only what is deleted is locked.
+const OLDEST_EVENTS: &str = "\
+    DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id IN (\
+        SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT $2) oldest WHERE at < $1) FOR UPDATE SKIP LOCKED)";
+
+struct DeleteOldest {
+    text: &'static str,
+    before: i64,
+    rows: usize,
+}
+
+impl Ask for DeleteOldest {
+    type Answer = usize;
+
+    async fn ask(&self, db: &mut Connection) -> Result<usize, Fault> {
+        let statement = db.prepared(self.text).await?;
+        let rows = i64::try_from(self.rows).unwrap_or(i64::MAX);
+        let deleted = db
+            .client
+            .execute(&statement, &[&self.before, &rows])
+            .await?;
+        Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
+    }
+}
