@@ -252,7 +252,7 @@ impl<'a> Assembly<'a> {
 }
 
 /// A warning for each pair of issuer and audience that an older provider has too: a token that names no provider is taken
-/// for neither.
+/// for that one, and for neither where nothing tells which is older.
 fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> {
     let pairs = served
         .iter()
@@ -269,8 +269,14 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
                 if std::ptr::eq(owner, &**provider) {
                     continue;
                 }
+                let is_older = owner.created_at.is_some() && owner.created_at < provider.created_at;
+                let (older, whom) = if is_older {
+                    (" is older and", "this provider, or that one is meant")
+                } else {
+                    ("", "the provider")
+                };
                 let message = format!(
-                    "OidcProvider {}/{} has issuer {issuer} and audience {audience} too: callers must name the provider",
+                    "OidcProvider {}/{}{older} has issuer {issuer} and audience {audience} too: callers must name {whom}",
                     owner.namespace, owner.name
                 );
                 warnings.push((*place, finding("spec.audiences", message)));

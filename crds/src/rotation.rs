@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::algorithm::SigningAlgorithm;
 use crate::duration::Duration;
 use crate::secret::Secret;
+use crate::signing_key::{SigningKey, SigningKeyError};
 use crate::snapshot::KeyState;
 
 /// Kept after the last token has expired, for verifiers whose clocks run behind.
@@ -35,6 +36,28 @@ pub struct ManagedKey {
     pub signs_from: i64,
     /// The longest lifetime of any access token that it may have signed, in seconds.
     pub longest_token_seconds: u64,
+}
+
+impl ManagedKey {
+    /// A new key that begins to sign at `signs_from`.
+    pub fn generate(
+        algorithm: SigningAlgorithm,
+        created_at: i64,
+        signs_from: i64,
+    ) -> Result<Self, SigningKeyError> {
+        Ok(Self {
+            algorithm,
+            pem: SigningKey::generate(algorithm)?,
+            created_at,
+            signs_from,
+            longest_token_seconds: 0,
+        })
+    }
+
+    /// Before a longer lifetime is served it is known here, so that no key goes before its tokens.
+    pub fn note_token_lifetime(&mut self, lifetime: Duration) {
+        self.longest_token_seconds = self.longest_token_seconds.max(lifetime.as_secs());
+    }
 }
 
 /// What to do to the keys of one policy now.

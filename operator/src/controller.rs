@@ -4,6 +4,7 @@
 //! packing on threads of their own, asking pods and writing statuses in tasks of theirs.
 
 pub(crate) mod keyring;
+mod publishing;
 mod say;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +21,12 @@ use vestibule_crds::snapshot::{Revision, Snapshot};
 use crate::arguments::Scope;
 use crate::clock;
 use crate::debounce::Debounce;
-use crate::fleet::{Expected, SharedFleet};
+use crate::fleet::SharedFleet;
 use crate::lease::hold::Fence;
 use crate::materials::{Materials, SharedSlots};
-use crate::metrics::{Metrics, Outcome, gauge};
+use crate::metrics::{Metrics, gauge};
 use crate::patches::Queue;
-use crate::publish::{Offer, Publisher};
+use crate::publish::Publisher;
 use crate::references::Reference;
 use crate::status::programmed::{History, PodProof, is_proved};
 use crate::world::{Key, World};
@@ -42,10 +43,6 @@ const SAY_SHARE: u32 = 5;
 /// After something failed.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// How often keys seen of providers are published for their own sake.
-const SEEDS_EVERY_SECONDS: i64 = 30;
-/// How old the times in published keys may become: keys older than `maxStale` are no use to a pod.
-const SEEDS_AGE_SECONDS_MAX: i64 = 3600;
 /// Nothing is due, and still it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -85,6 +82,8 @@ pub(crate) struct Controller {
     trouble: Option<String>,
     unproved: Option<Unproved>,
     new_pod_since: Option<Instant>,
+    /// When the keys that pods have fetched are compared with those that are published.
+    seeds_look_at: Instant,
     dirty: Dirty,
     said_until: Option<Instant>,
 }
@@ -166,6 +165,7 @@ impl Controller {
             trouble: None,
             unproved: None,
             new_pod_since: None,
+            seeds_look_at: Instant::now(),
             dirty: Dirty::default(),
             said_until: None,
         };
@@ -301,111 +301,6 @@ impl Controller {
         complete
     }
 
-    /// Whether what was compiled is published now.
-    async fn publish(&mut self, snapshot: Arc<Snapshot>, since: Option<Instant>) -> bool {
-        let Context {
-            world,
-            fleet,
-            metrics,
-            ..
-        } = self.context.clone();
-        if self.publisher.is_disturbed(&world) {
-            tracing::warn!("what is published was changed by somebody else: it is published again");
-            if let Err(error) = self.publisher.forget(&world).await {
-                self.complain(&crate::failure::describe(&error));
-                return false;
-            }
-        }
-        let is_new = self.publisher.revision() != Some(&snapshot.revision);
-        let sources = if is_new || self.snapshot.is_none() {
-            say::sources(&snapshot)
-        } else {
-            self.sources.clone()
-        };
-        let refresh_seeds = is_new || self.seeds_are_due();
-        let offer = Offer {
-            digest: fleet.seeds_digest(&sources),
-            collect: &|| fleet.seeds(&sources),
-        };
-        let published = self
-            .publisher
-            .publish(&snapshot, offer, refresh_seeds, clock::now())
-            .await;
-        match published {
-            Ok(written) => {
-                self.trouble = None;
-                metrics.reconciled(if written {
-                    Outcome::Published
-                } else {
-                    Outcome::Unchanged
-                });
-                if is_new {
-                    tracing::info!(revision = %snapshot.revision, policies = snapshot.policies.len(), providers = snapshot.providers.len(), "published a new configuration");
-                    let since = since.map(|since| since.elapsed().as_secs_f64());
-                    since
-                        .into_iter()
-                        .for_each(|seconds| metrics.publish_seconds.observe(seconds));
-                    self.unproved = Some(Unproved {
-                        since: Instant::now(),
-                        wait_until: Some(Instant::now() + PROOF_WAIT),
-                    });
-                }
-                if is_new || self.snapshot.is_none() {
-                    self.serve(snapshot);
-                }
-                true
-            }
-            Err(error) => {
-                metrics.reconciled(Outcome::Failed);
-                self.complain(&error.to_string());
-                // What was written so far is not known.
-                if let Err(error) = self.publisher.forget(&world).await {
-                    tracing::debug!(
-                        error = crate::failure::describe(&error),
-                        "the Secrets of the snapshot cannot be read"
-                    );
-                }
-                false
-            }
-        }
-    }
-
-    /// From now on this is what pods should serve.
-    fn serve(&mut self, snapshot: Arc<Snapshot>) {
-        self.history.remember(&snapshot);
-        self.sources = say::sources(&snapshot);
-        self.facts.forget_others(&snapshot);
-        self.context.fleet.forget_others(&snapshot);
-        self.context.fleet.expect(Expected {
-            revision: snapshot.revision.clone(),
-            proof_key: self.publisher.proof_key.clone(),
-        });
-        self.snapshot = Some(snapshot);
-    }
-
-    fn complain(&mut self, error: &str) {
-        if self.trouble.as_deref() != Some(error) {
-            tracing::error!(
-                error,
-                "the configuration could not be published: trying again"
-            );
-            self.trouble = Some(error.to_owned());
-        }
-    }
-
-    /// Whether the keys that pods have fetched are worth a publication of their own.
-    fn seeds_are_due(&self) -> bool {
-        let Some((published, at)) = self.publisher.seeds() else {
-            return false;
-        };
-        let age = clock::now().saturating_sub(at);
-        if age < SEEDS_EVERY_SECONDS {
-            return false;
-        }
-        let now = self.context.fleet.seeds_digest(&self.sources);
-        now != *published || (age >= SEEDS_AGE_SECONDS_MAX && !self.sources.is_empty())
-    }
-
     async fn compile(&mut self, objects: Vec<Object>) -> Compiled {
         let Materials {
             secrets,
@@ -482,8 +377,6 @@ impl Controller {
             cost * SAY_SHARE
         };
         self.said_until = Some(Instant::now() + pause);
-        let queued = self.context.queue.len();
-        self.context.metrics.status_queue.set(gauge(queued));
     }
 
     /// Statuses wait no longer once every pod has proved what was published.

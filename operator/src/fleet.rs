@@ -278,6 +278,10 @@ impl Fleet {
         Some(read(&seen.seed, &seen.digest))
     }
 
+    pub(crate) fn has_seen_keys(&self) -> bool {
+        !self.lock().seen.is_empty()
+    }
+
     /// What was published before the start counts until pods have fetched anew.
     pub(crate) fn recover(&self, seeds: Seeds) {
         let mut state = self.lock();

@@ -18,6 +18,8 @@ mod references;
 mod run;
 mod signing_keys;
 mod status;
+#[cfg(test)]
+mod testing;
 mod watch;
 mod world;
 
@@ -41,7 +43,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it was told to stop
-  1  it failed, or another replica leads now: start it again
+  1  it failed, or may not lead any more: start it again
   2  the command line is wrong";
 
 #[derive(Debug, Subcommand)]

@@ -21,7 +21,7 @@ use vestibule_crds::object::API_VERSION;
 
 use crate::clock;
 use crate::lease::hold::Fence;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, gauge};
 use crate::status::{Desired, Transition};
 use crate::watch::api_resource;
 use crate::world::{Key, World};
@@ -173,6 +173,7 @@ impl Patcher {
                 }
             };
             while tasks.try_join_next().is_some() {}
+            this.metrics.status_queue.set(gauge(this.queue.len()));
             let this = Arc::clone(&this);
             tasks.spawn(async move {
                 let again = this.write(&key, desired).await;
@@ -180,6 +181,7 @@ impl Patcher {
                     sleep(RETRY_PAUSE).await;
                 }
                 this.queue.done(&key, again);
+                this.metrics.status_queue.set(gauge(this.queue.len()));
                 drop(place);
             });
         }

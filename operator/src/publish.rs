@@ -165,10 +165,8 @@ impl Publisher {
     /// Whether a Secret is missing or another than what was written.
     pub(crate) fn is_disturbed(&self, world: &World) -> bool {
         let parts = self.published.as_ref().map_or(0, |current| current.parts);
-        (0..parts).map(secret_name).any(|name| {
-            let written = self.versions.get(&name);
-            written.is_some_and(|written| world.is_disturbed(&name, written))
-        })
+        let mut names = (0..parts).map(secret_name);
+        names.any(|name| world.is_disturbed(&name))
     }
 
     /// What the API server has is another than what was written: all of it is written again.
@@ -180,8 +178,10 @@ impl Publisher {
             let Some(metadata) = self.api.get_metadata_opt(&name).await? else {
                 continue;
             };
-            let version = metadata.metadata.resource_version;
-            self.versions.extend(version.map(|version| (name, version)));
+            if let Some(version) = metadata.metadata.resource_version {
+                world.owned_written(&name, &version);
+                self.versions.insert(name, version);
+            }
         }
         Ok(())
     }
@@ -193,6 +193,7 @@ impl Publisher {
         snapshot: &Arc<Snapshot>,
         offer: Offer<'_>,
         refresh_seeds: bool,
+        world: &World,
         now: i64,
     ) -> Result<bool, PublishError> {
         let unchanged = self
@@ -227,7 +228,7 @@ impl Publisher {
         }
         for secret in secrets {
             self.fence.check()?;
-            self.write(secret).await?;
+            self.write(secret, world).await?;
         }
         let parts = head.parts();
         self.published_at = head.published_at;
@@ -242,7 +243,7 @@ impl Publisher {
         Ok(true)
     }
 
-    async fn write(&mut self, packed: PackedSecret) -> Result<(), PublishError> {
+    async fn write(&mut self, packed: PackedSecret, world: &World) -> Result<(), PublishError> {
         let PackedSecret { name, data } = packed;
         let failed = |error| PublishError::Write {
             name: name.clone(),
@@ -270,8 +271,10 @@ impl Publisher {
             self.api.create(&params, &secret).await
         };
         let written = written.map_err(failed)?;
-        let version = written.metadata.resource_version;
-        self.versions.extend(version.map(|version| (name, version)));
+        if let Some(version) = written.metadata.resource_version {
+            world.owned_written(&name, &version);
+            self.versions.insert(name, version);
+        }
         Ok(())
     }
 
@@ -321,3 +324,6 @@ fn part(secret: &Secret, number: usize) -> Vec<u8> {
     let entry = data.and_then(|data| data.get(&part_key(number)));
     entry.map(|entry| entry.0.clone()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         tracing::info!(lease = arguments.lease, "leading");
         let patcher = Patcher::new(client, identity, queue, world, Arc::clone(&fence), metrics);
         tokio::select! {
-            () = election.keep() => bail!("the Lease {} is lost: another replica leads", arguments.lease),
+            () = election.keep() => bail!("the Lease {} is lost: another replica may lead now", arguments.lease),
             ended = patcher.run() => ended,
             ended = follow_pods(fleet) => ended,
             ended = async { Controller::recover(context).await?.run().await } => ended,

@@ -13,6 +13,8 @@
 pub(crate) mod stored;
 
 use serde::{Deserialize, Serialize};
+use vestibule_crds::algorithm::SigningAlgorithm;
+use vestibule_crds::duration::Duration;
 use vestibule_crds::rotation::{self, ManagedKey, Schedule};
 use vestibule_crds::signing_key::{SigningKey, SigningKeyError};
 use vestibule_crds::snapshot::{KeyState, Policy};
@@ -51,7 +53,7 @@ pub(crate) struct PolicyKeys {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub(crate) schedule: Schedule,
-    pub(crate) access_ttl_seconds: u64,
+    pub(crate) access_ttl: Duration,
     /// A request for a rotation: each new value once.
     pub(crate) rotate: Option<&'a str>,
 }
@@ -73,7 +75,7 @@ impl PolicyKeys {
     ) -> Result<i64, SigningKeyError> {
         let Wish {
             schedule,
-            access_ttl_seconds,
+            access_ttl,
             rotate,
         } = wish;
         if self.keys.is_empty() {
@@ -96,10 +98,8 @@ impl PolicyKeys {
         {
             self.make(schedule, now, signs_from, Progress::Made)?;
         }
-        // Before a longer lifetime is served it is known here, so that no key goes before its tokens.
         for kept in &mut self.keys {
-            let longest = &mut kept.key.longest_token_seconds;
-            *longest = (*longest).max(access_ttl_seconds);
+            kept.key.note_token_lifetime(access_ttl);
         }
         Ok(self.next_look(plan.next_look, now))
     }
@@ -145,7 +145,7 @@ impl PolicyKeys {
                 kid: key.kid.clone(),
                 progress,
                 key: ManagedKey {
-                    algorithm: signing_algorithm(key)?,
+                    algorithm: SigningAlgorithm::of(key.algorithm)?,
                     pem: key.pem.clone(),
                     created_at: now,
                     signs_from,
@@ -196,18 +196,12 @@ impl PolicyKeys {
         signs_from: i64,
         progress: Progress,
     ) -> Result<(), SigningKeyError> {
-        let pem = SigningKey::generate(schedule.algorithm)?;
-        let parsed = SigningKey::parse(&pem, Some(schedule.algorithm))?;
+        let key = ManagedKey::generate(schedule.algorithm, now, signs_from)?;
+        let parsed = SigningKey::parse(&key.pem, Some(schedule.algorithm))?;
         self.keys.push(KeptKey {
             kid: parsed.kid,
             progress,
-            key: ManagedKey {
-                algorithm: schedule.algorithm,
-                pem,
-                created_at: now,
-                signs_from,
-                longest_token_seconds: 0,
-            },
+            key,
         });
         Ok(())
     }
@@ -257,22 +251,6 @@ impl PolicyKeys {
             .iter()
             .position(|kept| matches!(kept.progress, Progress::Made | Progress::Published))
     }
-}
-
-fn signing_algorithm(
-    key: &vestibule_crds::snapshot::PolicyKey,
-) -> Option<vestibule_crds::algorithm::SigningAlgorithm> {
-    use vestibule_crds::algorithm::SigningAlgorithm;
-    let algorithms = [
-        SigningAlgorithm::ES256,
-        SigningAlgorithm::ES384,
-        SigningAlgorithm::EdDSA,
-        SigningAlgorithm::RS256,
-        SigningAlgorithm::PS256,
-    ];
-    algorithms
-        .into_iter()
-        .find(|algorithm| algorithm.as_algorithm() == key.algorithm)
 }
 
 #[cfg(test)]

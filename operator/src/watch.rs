@@ -96,8 +96,9 @@ impl Watches {
         let within = covered(namespace);
         let mut listed = BTreeSet::new();
         let config = watcher::Config::default().page_size(PAGE);
+        let what = format!("{kind} in {}", place(namespace));
         self.follow(
-            kind.name(),
+            what,
             watcher(api, config),
             tasks,
             move |event| match event {
@@ -141,10 +142,7 @@ impl Watches {
         let within = covered(namespace);
         let mut listed = BTreeSet::new();
         let config = watcher::Config::default().page_size(PAGE);
-        let named = match kind {
-            MaterialKind::Secret => "Secret",
-            MaterialKind::ConfigMap => "ConfigMap",
-        };
+        let what = format!("{kind} in {}", place(namespace));
         let seen = move |object: &PartialObjectMeta<K>, gone: bool| -> (Option<MaterialId>, bool) {
             let Some(id) = id_of(&object.metadata) else {
                 return (None, false);
@@ -156,7 +154,7 @@ impl Watches {
         };
         let slots = Arc::clone(&self.slots);
         let events = watcher(api, config);
-        self.follow(named, events, tasks, move |event| {
+        self.follow(what, events, tasks, move |event| {
             let changed = match event {
                 Event::Init => {
                     listed.clear();
@@ -189,7 +187,8 @@ impl Watches {
         let world = Arc::clone(&self.world);
         let mut listed = BTreeSet::new();
         let events = watcher(api, config);
-        self.follow("Secret of the operator", events, tasks, move |event| {
+        let what = "Secret of the operator".to_owned();
+        self.follow(what, events, tasks, move |event| {
             let apply = |object: PartialObjectMeta<Secret>| {
                 let version = object.resource_version().unwrap_or_default();
                 world.owned_applied(object.name_any(), version);
@@ -213,7 +212,7 @@ impl Watches {
         let fleet = Arc::clone(&self.fleet);
         let mut listed = BTreeSet::new();
         self.follow(
-            "Pod",
+            "Pod of the data plane".to_owned(),
             watcher(api, config),
             tasks,
             move |event| match event {
@@ -231,7 +230,7 @@ impl Watches {
 
     fn follow<T: Send + 'static>(
         &self,
-        what: &'static str,
+        what: String,
         events: impl Stream<Item = watcher::Result<Event<T>>> + Send + 'static,
         tasks: &mut JoinSet<anyhow::Result<()>>,
         mut handle: impl FnMut(Event<T>) + Send + 'static,
@@ -268,6 +267,13 @@ impl Watches {
             anyhow::bail!("the watch of {what} ended")
         });
     }
+}
+
+fn place(namespace: Option<&str>) -> String {
+    namespace.map_or_else(
+        || "all namespaces".to_owned(),
+        |name| format!("namespace {name}"),
+    )
 }
 
 fn covered(namespace: Option<&str>) -> impl Fn(&NamespacedName) -> bool + Send + use<> {

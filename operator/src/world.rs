@@ -10,12 +10,16 @@ use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use vestibule_crds::object::{API_VERSION, Kind, NamespacedName, Object};
+use vestibule_crds::snapshot::Revision;
 use vestibule_crds::status::Status;
 
 use crate::references::{Reference, references};
 
 /// Asks for a rotation of a policy's managed keys: each new value once.
 pub(crate) const ROTATE_ANNOTATION: &str = "vestibule.dev/rotate";
+
+/// Longest value of it that is kept as it is.
+const ROTATE_BYTES_MAX: usize = 64;
 
 /// An object of either kind.
 pub(crate) type Key = (Kind, NamespacedName);
@@ -27,7 +31,7 @@ pub(crate) struct Entry {
     pub(crate) object: Object,
     pub(crate) uid: String,
     pub(crate) status: Option<Status>,
-    /// The value of [`ROTATE_ANNOTATION`].
+    /// The value of [`ROTATE_ANNOTATION`], or a digest of it where it is long.
     pub(crate) rotate: Option<String>,
     pub(crate) references: Arc<[Reference]>,
     version: Version,
@@ -58,7 +62,9 @@ struct State {
     objects: BTreeMap<Key, Entry>,
     /// Secrets with the operator's label in its own namespace, by name.
     owned: BTreeMap<String, String>,
-    /// Those of them that were deleted, until somebody puts that right.
+    /// The versions of them that the operator itself wrote last.
+    written: BTreeMap<String, String>,
+    /// Those of them that were deleted, until that is put right.
     lost: BTreeSet<String>,
     changes: Changes,
 }
@@ -174,14 +180,23 @@ impl World {
         }
     }
 
+    /// What the operator wrote itself is no news.
     pub(crate) fn owned_applied(&self, name: String, version: String) {
         let mut state = self.lock();
         state.lost.remove(&name);
-        let before = state.owned.insert(name, version.clone());
+        let written = state.written.get(&name);
+        let is_news = written.is_none_or(|written| is_later(&version, written))
+            && state.owned.get(&name) != Some(&version);
+        state.owned.insert(name, version);
         drop(state);
-        if before != Some(version) {
+        if is_news {
             self.configuration_changed();
         }
+    }
+
+    pub(crate) fn owned_written(&self, name: &str, version: &str) {
+        let mut state = self.lock();
+        state.written.insert(name.to_owned(), version.to_owned());
     }
 
     pub(crate) fn owned_deleted(&self, name: &str) {
@@ -207,11 +222,12 @@ impl World {
         }
     }
 
-    /// Whether a Secret of ours is another than the version that was written last: changed by somebody else, or deleted.
-    pub(crate) fn is_disturbed(&self, name: &str, written: &str) -> bool {
+    /// Whether a Secret of ours is another than what was written last: changed by somebody else, or deleted.
+    pub(crate) fn is_disturbed(&self, name: &str) -> bool {
         let state = self.lock();
-        let seen = state.owned.get(name);
-        state.lost.contains(name) || seen.is_some_and(|seen| is_later(seen, written))
+        let (seen, written) = (state.owned.get(name), state.written.get(name));
+        let changed = seen.zip(written);
+        state.lost.contains(name) || changed.is_some_and(|(seen, written)| is_later(seen, written))
     }
 
     /// A Secret of ours is about to be written or no longer wanted: that it was deleted is no news any more.
@@ -232,6 +248,14 @@ impl Version {
     fn parse(text: Option<&str>) -> Self {
         Self(text.and_then(|text| text.parse().ok()).unwrap_or_default())
     }
+}
+
+/// It is stored beside the keys, and told from others; nobody reads it.
+fn bounded(value: &String) -> String {
+    if value.len() <= ROTATE_BYTES_MAX {
+        return value.clone();
+    }
+    Revision::of(value.as_bytes()).to_string()
 }
 
 pub(crate) fn id_of(metadata: &ObjectMeta) -> Option<NamespacedName> {
@@ -271,7 +295,7 @@ fn read(kind: Kind, object: DynamicObject) -> Option<Entry> {
         object,
         uid: metadata.uid.unwrap_or_default(),
         status,
-        rotate: annotations.get(ROTATE_ANNOTATION).cloned(),
+        rotate: annotations.get(ROTATE_ANNOTATION).map(bounded),
         version: Version::parse(metadata.resource_version.as_deref()),
     })
 }

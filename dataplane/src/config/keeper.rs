@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use vestibule_crds::rotation::{self, ManagedKey};
-use vestibule_crds::signing_key::{SigningKey, SigningKeyError};
+use vestibule_crds::signing_key::SigningKeyError;
 use vestibule_crds::snapshot::Snapshot;
 
 pub const FILE: &str = "signing-keys.json";
@@ -80,20 +80,12 @@ impl Keeper {
                 of_policy.remove(*index);
             }
             if let Some(signs_from) = plan.make {
-                let pem = SigningKey::generate(schedule.algorithm)
+                let key = ManagedKey::generate(schedule.algorithm, now, signs_from)
                     .map_err(|error| KeeperError::Generation(policy.name.clone(), error))?;
-                of_policy.push(ManagedKey {
-                    algorithm: schedule.algorithm,
-                    pem,
-                    created_at: now,
-                    signs_from,
-                    longest_token_seconds: 0,
-                });
+                of_policy.push(key);
             }
-            // Before a longer lifetime is served it is known here, so that no key goes before its tokens.
             for key in of_policy.iter_mut() {
-                let lifetime = policy.token.access_ttl.as_secs();
-                key.longest_token_seconds = key.longest_token_seconds.max(lifetime);
+                key.note_token_lifetime(policy.token.access_ttl);
             }
             next_look = next_look.into_iter().chain([plan.next_look]).min();
         }

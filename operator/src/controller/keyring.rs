@@ -155,7 +155,7 @@ impl Keyring {
             let entry = world.entry(&(Kind::SigninPolicy, id.clone()));
             let wish = Wish {
                 schedule,
-                access_ttl_seconds: policy.token.access_ttl.as_secs(),
+                access_ttl: policy.token.access_ttl,
                 rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
             };
             let before = self.policies.get(&id);
@@ -172,10 +172,7 @@ impl Keyring {
                 }
             }
             let name = secret_name(&id);
-            let disturbed = after
-                .version
-                .as_deref()
-                .is_none_or(|version| world.is_disturbed(&name, version));
+            let disturbed = after.version.is_none() || world.is_disturbed(&name);
             if disturbed || before.is_none_or(|before| before.keys != after.keys) {
                 let uid = entry.map(|entry| entry.uid);
                 writes.push((id, after, uid, disturbed));
@@ -196,6 +193,9 @@ impl Keyring {
         for (id, mut kept, written) in written {
             match written {
                 Ok(version) => {
+                    if let Some(version) = &version {
+                        world.owned_written(&secret_name(&id), version);
+                    }
                     kept.version = version;
                     kept.complained = false;
                     changed = true;
@@ -292,3 +292,6 @@ fn proof(pods: &[PodProof], policy: &NamespacedName, kid: &str) -> KeyProof {
     let (published, signing) = key_proof(pods, (&policy.namespace, &policy.name), kid);
     KeyProof { published, signing }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,177 @@
+use serde_json::json;
+use vestibule_crds::report::{KeysState, ProviderKeysReport, Refusals};
 
+use super::*;
+
+fn pod(name: &str, ready: bool, restarts: i32) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "uid": format!("uid-{name}")},
+        "status": {
+            "podIP": "10.0.0.1",
+            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+            "containerStatuses": [{"name": "c", "ready": ready, "restartCount": restarts, "image": "i", "imageID": "i"}],
+        },
+    }))
+    .expect("a pod")
+}
+
+fn fleet(pods: &[&str]) -> Fleet {
+    let fleet = Fleet::new(8081);
+    for name in pods {
+        fleet.pod_applied(&pod(name, true, 0));
+    }
+    fleet
+}
+
+fn identity(name: &str) -> PodIdentity {
+    ready(&pod(name, true, 0)).expect("it is ready")
+}
+
+fn answer(revision: &str, error: Option<&str>) -> Result<RevisionReport, AskError> {
+    Ok(RevisionReport {
+        revision: Some(Revision::of(revision.as_bytes())),
+        since: String::new(),
+        digest: None,
+        policies: 0,
+        providers: 0,
+        refused: Refusals {
+            error: error.map(str::to_owned),
+            ..Refusals::default()
+        },
+    })
+}
+
+fn served(fleet: &Fleet, name: &str) -> Option<Revision> {
+    fleet.lock().pods.get(name)?.serves.clone()
+}
+
+fn report(process: &str, sequence: u64, more: bool, kids: &[&str]) -> DiscoveryReport {
+    let providers = kids.iter().map(|kid| ProviderKeysReport {
+        namespace: "auth".to_owned(),
+        name: format!("provider-{kid}"),
+        source: Revision::of(b"source"),
+        state: KeysState::Fresh,
+        error: None,
+        fetched_at: Some(i64::try_from(sequence).expect("small")),
+        jwks: Some(json!({"keys": [{"kid": kid}]})),
+    });
+    DiscoveryReport {
+        process: process.to_owned(),
+        sequence,
+        more,
+        providers: providers.collect(),
+    }
+}
+
+#[test]
+fn only_ready_pods_count_and_those_on_their_way_out_do_not() {
+    let fleet = fleet(&["a"]);
+    fleet.pod_applied(&pod("b", false, 0));
+    assert_eq!(fleet.identities().len(), 1);
+    let mut leaving = pod("a", true, 0);
+    leaving.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+        ));
+    fleet.pod_applied(&leaving);
+    assert!(fleet.identities().is_empty());
+    fleet.pod_applied(&pod("c", true, 0));
+    fleet.keep_only(&BTreeSet::new());
+    assert!(fleet.identities().is_empty());
+}
+
+#[test]
+fn a_question_without_an_answer_takes_nothing_back() {
+    let fleet = fleet(&["a"]);
+    fleet.revision_answered("a", &identity("a"), answer("r1", None));
+    fleet.revision_answered("a", &identity("a"), Err(AskError::TimedOut));
+    assert_eq!(served(&fleet, "a"), Some(Revision::of(b"r1")));
+    let (proofs, _) = fleet.proofs(&History::default());
+    assert_eq!(
+        proofs[0].trouble.as_deref(),
+        Some("it does not answer in time")
+    );
+    assert!(
+        proofs[0].serves.is_none(),
+        "a revision that is none of ours"
+    );
+}
+
+#[test]
+fn a_container_that_starts_again_has_said_nothing() {
+    let fleet = fleet(&["a"]);
+    fleet.revision_answered("a", &identity("a"), answer("r1", None));
+    fleet.pod_applied(&pod("a", true, 0));
+    assert!(served(&fleet, "a").is_some(), "the same pod");
+    fleet.pod_applied(&pod("a", true, 1));
+    assert_eq!(served(&fleet, "a"), None);
+    fleet.revision_answered("a", &identity("a"), answer("r1", None));
+    assert_eq!(served(&fleet, "a"), None, "an answer of the one before");
+}
+
+#[test]
+fn what_a_pod_refuses_is_told() {
+    let fleet = fleet(&["a"]);
+    fleet.revision_answered("a", &identity("a"), answer("r1", Some("part 0 is torn")));
+    let (proofs, _) = fleet.proofs(&History::default());
+    assert_eq!(proofs[0].trouble.as_deref(), Some("part 0 is torn"));
+}
+
+#[test]
+fn pages_are_read_to_the_end() {
+    let fleet = fleet(&["a"]);
+    let read = |since, report| fleet.discovery_answered("a", &identity("a"), since, report);
+    assert!(read(0, report("p", 1, true, &["k1"])));
+    assert_eq!(fleet.discovery_cursor("a"), 1);
+    assert!(!read(1, report("p", 2, false, &["k2"])));
+    assert_eq!(fleet.findings("provider-k1").len(), 1);
+    assert_eq!(fleet.findings("provider-k2").len(), 1);
+    assert!(
+        !read(2, report("p", 2, true, &[])),
+        "an empty page is the last"
+    );
+}
+
+#[test]
+fn another_process_is_read_from_the_beginning() {
+    let fleet = fleet(&["a"]);
+    let read = |since, report| fleet.discovery_answered("a", &identity("a"), since, report);
+    read(0, report("p", 7, false, &["k1"]));
+    assert!(
+        read(7, report("q", 9, false, &["k2"])),
+        "what came before is missing"
+    );
+    assert_eq!(fleet.discovery_cursor("a"), 0);
+    assert!(!read(0, report("q", 9, false, &["k1", "k2"])));
+    assert_eq!(fleet.findings("provider-k2").len(), 1);
+}
+
+#[test]
+fn statuses_can_be_said_once_every_pod_was_read() {
+    let fleet = fleet(&["a"]);
+    let all_read = || fleet.proofs(&History::default()).1;
+    assert!(!all_read());
+    fleet.revision_answered("a", &identity("a"), Err(AskError::Unreachable));
+    assert!(!all_read());
+    fleet.discovery_answered("a", &identity("a"), 0, report("p", 0, false, &[]));
+    assert!(all_read());
+}
+
+#[test]
+fn keys_are_seeded_for_the_source_that_they_were_fetched_for() {
+    let fleet = fleet(&["a"]);
+    fleet.discovery_answered("a", &identity("a"), 0, report("p", 5, false, &["k1"]));
+    let fitting = BTreeMap::from([("provider-k1".to_owned(), Revision::of(b"source"))]);
+    let other = BTreeMap::from([("provider-k1".to_owned(), Revision::of(b"other"))]);
+    assert_eq!(fleet.seeds(&fitting)["provider-k1"].fetched_at, 5);
+    assert!(fleet.seeds(&other).is_empty());
+    let before = fleet.seeds_digest(&fitting);
+    fleet.discovery_answered("a", &identity("a"), 5, report("p", 9, false, &["k1"]));
+    assert_eq!(fleet.seeds(&fitting)["provider-k1"].fetched_at, 9);
+    assert_eq!(
+        fleet.seeds_digest(&fitting),
+        before,
+        "the same keys, fetched again"
+    );
+    assert_ne!(fleet.seeds_digest(&other), before);
+}

@@ -165,3 +165,83 @@ impl<'a> Election<'a> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::testing::Shelf;
+
+    const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/auth/leases/l";
+
+    fn election<'a>(shelf: &Shelf, identity: &str, fence: &'a Fence) -> Election<'a> {
+        Election::new(shelf.client(), "auth", "l", identity.to_owned(), fence)
+    }
+
+    fn holder(shelf: &Shelf) -> String {
+        let lease = shelf.get(PATH).expect("a Lease");
+        let holder = lease["spec"]["holderIdentity"].as_str();
+        holder.unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_leads_and_the_other_follows_when_it_gives_the_lease_back() {
+        let shelf = Shelf::default();
+        let fences = (Fence::default(), Fence::default());
+        let mut first = election(&shelf, "first", &fences.0);
+        let mut second = election(&shelf, "second", &fences.1);
+        first.win().await;
+        assert!(fences.0.is_leading());
+        assert_eq!(second.step().await, Ok(false));
+        assert!(!fences.1.is_leading());
+        first.release().await;
+        assert!(!fences.0.is_leading());
+        assert_eq!(second.step().await, Ok(true));
+        assert_eq!(holder(&shelf), "second");
+        first.release().await;
+        assert_eq!(holder(&shelf), "second", "only its own is given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_cannot_renew_stops_before_another_begins() {
+        let shelf = Shelf::default();
+        let fences = (Fence::default(), Fence::default());
+        let mut first = election(&shelf, "first", &fences.0);
+        let mut second = election(&shelf, "second", &fences.1);
+        first.win().await;
+        assert_eq!(second.step().await, Ok(false));
+        shelf.fail.store(503, Ordering::SeqCst);
+        let began = Instant::now();
+        first.keep().await;
+        assert!(!fences.0.is_leading());
+        assert!(began.elapsed() < crate::lease::LEASE_DURATION);
+        shelf.fail.store(0, Ordering::SeqCst);
+        second.win().await;
+        assert!(began.elapsed() >= crate::lease::LEASE_DURATION - RETRY_PERIOD);
+        assert_eq!(holder(&shelf), "second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_finds_another_in_the_lease_leads_no_more() {
+        let shelf = Shelf::default();
+        let fence = Fence::default();
+        let mut first = election(&shelf, "first", &fence);
+        first.win().await;
+        let mut stolen = shelf.get(PATH).expect("a Lease");
+        stolen["spec"]["holderIdentity"] = "thief".into();
+        shelf.put(PATH, stolen);
+        first.keep().await;
+        assert_eq!(fence.check(), Err(NotLeading));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_is_good_for_its_time_only() {
+        let shelf = Shelf::default();
+        let fence = Fence::default();
+        election(&shelf, "first", &fence).win().await;
+        assert_eq!(fence.check(), Ok(()));
+        tokio::time::advance(RENEW_DEADLINE).await;
+        assert_eq!(fence.check(), Err(NotLeading));
+    }
+}

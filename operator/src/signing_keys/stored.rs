@@ -111,7 +111,7 @@ mod tests {
                 rotate_every: Duration::from_secs(3600),
                 pre_publish: Duration::from_secs(60),
             },
-            access_ttl_seconds: 600,
+            access_ttl: Duration::from_secs(600),
             rotate: Some("one"),
         };
         keys.tend(wish, |_| KeyProof::default(), 5).expect("keys");

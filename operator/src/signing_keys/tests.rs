@@ -1,8 +1,5 @@
 use std::collections::BTreeSet;
 
-use vestibule_crds::algorithm::SigningAlgorithm;
-use vestibule_crds::duration::Duration;
-
 use super::*;
 
 const DAY: i64 = 24 * 3600;
@@ -30,7 +27,7 @@ const ALL: KeyProof = KeyProof {
 fn wish(rotate: Option<&str>) -> Wish<'_> {
     Wish {
         schedule: SCHEDULE,
-        access_ttl_seconds: TTL.unsigned_abs(),
+        access_ttl: Duration::from_secs(TTL.unsigned_abs()),
         rotate,
     }
 }

@@ -139,20 +139,27 @@ fn an_object_being_deleted_is_gone() {
 #[test]
 fn a_secret_of_ours_that_somebody_changed_or_deleted_is_seen() {
     let world = World::default();
+    world.owned_written("s", "5");
     assert!(
-        !world.is_disturbed("s", "5"),
+        !world.is_disturbed("s"),
         "what was just written has not come back yet"
     );
     world.owned_applied("s".to_owned(), "5".to_owned());
-    assert!(!world.is_disturbed("s", "5"));
-    assert!(
-        !world.is_disturbed("s", "6"),
-        "an event from before the write"
-    );
+    assert!(!world.is_disturbed("s") && !world.take_changes().configuration);
+    world.owned_written("s", "6");
+    assert!(!world.is_disturbed("s"), "an event from before the write");
     world.owned_applied("s".to_owned(), "7".to_owned());
-    assert!(world.is_disturbed("s", "6"));
+    assert!(world.is_disturbed("s") && world.take_changes().configuration);
+    world.owned_written("s", "8");
     world.owned_keep_only(&BTreeSet::new());
-    assert!(world.is_disturbed("s", "7"));
+    assert!(world.is_disturbed("s") && world.take_changes().configuration);
     world.forget_loss("s");
-    assert!(!world.is_disturbed("s", "8"));
+    assert!(!world.is_disturbed("s"));
+}
+
+#[test]
+fn a_long_request_for_a_rotation_is_told_by_its_digest() {
+    assert_eq!(bounded(&"2026-01-01".to_owned()), "2026-01-01");
+    let long = bounded(&"x".repeat(200_000));
+    assert!(long.len() < 100 && long != bounded(&"y".repeat(200_000)));
 }

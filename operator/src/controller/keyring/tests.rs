@@ -1,0 +1,156 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use vestibule_crds::compile::{Inputs, compile};
+use vestibule_crds::object::Object;
+
+use super::*;
+use crate::testing::Shelf;
+
+const NOW: i64 = 1_900_000_000;
+
+fn policy() -> NamespacedName {
+    NamespacedName::new("auth", "default")
+}
+
+fn body() -> Value {
+    json!({
+        "apiVersion": "vestibule.dev/v1alpha1",
+        "kind": "SigninPolicy",
+        "metadata": {"name": "default", "namespace": "auth", "uid": "u1", "resourceVersion": "1"},
+        "spec": {
+            "token": {"issuer": "https://auth.example.com", "audiences": ["internal"]},
+            "signing": {"managed": {"algorithm": "ES256"}},
+            "risk": {"mode": "Off"},
+            "mfa": {"mode": "Never"},
+        },
+    })
+}
+
+fn snapshot(keyring: &Keyring) -> Snapshot {
+    let inputs = Inputs {
+        objects: vec![Object::from_value(body(), None).expect("an object")],
+        managed_keys: keyring.managed_keys(),
+        ..Inputs::default()
+    };
+    compile(&inputs).snapshot
+}
+
+fn world() -> World {
+    let world = World::default();
+    let object = serde_json::from_value(body()).expect("an object");
+    world.apply(Kind::SigninPolicy, object);
+    world
+}
+
+async fn load(shelf: &Shelf, published: Option<&Snapshot>) -> Keyring {
+    let fence = Fence::default();
+    fence.set(Some(Instant::now() + Duration::from_secs(60)));
+    let loading = Keyring::load(shelf.client(), "own", Arc::new(fence), published, NOW);
+    loading.await.expect("the shelf answers")
+}
+
+async fn tend(keyring: &mut Keyring, world: &World) -> Tended {
+    let snapshot = snapshot(keyring);
+    keyring.tend(&snapshot, world, &[], NOW).await
+}
+
+fn kids(keyring: &Keyring) -> Vec<String> {
+    let keys = keyring.policies.get(&policy());
+    let keys = keys.iter().flat_map(|kept| &kept.keys.keys);
+    keys.map(|key| key.kid.clone()).collect()
+}
+
+fn path() -> String {
+    format!("/api/v1/namespaces/own/secrets/{}", secret_name(&policy()))
+}
+
+#[tokio::test]
+async fn keys_are_stored_before_they_are_used_and_found_again() {
+    let shelf = Shelf::default();
+    let mut keyring = load(&shelf, None).await;
+    assert!(tend(&mut keyring, &world()).await.changed);
+    assert!(shelf.get(&path()).is_some());
+    assert!(
+        !tend(&mut keyring, &world()).await.changed,
+        "nothing more to do"
+    );
+    let again = load(&shelf, None).await;
+    assert_eq!(kids(&again), kids(&keyring));
+    assert_eq!(kids(&again).len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_stored_is_not_used() {
+    let shelf = Shelf::default();
+    let mut keyring = load(&shelf, None).await;
+    shelf.fail.store(503, Ordering::SeqCst);
+    let tended = tend(&mut keyring, &world()).await;
+    assert_eq!(tended.next_look, Some(NOW + RETRY_SECONDS));
+    assert!(!tended.changed && kids(&keyring).is_empty());
+    shelf.fail.store(0, Ordering::SeqCst);
+    assert!(tend(&mut keyring, &world()).await.changed);
+    assert_eq!(kids(&keyring).len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_that_somebody_deleted_is_written_again_with_the_same_keys() {
+    let shelf = Shelf::default();
+    let world = world();
+    let mut keyring = load(&shelf, None).await;
+    tend(&mut keyring, &world).await;
+    let before = kids(&keyring);
+    let name = secret_name(&policy());
+    world.owned_applied(name.clone(), "1".to_owned());
+    shelf.remove(&path());
+    world.owned_deleted(&name);
+    tend(&mut keyring, &world).await;
+    assert!(shelf.get(&path()).is_some());
+    assert_eq!(kids(&keyring), before);
+}
+
+#[tokio::test]
+async fn lost_keys_are_recovered_from_what_is_published() {
+    let shelf = Shelf::default();
+    let mut keyring = load(&shelf, None).await;
+    tend(&mut keyring, &world()).await;
+    let published = snapshot(&keyring);
+    for lost in [None, Some(json!({"keys.json": "Z2FyYmFnZQ=="}))] {
+        match lost {
+            None => shelf.remove(&path()),
+            Some(garbage) => {
+                let mut secret = shelf.get(&path()).expect("it was written again");
+                secret["data"] = garbage;
+                shelf.put(&path(), secret);
+            }
+        }
+        let mut again = load(&shelf, Some(&published)).await;
+        assert_eq!(kids(&again), kids(&keyring));
+        assert!(tend(&mut again, &world()).await.changed, "and stored again");
+        let states: Vec<KeyState> = snapshot(&again).policies["default"]
+            .signing_keys
+            .iter()
+            .map(|key| key.state)
+            .collect();
+        assert_eq!(states, [KeyState::Current]);
+    }
+}
+
+#[tokio::test]
+async fn keys_go_with_their_policy_and_only_within_sight() {
+    let shelf = Shelf::default();
+    let mut keyring = load(&shelf, None).await;
+    let with_policy = world();
+    tend(&mut keyring, &with_policy).await;
+    let (here, elsewhere) = (
+        Scope::Named(vec!["auth".to_owned()]),
+        Scope::Named(vec!["other".to_owned()]),
+    );
+    keyring.drop_others(&here, &with_policy).await;
+    keyring.drop_others(&elsewhere, &World::default()).await;
+    assert!(shelf.get(&path()).is_some());
+    keyring.drop_others(&here, &World::default()).await;
+    assert!(shelf.get(&path()).is_none() && kids(&keyring).is_empty());
+}
