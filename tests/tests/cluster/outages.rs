@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vestibule_tests::cluster::objects::{address, condition, name};
-use vestibule_tests::cluster::{Namespace, Release, kubectl, node};
+use vestibule_tests::cluster::{Namespace, Release, node};
 use vestibule_tests::e2e::manifests::{policy, with};
 use vestibule_tests::e2e::{Client, Load, LocalIssuer, eventually, is, within};
 
@@ -115,6 +115,24 @@ impl Fleet {
         holder.unwrap_or_default().to_owned()
     }
 
+    async fn another_leads_than(&self, leader: &str) {
+        within(DEADLINE, LOOK_EVERY, "another one leads", || async {
+            let now = self.leader();
+            if now.is_empty() || now == leader {
+                Err(now)
+            } else {
+                Ok(())
+            }
+        })
+        .await;
+    }
+
+    fn uid(&self, pod: &str) -> String {
+        let pod = self.namespace().get(&format!("pod/{pod}"));
+        let uid = pod["metadata"]["uid"].as_str();
+        uid.expect("a pod has one").to_owned()
+    }
+
     /// A change reaches every pod.
     async fn a_change_is_served(&self, display_name: &str) {
         let change = with(self.issuer.provider(), "/spec/displayName", display_name);
@@ -159,13 +177,9 @@ async fn all_succeeded(load: Load<Result<(), String>>) {
     );
 }
 
-/// Ends a pod's program at once, as its own end would: nothing of Kubernetes is asked. The processes of pods are children of this machine.
-fn kill_in_pod(namespace: &str, pod: &str, signal: &str) {
-    let uid = kubectl(&format!(
-        "--namespace {namespace} get pod {pod} --output=jsonpath={{.metadata.uid}}"
-    ))
-    .ok();
-    for pid in processes_of(&uid) {
+/// Tells a pod's program, as its own end would come: nothing of Kubernetes is asked. The processes of pods are processes of this machine.
+fn signal(uid: &str, signal: &str) {
+    for pid in processes_of(uid) {
         let sent = Command::new("kill").args(["-s", signal, &pid]).status();
         assert!(sent.expect("there is a program named kill").success());
     }
@@ -194,17 +208,12 @@ async fn the_leader_is_killed_and_the_other_takes_over_and_nothing_flaps() {
     let load = fleet.load();
     load.more(50).await;
     let (leader, before) = (fleet.leader(), fleet.conditions());
-    kill_in_pod(&namespace.name, &leader, "KILL");
-    let next = within(DEADLINE, LOOK_EVERY, "another one leads", || async {
-        let now = fleet.leader();
-        if now.is_empty() || now == leader {
-            Err(now)
-        } else {
-            Ok(now)
-        }
-    })
-    .await;
-    assert_ne!(next, leader);
+    // Deleted first, since a container that starts again in its pod leads again at once: it has the name of the one that did.
+    let line = format!("delete pod {leader} --force --grace-period=0 --wait=false");
+    let uid = fleet.uid(&leader);
+    namespace.kubectl(&line).ok();
+    signal(&uid, "KILL");
+    fleet.another_leads_than(&leader).await;
     namespace.ready("vestibule-operator", 2).await;
     assert_eq!(
         fleet.conditions(),
@@ -213,6 +222,39 @@ async fn the_leader_is_killed_and_the_other_takes_over_and_nothing_flaps() {
     );
     fleet.a_change_is_served("after a leader").await;
     all_succeeded(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_hangs_is_succeeded_and_ends_when_it_comes_to() {
+    let Some((fleet, _turn)) = fleet() else {
+        return;
+    };
+    let namespace = fleet.namespace();
+    let (leader, before) = (fleet.leader(), fleet.conditions());
+    let uid = fleet.uid(&leader);
+    signal(&uid, "STOP");
+    fleet.another_leads_than(&leader).await;
+    fleet.a_change_is_served("by the successor").await;
+    signal(&uid, "CONT");
+    within(
+        DEADLINE,
+        LOOK_EVERY,
+        "it has ended and started again",
+        || async {
+            let pod = namespace.get(&format!("pod/{leader}"));
+            let container = &pod["status"]["containerStatuses"][0];
+            is(
+                (
+                    container["restartCount"].as_u64(),
+                    container["ready"].as_bool(),
+                ),
+                (Some(1), Some(true)),
+            )
+        },
+    )
+    .await;
+    assert_eq!(fleet.conditions(), before, "nobody has said anything else");
+    fleet.a_change_is_served("after one that hung").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -425,10 +467,7 @@ async fn without_the_api_server_sign_ins_go_on_and_a_killed_container_serves_aga
     assert!(results.iter().all(Result::is_ok), "{results:?}");
 
     // Nobody tells kube-proxy while the API server is away: connections to the one that is gone are refused, so others are asked by address.
-    for pid in processes_of(&uid) {
-        let sent = Command::new("kill").args(["-s", "KILL", &pid]).status();
-        assert!(sent.expect("there is a program named kill").success());
-    }
+    signal(&uid, "KILL");
     let others = &pods[1..];
     within(
         DEADLINE,
@@ -507,7 +546,7 @@ async fn a_data_plane_pod_is_killed_under_load_and_only_what_it_had_begun_fails(
     let load = fleet.load();
     load.more(50).await;
     let pods = namespace.pods("dataplane");
-    kill_in_pod(&namespace.name, name(&pods[0]), "KILL");
+    signal(&fleet.uid(name(&pods[0])), "KILL");
     load.more(200).await;
     namespace.ready("vestibule-dataplane", 3).await;
     load.more(50).await;
