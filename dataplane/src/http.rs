@@ -28,6 +28,9 @@ const DOCUMENT_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=30
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// An ordinary answer fits; a longer one grows.
+const ANSWER_BYTES: usize = 2048;
+
 /// Answers one request. It cannot fail: every failure is an answer.
 pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let began = Instant::now();
@@ -146,9 +149,10 @@ fn json(body: impl Into<Bytes>, cache: HeaderValue) -> Answer {
 
 /// A body that nobody may keep.
 fn private_json(body: &impl serde::Serialize) -> Result<Answer, Failure> {
-    let body = serde_json::to_vec(body)
+    let mut bytes = Vec::with_capacity(ANSWER_BYTES);
+    serde_json::to_writer(&mut bytes, body)
         .map_err(|_| Code::Internal.because("the answer cannot be written"))?;
-    Ok(json(body, NO_STORE))
+    Ok(json(bytes, NO_STORE))
 }
 
 fn no_content() -> Answer {

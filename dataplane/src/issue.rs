@@ -10,6 +10,9 @@ use vestibule_crds::signing_key::{SigningFailed, SigningKey};
 use crate::live::{LivePolicy, PolicyKey};
 use crate::store::User;
 
+/// Ordinary claims fit; more grow.
+const CLAIMS_BYTES: usize = 1024;
+
 /// What the tokens of a session carry on from its sign-in, at every refresh alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Carried {
@@ -105,7 +108,9 @@ pub fn access_token(
         groups: &carried.groups,
         extra: &carried.extra,
     };
-    let claims = serde_json::to_vec(&claims).map_err(|_| IssueError::Claims)?;
+    let mut json = Vec::with_capacity(CLAIMS_BYTES);
+    serde_json::to_writer(&mut json, &claims).map_err(|_| IssueError::Claims)?;
+    let claims = json;
 
     let mut token = String::with_capacity(key.encoded_header.len() + claims.len() * 4 / 3 + 96);
     token.push_str(&key.encoded_header);

@@ -43,6 +43,8 @@ pub struct Live {
 #[derive(Debug)]
 pub struct LiveProvider {
     pub spec: Arc<Provider>,
+    /// `namespace/name`: what the store calls it.
+    pub key: String,
     pub rules: ClaimRules,
     pub keys: ProviderKeys,
 }
@@ -325,15 +327,11 @@ impl LiveProvider {
             },
         };
         Ok(Self {
+            key: format!("{}/{}", spec.namespace, spec.name),
             spec: Arc::clone(spec),
             rules,
             keys,
         })
-    }
-
-    /// `namespace/name`: what the store calls it.
-    pub fn key(&self) -> String {
-        format!("{}/{}", self.spec.namespace, self.spec.name)
     }
 }
 

@@ -96,7 +96,7 @@ impl Attempt {
         let token = UnverifiedToken::parse(text)
             .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
         let provider = choose_provider(live, &token, request.provider.as_deref())?;
-        self.trail.provider = provider.key();
+        self.trail.provider.clone_from(&provider.key);
         let policy = live.policy(&provider.spec.policy).ok_or_else(|| {
             TryAgainReason::NotReady.after(1, "the provider's policy is not served")
         })?;
@@ -134,9 +134,9 @@ impl Attempt {
                 fresh.user,
                 now,
             )?;
-            let user = plan.user().clone();
+            let user = plan.user();
             self.trail.user_id = Some(user.id);
-            let info = UserInfo::of(&user);
+            let info = UserInfo::of(user);
             let carried = carry(provider, policy, &identity, &info)?;
 
             let ends_at = now.saturating_add(lifetime(policy.spec.token.session_max_ttl));
@@ -144,10 +144,10 @@ impl Attempt {
                 .saturating_add(lifetime(policy.spec.token.refresh_ttl))
                 .min(ends_at);
             let signin = Signin {
-                account: account_of(plan, &identity, app, provider),
+                account: account_of(&plan, &identity, app, provider),
                 session: NewSession {
                     id: session,
-                    provider: provider.key(),
+                    provider: provider.key.clone(),
                     refresh_digest: refresh.digest(),
                     refresh_expires_at,
                     ends_at,
@@ -172,7 +172,7 @@ impl Attempt {
                         session,
                     };
                     let (token, expires_in) =
-                        access_token(policy, key, &user, &carried, stamp, ends_at)
+                        access_token(policy, key, user, &carried, stamp, ends_at)
                             .map_err(|error| Code::Internal.because(error.to_string()))?;
                     return Ok(LoginResponse {
                         access_token: Some(token),
@@ -422,7 +422,7 @@ fn carry(
 }
 
 fn account_of(
-    plan: Plan,
+    plan: &Plan,
     identity: &VerifiedIdentity,
     app: &Arc<App>,
     provider: &LiveProvider,
@@ -430,10 +430,10 @@ fn account_of(
     match plan {
         Plan::SignIn { user, changed } => Account::Existing {
             user_id: user.id,
-            profile: changed.then_some(user.profile),
+            profile: changed.then(|| user.profile.clone()),
         },
         Plan::Create { user } => Account::Create {
-            user,
+            user: user.clone(),
             identity: identity.identity.clone(),
         },
         Plan::Link { user } => link_account(

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 /// Reads one JSON value; the error never repeats the input. Nesting is bounded by the parser (128 levels).
@@ -98,11 +99,10 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            if members.contains_key(&name) {
+            let Entry::Vacant(place) = members.entry(name) else {
                 return Err(A::Error::custom(DUPLICATE));
-            }
-            let value = map.next_value_seed(Self)?;
-            members.insert(name, value);
+            };
+            place.insert(map.next_value_seed(Self)?);
         }
         Ok(Value::Object(members))
     }

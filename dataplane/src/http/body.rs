@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
 
 use crate::failure::{Code, Failure};
@@ -81,18 +81,67 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-async fn collect(mut body: Incoming) -> Result<BytesMut, Failure> {
-    let mut bytes = BytesMut::new();
+async fn collect(mut body: impl Body<Data = Bytes> + Unpin) -> Result<Bytes, Failure> {
+    let mut whole = Bytes::new();
+    let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Code::InvalidRequest.because("the body broke off"))?;
-        if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > BODY_BYTES_MAX {
-                return Err(Code::RequestTooLarge
-                    .because("the body is too large")
-                    .into());
-            }
-            bytes.extend_from_slice(data);
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + more.len() + data.len() > BODY_BYTES_MAX {
+            return Err(Code::RequestTooLarge
+                .because("the body is too large")
+                .into());
+        }
+        if whole.is_empty() {
+            // Nearly every body comes in one piece, and is then not copied.
+            whole = data;
+        } else {
+            more.extend_from_slice(&data);
         }
     }
-    Ok(bytes)
+    if more.is_empty() {
+        return Ok(whole);
+    }
+    Ok([whole, more.freeze()].concat().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    async fn collected(pieces: &[&'static [u8]]) -> Result<Bytes, &'static str> {
+        let frames = pieces
+            .iter()
+            .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece))));
+        let body = StreamBody::new(stream::iter(frames));
+        collect(body).await.map_err(|failure| failure.code())
+    }
+
+    #[tokio::test]
+    async fn a_body_is_the_same_in_however_many_pieces_it_comes() {
+        for pieces in [
+            [b"{\"a\": 1}".as_slice(), b"", b""],
+            [b"", b"{\"a\": 1}", b""],
+            [b"{\"a\"", b": ", b"1}"],
+        ] {
+            assert_eq!(collected(&pieces).await.as_deref(), Ok(&b"{\"a\": 1}"[..]));
+        }
+        assert_eq!(collected(&[]).await.as_deref(), Ok(&b""[..]));
+    }
+
+    #[tokio::test]
+    async fn the_pieces_count_together() {
+        static HALF: [u8; BODY_BYTES_MAX / 2] = [b' '; BODY_BYTES_MAX / 2];
+        assert!(collected(&[&HALF, &HALF]).await.is_ok());
+        let one_more = collected(&[&HALF, &HALF, b" "]).await;
+        assert_eq!(one_more, Err("request_too_large"));
+    }
 }
