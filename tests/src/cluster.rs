@@ -5,6 +5,8 @@
 
 pub mod bulk;
 pub mod caller;
+pub mod changes;
+pub mod fleet;
 pub mod helm;
 pub mod kubectl;
 pub mod namespace;

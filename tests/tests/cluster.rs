@@ -1,6 +1,6 @@
 //! The chart, the operator and the data plane in a real Kubernetes, by `kubectl` and `helm` as a person uses them. `make test` runs
-//! them, with a cluster of their own (`tests/cluster/test`): `installing` first, alone, since it installs the CRDs; `outages` last, alone,
-//! since it takes away what the others need.
+//! them, with a cluster of their own (`tests/cluster/test`): `installing` first, alone, since it installs the CRDs; `many` and `outages` last, alone,
+//! since they take away what the others need.
 
 // The rules that our own checker is tested with.
 #[path = "../../crds/tests/validation/cases.rs"]
@@ -12,6 +12,8 @@ mod bad_input;
 mod conditions;
 #[path = "cluster/installing.rs"]
 mod installing;
+#[path = "cluster/many.rs"]
+mod many;
 #[path = "cluster/outages.rs"]
 mod outages;
 #[path = "cluster/rotation.rs"]

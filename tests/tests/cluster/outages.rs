@@ -1,12 +1,12 @@
 //! Parts of Vestibule and of the cluster go away while people sign in. Alone and last: they take away what other tests need.
 
-use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vestibule_tests::cluster::node::signal;
 use vestibule_tests::cluster::objects::{address, condition, name};
-use vestibule_tests::cluster::{Namespace, Release, node};
+use vestibule_tests::cluster::{Namespace, Release, fleet, node};
 use vestibule_tests::e2e::manifests::{policy, with};
 use vestibule_tests::e2e::{Client, Load, LocalIssuer, eventually, is, within};
 
@@ -16,9 +16,9 @@ const CONNECTIONS: usize = 4;
 const DEADLINE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A release with three data-plane pods over PostgreSQL.
-struct Fleet {
-    release: Release,
+/// Three data-plane pods over PostgreSQL.
+pub(crate) struct Fleet {
+    pub(crate) release: Release,
     issuer: LocalIssuer,
 }
 
@@ -26,7 +26,7 @@ static FLEET: OnceLock<Fleet> = OnceLock::new();
 static TURN: Mutex<()> = Mutex::new(());
 
 /// One outage at a time, whatever the number of threads; none where the cluster is not the tests' own.
-fn fleet() -> Option<(&'static Fleet, MutexGuard<'static, ()>)> {
+pub(crate) fn fleet() -> Option<(&'static Fleet, MutexGuard<'static, ()>)> {
     if !node::is_ours() {
         return None;
     }
@@ -36,28 +36,7 @@ fn fleet() -> Option<(&'static Fleet, MutexGuard<'static, ()>)> {
 
 impl Fleet {
     fn start() -> Self {
-        node::component("start", "postgres");
-        let namespace = Namespace::create("e2e-outages");
-        let ca = std::fs::read_to_string(node::pki_file("ca.crt")).expect("the cluster has one");
-        let url = format!(
-            "postgres://vestibule:vestibule@{}:5432/vestibule?sslmode=verify-full&sslrootcert=/etc/vestibule/database/ca.crt",
-            node::ADDRESS
-        );
-        let database = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "database"},
-            "stringData": {"url": url, "ca.crt": ca},
-        });
-        namespace.apply(&[database]).ok();
-        let release = Release::install(
-            namespace,
-            &[
-                "dataplane.plainHttp=true",
-                "dataplane.replicas=3",
-                "database.existingSecret=database",
-            ],
-        );
+        let release = fleet::install("e2e-outages", 3);
         let issuer = LocalIssuer::new();
         let policy = with(policy(), "/spec/limits/perUserPerMinute", 100_000);
         release.namespace.apply(&[issuer.provider(), policy]).ok();
@@ -73,7 +52,10 @@ impl Fleet {
     }
 
     /// Sign-ins without a pause, each of somebody, until it is finished.
-    fn load(&self) -> Load<Result<(), String>> {
+    async fn load(&self) -> Load<Result<(), String>> {
+        // Of pods that are ready the Service learns a moment later.
+        self.signs_in().await;
+        let began = Instant::now();
         let url = self.release.url("/auth/id-token/signin");
         let bodies: Vec<Value> = (0..50)
             .map(|number| json!({"id_token": self.issuer.id_token(&format!("user-{number}"))}))
@@ -86,7 +68,7 @@ impl Fleet {
                 match client.post(&url, body).await {
                     Ok(reply) if reply.status == 200 => Ok(()),
                     Ok(reply) => Err(format!("{} {}", reply.status, reply.body)),
-                    Err(error) => Err(format!("{error:#}")),
+                    Err(error) => Err(format!("after {:?}: {error:#}", began.elapsed())),
                 }
             }
         })
@@ -134,7 +116,7 @@ impl Fleet {
     }
 
     /// A change reaches every pod.
-    async fn a_change_is_served(&self, display_name: &str) {
+    pub(crate) async fn a_change_is_served(&self, display_name: &str) {
         let change = with(self.issuer.provider(), "/spec/displayName", display_name);
         self.namespace().apply(&[change]).ok();
         self.namespace()
@@ -177,35 +159,13 @@ async fn all_succeeded(load: Load<Result<(), String>>) {
     );
 }
 
-/// Tells a pod's program, as its own end would come: nothing of Kubernetes is asked. The processes of pods are processes of this machine.
-fn signal(uid: &str, signal: &str) {
-    for pid in processes_of(uid) {
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
-        assert!(sent.expect("there is a program named kill").success());
-    }
-}
-
-/// The processes of Vestibule in the cgroup of a pod.
-fn processes_of(uid: &str) -> Vec<String> {
-    let found = std::fs::read_dir("/proc")
-        .expect("there is /proc")
-        .flatten();
-    let pids = found.filter_map(|entry| {
-        let pid = entry.file_name().into_string().ok()?;
-        let cgroups = std::fs::read_to_string(entry.path().join("cgroup")).ok()?;
-        let command = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
-        (cgroups.contains(&format!("pod{uid}")) && command.contains("vestibule")).then_some(pid)
-    });
-    pids.collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_killed_and_the_other_takes_over_and_nothing_flaps() {
     let Some((fleet, _turn)) = fleet() else {
         return;
     };
     let namespace = fleet.namespace();
-    let load = fleet.load();
+    let load = fleet.load().await;
     load.more(50).await;
     let (leader, before) = (fleet.leader(), fleet.conditions());
     // Deleted first, since a container that starts again in its pod leads again at once: it has the name of the one that did.
@@ -295,7 +255,7 @@ async fn without_an_operator_sign_ins_go_on_and_a_new_pod_starts_and_serves() {
         return;
     };
     let namespace = fleet.namespace();
-    let load = fleet.load();
+    let load = fleet.load().await;
     namespace
         .kubectl("scale deployment/vestibule-operator --replicas=0")
         .ok();
@@ -458,10 +418,10 @@ async fn without_the_api_server_sign_ins_go_on_and_a_killed_container_serves_aga
         .as_str()
         .expect("a pod has one")
         .to_owned();
-    let load = fleet.load();
+    let load = fleet.load().await;
     load.more(50).await;
     node::component("kill", "kube-apiserver");
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     load.more(50).await;
     let results = load.finish().await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
@@ -486,7 +446,7 @@ async fn without_the_api_server_sign_ins_go_on_and_a_killed_container_serves_aga
         },
     )
     .await;
-    let load = fleet.load();
+    let load = fleet.load().await;
     within(DEADLINE, LOOK_EVERY, "the outage has lasted", || async {
         if began.elapsed() >= API_OUTAGE {
             Ok(())
@@ -511,7 +471,7 @@ async fn etcd_restarts_and_nobody_notices() {
     let Some((fleet, _turn)) = fleet() else {
         return;
     };
-    let load = fleet.load();
+    let load = fleet.load().await;
     load.more(50).await;
     node::component("kill", "etcd");
     load.more(50).await;
@@ -526,7 +486,7 @@ async fn a_data_plane_pod_is_deleted_under_load_and_no_sign_in_fails() {
         return;
     };
     let namespace = fleet.namespace();
-    let load = fleet.load();
+    let load = fleet.load().await;
     load.more(50).await;
     let pods = namespace.pods("dataplane");
     namespace
@@ -543,7 +503,7 @@ async fn a_data_plane_pod_is_killed_under_load_and_only_what_it_had_begun_fails(
         return;
     };
     let namespace = fleet.namespace();
-    let load = fleet.load();
+    let load = fleet.load().await;
     load.more(50).await;
     let pods = namespace.pods("dataplane");
     signal(&fleet.uid(name(&pods[0])), "KILL");
@@ -576,7 +536,7 @@ async fn helm_upgrade_under_load_fails_no_sign_in() {
         return;
     };
     let namespace = fleet.namespace();
-    let load = fleet.load();
+    let load = fleet.load().await;
     load.more(50).await;
     let uids = || -> Vec<Value> {
         let pods = namespace.pods("dataplane");
