@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use vestibule_tests::bench::floor::{self, Between, Statements};
 use vestibule_tests::bench::load::{Load, Outcome, Pace};

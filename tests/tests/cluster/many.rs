@@ -10,7 +10,7 @@ const PATCHES: &str = "vestibule_operator_status_patches_total";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_providers_are_served_and_written_about_once() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let release = &fleet.release;

@@ -1,9 +1,10 @@
 //! Parts of Vestibule and of the cluster go away while people sign in. Alone and last: they take away what other tests need.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
 use vestibule_tests::cluster::node::signal;
 use vestibule_tests::cluster::objects::{address, condition, name};
 use vestibule_tests::cluster::{Namespace, Release, fleet, node};
@@ -23,14 +24,14 @@ pub(crate) struct Fleet {
 }
 
 static FLEET: OnceLock<Fleet> = OnceLock::new();
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// One outage at a time, whatever the number of threads; none where the cluster is not the tests' own.
-pub(crate) fn fleet() -> Option<(&'static Fleet, MutexGuard<'static, ()>)> {
+pub(crate) async fn fleet() -> Option<(&'static Fleet, MutexGuard<'static, ()>)> {
     if !node::is_ours() {
         return None;
     }
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = TURN.lock().await;
     Some((FLEET.get_or_init(Fleet::start), turn))
 }
 
@@ -161,7 +162,7 @@ async fn all_succeeded(load: Load<Result<(), String>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_killed_and_the_other_takes_over_and_nothing_flaps() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -186,7 +187,7 @@ async fn the_leader_is_killed_and_the_other_takes_over_and_nothing_flaps() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_hangs_is_succeeded_and_ends_when_it_comes_to() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -219,7 +220,7 @@ async fn a_leader_that_hangs_is_succeeded_and_ends_when_it_comes_to() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_good_revision_is_kept_over_a_restart_of_the_operator() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -251,7 +252,7 @@ async fn the_last_good_revision_is_kept_over_a_restart_of_the_operator() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_operator_sign_ins_go_on_and_a_new_pod_starts_and_serves() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -406,7 +407,7 @@ async fn a_forged_snapshot_is_refused(fleet: &Fleet) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_api_server_sign_ins_go_on_and_a_killed_container_serves_again() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -468,7 +469,7 @@ async fn without_the_api_server_sign_ins_go_on_and_a_killed_container_serves_aga
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_restarts_and_nobody_notices() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let load = fleet.load().await;
@@ -482,7 +483,7 @@ async fn etcd_restarts_and_nobody_notices() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_plane_pod_is_deleted_under_load_and_no_sign_in_fails() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -499,7 +500,7 @@ async fn a_data_plane_pod_is_deleted_under_load_and_no_sign_in_fails() {
 /// Killed without a word, a pod takes along what it had begun: those requests fail, and no others do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_plane_pod_is_killed_under_load_and_only_what_it_had_begun_fails() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -532,7 +533,7 @@ async fn a_data_plane_pod_is_killed_under_load_and_only_what_it_had_begun_fails(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_upgrade_under_load_fails_no_sign_in() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -561,7 +562,7 @@ async fn helm_upgrade_under_load_fails_no_sign_in() {
 
 #[tokio::test]
 async fn a_pod_that_does_not_prove_what_it_serves_keeps_programmed_false_until_it_is_gone() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
@@ -599,7 +600,7 @@ async fn a_pod_that_does_not_prove_what_it_serves_keeps_programmed_false_until_i
 
 #[tokio::test]
 async fn without_a_data_plane_pod_nothing_is_programmed_until_one_is_ready() {
-    let Some((fleet, _turn)) = fleet() else {
+    let Some((fleet, _turn)) = fleet().await else {
         return;
     };
     let namespace = fleet.namespace();
