@@ -10,6 +10,8 @@ mod cases;
 mod bad_input;
 #[path = "cluster/conditions.rs"]
 mod conditions;
+#[path = "cluster/fleet.rs"]
+mod fleet;
 #[path = "cluster/installing.rs"]
 mod installing;
 #[path = "cluster/many.rs"]

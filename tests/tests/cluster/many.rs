@@ -3,7 +3,7 @@
 
 use vestibule_tests::cluster::changes::{Many, operator_metric, resident_mebibytes};
 
-use crate::outages::fleet;
+use crate::fleet::fleet;
 
 const PROVIDERS: usize = 500;
 const PATCHES: &str = "vestibule_operator_status_patches_total";

@@ -1,13 +1,13 @@
 //! Managed signing keys rotate while people sign in: whoever fetched the published keys before a token was made can verify it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Request;
 use serde_json::{Value, json};
-use std::time::Duration;
 use vestibule_tests::cluster::{Namespace, Release};
 use vestibule_tests::e2e::manifests::{policy, with};
 use vestibule_tests::e2e::{Client, Load, within};

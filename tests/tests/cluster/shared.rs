@@ -1,9 +1,9 @@
 //! One release for all stories that disturb nobody: each has objects of its own names, and an audience of its own.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use std::time::Duration;
 use vestibule_tests::cluster::{Namespace, Release};
 use vestibule_tests::e2e::manifests::{policy, with};
 use vestibule_tests::e2e::{Client, LocalIssuer, Reply, is, within};
