@@ -16,6 +16,7 @@ use crate::algorithm::Algorithm;
 use crate::duration::Duration;
 use crate::issuer::Issuer;
 use crate::secret::Secret;
+use crate::signin_policy::{Actions, MfaMethod, OnError, Signals, Thresholds};
 
 /// The layout of [`Snapshot`]; a reader refuses one that it does not know.
 pub const FORMAT: u32 = 1;
@@ -178,6 +179,9 @@ pub struct Policy {
     /// Set when Vestibule makes and rotates the keys.
     pub managed: Option<crate::rotation::Schedule>,
     pub mfa: Mfa,
+    /// Absent where sign-ins are not scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
 }
@@ -186,6 +190,27 @@ pub struct Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mfa {
     Never,
+}
+
+/// How sign-ins are scored and what follows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Risk {
+    pub acting: Acting,
+    pub thresholds: Thresholds,
+    pub actions: Actions,
+    pub on_error: OnError,
+    pub signals: Signals,
+    pub deny: Vec<IpNet>,
+    pub allow: Vec<IpNet>,
+    /// The factors that the policy has, best first.
+    pub mfa_methods: Vec<MfaMethod>,
+}
+
+/// Whether what a score leads to happens, or is only recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Acting {
+    Enforce,
+    Observe,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

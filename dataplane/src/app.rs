@@ -14,6 +14,7 @@ use crate::failure::{Code, Failure};
 use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::risk::failures::RecentFailures;
 use crate::store::Store;
 
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct App {
     pub failures: Counters,
     /// Sign-ins by user.
     pub signins: Counters,
+    /// Failures by client address and by user, where a policy scores them.
+    pub recent_failures: RecentFailures,
     pub metrics: Metrics,
     /// Of this process, in front of the request ids that it gives out.
     process_id: String,
@@ -53,6 +56,7 @@ impl App {
             random,
             failures: Counters::default(),
             signins: Counters::default(),
+            recent_failures: RecentFailures::default(),
             metrics,
             process_id: hex(&process_id),
             requests: AtomicU64::new(0),

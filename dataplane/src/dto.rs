@@ -3,7 +3,11 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use vestibule_crds::signin_policy::{MfaMethod, RiskAction};
+use vestibule_crds::snapshot::Risk;
+
 use crate::clock::rfc3339;
+use crate::risk::Assessment;
 use crate::store::{User, UserStatus};
 
 /// The longest JWT that is looked at.
@@ -67,6 +71,58 @@ pub struct LoginResponse {
     /// Whether an extra factor is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requires_mfa: Option<bool>,
+    /// `low`, `medium` or `high`. Present where the policy scores sign-ins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk_level: Option<&'static str>,
+    /// Present where the policy scores sign-ins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk_assessment: Option<RiskAssessmentInfo>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = dto::RiskAssessmentInfo)]
+pub struct RiskAssessmentInfo {
+    /// `low`, `medium` or `high`.
+    pub level: &'static str,
+    /// 0 to 100.
+    #[schema(maximum = 100)]
+    pub score: u8,
+    /// Whether the policy has an extra factor follow from this level. A policy that only observes asks for none:
+    /// `requires_mfa` is then false.
+    pub require_mfa: bool,
+    /// The policy's factors, best first. Present with `require_mfa` true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommended_mfa_methods: Option<Vec<&'static str>>,
+    /// Stable codes, the heaviest first.
+    pub reasons: Vec<&'static str>,
+}
+
+impl RiskAssessmentInfo {
+    pub fn of(assessment: &Assessment, risk: &Risk) -> Self {
+        let require_mfa = assessment.action == RiskAction::RequireMfa;
+        Self {
+            level: assessment.level.name(),
+            score: assessment.score,
+            require_mfa,
+            recommended_mfa_methods: require_mfa
+                .then(|| risk.mfa_methods.iter().copied().map(method_name).collect()),
+            reasons: assessment
+                .reasons
+                .iter()
+                .map(|reason| reason.code)
+                .collect(),
+        }
+    }
+}
+
+const fn method_name(method: MfaMethod) -> &'static str {
+    match method {
+        MfaMethod::Webauthn => "webauthn",
+        MfaMethod::Totp => "totp",
+        MfaMethod::SmsOtp => "sms_otp",
+        MfaMethod::EmailOtp => "email_otp",
+        MfaMethod::RecoveryCode => "recovery_code",
+    }
 }
 
 /// Tokens are secrets.

@@ -84,6 +84,7 @@ codes! {
     UserDisabled "user_disabled" "The account is disabled.";
     UserLocked "user_locked" "The account is locked.";
     LinkRequired "link_required" "It is not plain which account this email address belongs to: an administrator must link it.";
+    RiskDenied "risk_denied" "The sign-in is too risky for this service's policy.";
     RefreshTokenInvalid "refresh_token_invalid" "The refresh token is unknown, expired or revoked: sign in again.";
     RefreshTokenReused "refresh_token_reused" "The refresh token was used before, so its session has been ended: sign in again.";
     AccessTokenInvalid "access_token_invalid" "Send a valid access token of this service as a Bearer token.";

@@ -19,6 +19,7 @@ pub mod live;
 pub mod metrics;
 pub mod refresh;
 pub mod refresh_token;
+pub mod risk;
 pub mod server;
 pub mod session;
 pub mod signin;

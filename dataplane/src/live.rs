@@ -1,7 +1,7 @@
 //! What is being served: a snapshot with its keys parsed and its expressions compiled, built off the request path and
 //! swapped in as one [`Arc`]. A request keeps the one that it started with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -38,6 +38,8 @@ pub struct Live {
     pub trusted_proxies: Vec<IpNet>,
     /// How often an address may fail in a minute while the policy is not known yet: as often as the most patient one lets it.
     pub failures_per_minute: u32,
+    /// The windows, in seconds, over which policies that score sign-ins count an address's failures.
+    pub failure_windows: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,7 @@ impl Serving {
             documents: Documents::default(),
             trusted_proxies: Vec::new(),
             failures_per_minute: FAILURES_PER_MINUTE_WITHOUT_POLICY,
+            failure_windows: Vec::new(),
         };
         Self {
             live: ArcSwap::from_pointee(live),
@@ -243,6 +246,12 @@ impl Live {
             .map(|policy| policy.spec.limits.failures_per_ip_per_minute)
             .max()
             .unwrap_or(FAILURES_PER_MINUTE_WITHOUT_POLICY);
+        let scored = policies
+            .values()
+            .filter_map(|policy| policy.spec.risk.as_ref());
+        let failure_windows: BTreeSet<u64> = scored
+            .map(|risk| risk.signals.ip_failures.window.as_secs())
+            .collect();
         Ok(Self {
             revision: Some(snapshot.revision.clone()),
             since: context.clock.now(),
@@ -253,6 +262,7 @@ impl Live {
             documents,
             trusted_proxies,
             failures_per_minute,
+            failure_windows: failure_windows.into_iter().collect(),
         })
     }
 

@@ -179,6 +179,8 @@ fn answer(
         expires_in: Some(expires_in),
         user: Some(UserInfo::of(user)),
         requires_mfa: None,
+        risk_level: None,
+        risk_assessment: None,
     })
 }
 

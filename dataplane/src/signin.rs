@@ -1,4 +1,4 @@
-//! One sign-in: peek, provider, key, verify, gather, plan, commit, issue.
+//! One sign-in: peek, provider, key, verify, gather, plan, assess, decide, commit, issue.
 //!
 //! All reads come first, then decisions without I/O, then one commit. A refused user is never created.
 
@@ -7,19 +7,22 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 use vestibule_crds::claims::MappedClaims;
-use vestibule_crds::snapshot::{Provider, Replay};
+use vestibule_crds::signin_policy::RiskAction;
+use vestibule_crds::snapshot::{Acting, Provider, Replay, Risk};
 
 use crate::account::{self, Plan};
 use crate::app::{App, Caller, time_ordered};
 use crate::client_address::{client_address, network};
-use crate::dto::{LoginResponse, SigninRequest, UserInfo};
+use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::issue::{Carried, Stamp, access_token};
-use crate::keys;
+use crate::keys::{self, egress::is_public};
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy, LiveProvider, ProviderKeys};
 use crate::refresh_token::RefreshToken;
+use crate::risk::history::UserHistory;
+use crate::risk::{self, Context, History, Listed, Values};
 use crate::store::{
     Account, EventKind, Gather, IdentityKey, NewSession, ReplayKey, Signin, SigninOutcome,
 };
@@ -56,13 +59,12 @@ pub async fn signin(
         trail: Trail::new(EventKind::Signin, now, caller.request_id, network(client)),
         client,
         failures_per_minute: live.failures_per_minute,
+        scored: None,
     };
     let result = attempt.run(app, &live, request, caller, now).await;
     if let Err(failure) = &result {
         if let Failure::Refused(_) = failure {
-            let _over =
-                app.failures
-                    .count(of_address(attempt.client), attempt.failures_per_minute, now);
+            attempt.count_failure(app, &live, now);
         }
         if !app.store.record(attempt.trail.failure(failure)) {
             app.metrics.events_dropped();
@@ -77,6 +79,8 @@ struct Attempt {
     trail: Trail,
     client: IpAddr,
     failures_per_minute: u32,
+    /// Who was verified, and the policy that scores sign-ins.
+    scored: Option<(Arc<LivePolicy>, IdentityKey)>,
 }
 
 impl Attempt {
@@ -113,6 +117,9 @@ impl Attempt {
         })?;
 
         let identity = verify(provider, policy, token, request.nonce.as_deref(), now).await?;
+        if policy.spec.risk.is_some() {
+            self.scored = Some((Arc::clone(policy), identity.identity.clone()));
+        }
         let per_minute = policy.spec.limits.per_user_per_minute;
         if let Some(seconds) = app.signins.count(&identity.identity, per_minute, now) {
             return Err(TryAgainReason::RateLimited
@@ -136,6 +143,7 @@ impl Attempt {
             )?;
             let user = plan.user();
             self.trail.user_id = Some(user.id);
+            let assessed = self.assess(app, provider, policy, &identity, &plan, now)?;
             let info = UserInfo::of(user);
             let carried = carry(provider, policy, &identity, &info)?;
 
@@ -181,6 +189,8 @@ impl Attempt {
                         expires_in: Some(expires_in),
                         user: Some(info),
                         requires_mfa: Some(policy.spec.mfa.requires_factor()),
+                        risk_level: assessed.as_ref().map(|assessed| assessed.level),
+                        risk_assessment: assessed,
                     });
                 }
                 SigninOutcome::Replayed => {
@@ -208,6 +218,88 @@ impl Attempt {
                 "the account kept changing while the sign-in was under way",
             )
             .into())
+    }
+
+    /// Scores the sign-in where the policy does, and refuses it where the policy says so.
+    fn assess(
+        &mut self,
+        app: &App,
+        provider: &LiveProvider,
+        policy: &LivePolicy,
+        identity: &VerifiedIdentity,
+        plan: &Plan,
+        now: i64,
+    ) -> Result<Option<RiskAssessmentInfo>, Failure> {
+        let Some(risk) = &policy.spec.risk else {
+            return Ok(None);
+        };
+        let context = self.context(app, &provider.spec, risk, identity, now);
+        let history = History {
+            user: match plan {
+                Plan::SignIn { .. } | Plan::Link { .. } => Some(UserHistory::of_known_user(now)),
+                Plan::Create { .. } => None,
+            },
+            population: None,
+        };
+        let assessment = risk::assess(&context, &history, risk);
+        let record = risk::record(&assessment, risk.acting, &policy.spec);
+        match (risk.acting, assessment.action) {
+            // No policy that enforces is compiled with RequireMfa until there are second factors: what should have been
+            // stopped is never let pass.
+            (Acting::Enforce, RiskAction::Deny | RiskAction::RequireMfa) => {
+                return Err(Code::RiskDenied.because(record).into());
+            }
+            (Acting::Enforce, RiskAction::Allow) | (Acting::Observe, _) => {}
+        }
+        self.trail.assessment = record;
+        Ok(Some(RiskAssessmentInfo::of(&assessment, risk)))
+    }
+
+    fn context(
+        &self,
+        app: &App,
+        provider: &Provider,
+        risk: &Risk,
+        identity: &VerifiedIdentity,
+        now: i64,
+    ) -> Context {
+        let recent = &app.recent_failures;
+        let signals = &risk.signals;
+        // Behind a private address may stand anybody: it is no evidence.
+        let address_failures = if is_public(self.client) {
+            let window = signals.ip_failures.window.as_secs();
+            recent.recent(of_address(self.client), window, now)
+        } else {
+            0
+        };
+        let window = signals.user_failures.window.as_secs();
+        Context {
+            now,
+            values: Values::default(),
+            place: None,
+            listed: Listed::of(self.client, risk),
+            auth_time: auth_time(&identity.claims),
+            provider_mfa: provider_mfa(provider, &identity.claims, now),
+            user_failures: recent.recent(&identity.identity, window, now),
+            address_failures,
+        }
+    }
+
+    fn count_failure(&self, app: &App, live: &Live, now: i64) {
+        let address = of_address(self.client);
+        let _over = app.failures.count(address, self.failures_per_minute, now);
+        if is_public(self.client) {
+            for window in &live.failure_windows {
+                app.recent_failures.count(address, *window, now);
+            }
+        }
+        // Only who has proved to be the user: nobody raises another's score by failing in their name.
+        if let Some((policy, identity)) = &self.scored
+            && let Some(risk) = &policy.spec.risk
+        {
+            let window = risk.signals.user_failures.window.as_secs();
+            app.recent_failures.count(identity, window, now);
+        }
     }
 
     fn check_failures(&self, app: &App, now: i64) -> Result<(), Failure> {
@@ -394,31 +486,58 @@ fn carry(
             .evaluate(&user, claims, &about_provider)
             .map_err(|error| Code::ClaimsRejected.because(format!("extraClaims: {error}")))?
     };
-    // What the provider says of its own factors counts only as far as the operator lets it.
-    let trusted = provider.spec.upstream_mfa.as_ref();
-    let amr = claims
-        .get("amr")
-        .and_then(serde_json::Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(serde_json::Value::as_str)
-        .filter(|value| trusted.is_some_and(|mfa| mfa.amr.iter().any(|listed| listed == value)))
-        .map(str::to_owned)
-        .collect();
-    let acr = claims
-        .get("acr")
-        .and_then(serde_json::Value::as_str)
-        .filter(|value| trusted.is_some_and(|mfa| mfa.acr.iter().any(|listed| listed == value)))
-        .map(str::to_owned);
+    let amr = trusted_amr(&provider.spec, claims).map(str::to_owned);
+    let acr = trusted_acr(&provider.spec, claims).map(str::to_owned);
     Ok(Carried {
         scope: FULL_SCOPE.to_owned(),
-        auth_time: claims.get("auth_time").and_then(serde_json::Value::as_i64),
-        amr,
+        auth_time: auth_time(claims),
+        amr: amr.collect(),
         acr,
         idp: provider.spec.name.clone(),
         groups: identity.mapped.groups.clone(),
         extra,
     })
+}
+
+fn auth_time(claims: &serde_json::Value) -> Option<i64> {
+    claims.get("auth_time").and_then(serde_json::Value::as_i64)
+}
+
+/// What the provider says of its own factors counts only as far as the operator lets it.
+fn trusted_amr<'c>(
+    provider: &Provider,
+    claims: &'c serde_json::Value,
+) -> impl Iterator<Item = &'c str> {
+    let trusted = provider.upstream_mfa.as_ref();
+    let said = claims.get("amr").and_then(serde_json::Value::as_array);
+    said.into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .filter(move |value| {
+            trusted.is_some_and(|mfa| mfa.amr.iter().any(|listed| listed == value))
+        })
+}
+
+fn trusted_acr<'c>(provider: &Provider, claims: &'c serde_json::Value) -> Option<&'c str> {
+    let trusted = provider.upstream_mfa.as_ref()?;
+    let said = claims.get("acr").and_then(serde_json::Value::as_str)?;
+    trusted
+        .acr
+        .iter()
+        .any(|listed| listed == said)
+        .then_some(said)
+}
+
+/// Whether the provider asked for a second factor that the operator honours, recently enough. A token that does not say
+/// when is not recent.
+fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
+    let (Some(trusted), Some(at)) = (&provider.upstream_mfa, auth_time(claims)) else {
+        return false;
+    };
+    let said =
+        trusted_amr(provider, claims).next().is_some() || trusted_acr(provider, claims).is_some();
+    let age = now.saturating_sub(at);
+    said && age <= lifetime(trusted.max_auth_age)
 }
 
 fn account_of(

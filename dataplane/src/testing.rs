@@ -92,6 +92,7 @@ pub(crate) fn policy() -> Policy {
         }],
         managed: None,
         mfa: Mfa::Never,
+        risk: None,
         trusted_proxies: Vec::new(),
         limits: Limits {
             failures_per_ip_per_minute: 300,

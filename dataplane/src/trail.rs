@@ -15,6 +15,8 @@ pub struct Trail {
     pub provider: String,
     pub user_id: Option<Uuid>,
     pub session_id: Option<Uuid>,
+    /// How the sign-in was assessed; empty where it was not.
+    pub assessment: String,
 }
 
 impl Trail {
@@ -28,11 +30,12 @@ impl Trail {
             provider: String::new(),
             user_id: None,
             session_id: None,
+            assessment: String::new(),
         }
     }
 
     pub fn success(&self) -> Event {
-        self.event("ok", "")
+        self.event("ok", &self.assessment)
     }
 
     pub fn failure(&self, failure: &Failure) -> Event {

@@ -14,11 +14,11 @@ use crate::reference::SecretKeyRef;
 use crate::rotation::Schedule;
 use crate::schema;
 use crate::signin_policy::{
-    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Mfa, MfaMode, Password, Risk,
-    RiskMode, SigninPolicySpec, Signing,
+    Actions, IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Mfa, MfaMode, Password,
+    Risk, RiskAction, RiskMode, SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
-use crate::snapshot::{self, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
+use crate::snapshot::{self, Acting, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
 
 /// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
 pub(super) fn compile(object: &Object, references: &References<'_>) -> (Option<Policy>, Problems) {
@@ -65,14 +65,29 @@ fn resolve(
     let (signing_keys, managed) = signing_keys(&object.id, signing, references, problems);
     let trusted_proxies = networks(&risk.trusted_proxies, "spec.risk.trustedProxies", problems);
     let IpLists { deny, allow } = &risk.ip_lists;
-    networks(deny, "spec.risk.ipLists.deny", problems);
-    networks(allow, "spec.risk.ipLists.allow", problems);
-    if !deny.is_empty() || !allow.is_empty() {
+    let deny = networks(deny, "spec.risk.ipLists.deny", problems);
+    let allow = networks(allow, "spec.risk.ipLists.allow", problems);
+    let acting = match risk.mode {
+        RiskMode::Enforce => Some(Acting::Enforce),
+        RiskMode::Observe => Some(Acting::Observe),
+        RiskMode::Off => None,
+    };
+    if acting.is_none() && !(deny.is_empty() && allow.is_empty()) {
         problems.warn(
             "spec.risk.ipLists",
             "it has no effect while risk.mode is Off",
         );
     }
+    let scoring = acting.map(|acting| snapshot::Risk {
+        acting,
+        thresholds: risk.thresholds,
+        actions: risk.actions,
+        on_error: risk.on_error,
+        signals: risk.signals,
+        deny,
+        allow,
+        mfa_methods: mfa.methods,
+    });
 
     let LocalTokenSpec {
         issuer: _,
@@ -102,6 +117,7 @@ fn resolve(
         signing_keys,
         managed,
         mfa: snapshot::Mfa::Never,
+        risk: scoring,
         trusted_proxies,
         limits: Limits {
             failures_per_ip_per_minute,
@@ -113,11 +129,19 @@ fn resolve(
 /// A policy that asks for protection which is not there yet must not sign anyone in without it.
 fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, password: &Password, problems: &mut Problems) {
     match risk.mode {
-        RiskMode::Off => {}
-        RiskMode::Enforce | RiskMode::Observe => problems.invalid(
-            "spec.risk.mode",
-            "risk scoring is not built yet: write mode: \"Off\", in quotes",
-        ),
+        RiskMode::Off | RiskMode::Observe => {}
+        RiskMode::Enforce => {
+            let Actions { low, medium, high } = &risk.actions;
+            for (level, action) in [("low", low), ("medium", medium), ("high", high)] {
+                match action {
+                    RiskAction::Allow | RiskAction::Deny => {}
+                    RiskAction::RequireMfa => problems.invalid(
+                        &format!("spec.risk.actions.{level}"),
+                        "second factors are not built yet: write Allow or Deny, or mode: Observe",
+                    ),
+                }
+            }
+        }
     }
     match mfa.mode {
         MfaMode::Never => {}

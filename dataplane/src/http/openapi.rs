@@ -7,7 +7,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::handlers;
-use crate::dto::{LoginResponse, Problem, RefreshRequest, RevokeRequest, SigninRequest, UserInfo};
+use crate::dto::{
+    LoginResponse, Problem, RefreshRequest, RevokeRequest, RiskAssessmentInfo, SigninRequest,
+    UserInfo,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,7 +20,7 @@ use crate::dto::{LoginResponse, Problem, RefreshRequest, RevokeRequest, SigninRe
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo),
-    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, LoginResponse, UserInfo, Problem)),
+    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem)),
     modifiers(&BearerToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),

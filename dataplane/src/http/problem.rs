@@ -36,7 +36,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::UserNotProvisioned
         | Code::UserDisabled
         | Code::UserLocked
-        | Code::LinkRequired => StatusCode::FORBIDDEN,
+        | Code::LinkRequired
+        | Code::RiskDenied => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -26,6 +26,7 @@ use crate::testing::{self, NOW, claims, snapshot, token, with};
 
 mod accounts;
 mod requests;
+mod risk;
 mod sessions;
 mod tokens;
 
@@ -37,7 +38,7 @@ pub(super) struct Service {
     base: String,
     client: Client<HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 #[derive(Debug)]
@@ -110,8 +111,25 @@ impl Service {
             base,
             client: Client::builder(TokioExecutor::new()).build_http(),
             stop,
-            _data: data,
+            data,
         }
+    }
+
+    /// The outcome and the detail of each audit event, oldest first.
+    pub(super) async fn events(&self) -> Vec<(String, String)> {
+        self.app
+            .store
+            .flush()
+            .await
+            .expect("the store can be written");
+        let db = rusqlite::Connection::open(self.data.path().join("store.db")).expect("it opens");
+        let mut events = db
+            .prepare("SELECT outcome, detail FROM events ORDER BY id")
+            .expect("a query");
+        let rows = events.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.expect("it runs")
+            .collect::<Result<_, _>>()
+            .expect("two texts")
     }
 
     /// Replaces what is being served.

@@ -47,7 +47,7 @@ pub fn allows(egress: Egress, ip: IpAddr) -> bool {
 }
 
 /// Global unicast, by the IANA special-purpose address registries (RFC 6890 and its updates).
-fn is_public(ip: IpAddr) -> bool {
+pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
         IpAddr::V6(ip) => is_public_v6(ip),

@@ -117,7 +117,7 @@ async fn each_mistake_is_named_by_file_object_and_field_with_what_to_change() {
         (
             "/spec/risk",
             json!({"mode": "Enforce"}),
-            &["spec.risk.mode"],
+            &["spec.risk.actions.medium", "spec.risk.actions.high"],
         ),
         (
             "/spec/password",
