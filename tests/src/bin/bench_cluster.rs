@@ -17,33 +17,35 @@ use vestibule_tests::e2e::manifests::policy;
 
 const PODS: usize = 3;
 const CHANGES: usize = 200;
+const CHANGES_QUICK: usize = 40;
 const FEW: usize = 10;
 const MANY: usize = 10_000;
 const PATCHES: &str = "vestibule_operator_status_patches_total";
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let output = match (arguments.next().as_deref(), arguments.next()) {
-        (Some("--output"), Some(path)) => Some(PathBuf::from(path)),
-        (None, None) => None,
-        _ => anyhow::bail!("usage: bench_cluster [--output FILE]"),
+    let (output, count) = match (arguments.next().as_deref(), arguments.next()) {
+        (Some("--output"), Some(path)) => (Some(PathBuf::from(path)), CHANGES),
+        (Some("--quick"), None) => (None, CHANGES_QUICK),
+        (None, None) => (None, CHANGES),
+        _ => anyhow::bail!("usage: bench_cluster [--output FILE | --quick]"),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(bench(output))
+    runtime.block_on(bench(output, count))
 }
 
-async fn bench(output: Option<PathBuf>) -> anyhow::Result<()> {
+async fn bench(output: Option<PathBuf>, count: usize) -> anyhow::Result<()> {
     let mut report = Report::default();
     let release = fleet::install("bench", PODS);
     release.namespace.apply(&[policy()]).ok();
     let many = Many::of(&release).await;
-    println!("{PODS} pods over PostgreSQL, {CHANGES} changes");
+    println!("{PODS} pods over PostgreSQL, {count} changes");
 
     many.apply(FEW).await;
     many.all_programmed(FEW).await;
-    changes(&release, &many, FEW, 1.0, &mut report).await;
+    changes(&release, &many, (FEW, count), 1.0, &mut report).await;
 
     let began = Instant::now();
     many.apply(MANY).await;
@@ -55,7 +57,7 @@ async fn bench(output: Option<PathBuf>) -> anyhow::Result<()> {
     many.all_programmed(MANY).await;
     let name = "apply of 10 000 providers until all are Programmed";
     report.figure(name, "s", &[began.elapsed().as_secs_f64()]);
-    changes(&release, &many, MANY, 3.0, &mut report).await;
+    changes(&release, &many, (MANY, count), 3.0, &mut report).await;
 
     let before = operator_metric(&release, PATCHES).await;
     many.apply(MANY).await;
@@ -89,18 +91,24 @@ async fn bench(output: Option<PathBuf>) -> anyhow::Result<()> {
 }
 
 /// One after another, each of another provider.
-async fn changes(release: &Release, many: &Many, count: usize, bar: f64, report: &mut Report) {
+async fn changes(
+    release: &Release,
+    many: &Many,
+    (providers, count): (usize, usize),
+    bar: f64,
+    report: &mut Report,
+) {
     let pods = release.namespace.pods("dataplane");
     let pods: Vec<String> = pods
         .iter()
         .map(|pod| format!("http://{}:8081/revision", address(pod)))
         .collect();
-    let mut taken = Vec::with_capacity(CHANGES);
-    for number in 0..CHANGES {
+    let mut taken = Vec::with_capacity(count);
+    for number in 0..count {
         let name = format!("change {number}");
-        taken.push(many.change_at(&pods, number * 37 % count, &name).await);
+        taken.push(many.change_at(&pods, number * 37 % providers, &name).await);
     }
-    let name = |what: &str| format!("{count} providers, apply until {what}, p99");
+    let name = |what: &str| format!("{providers} providers, apply until {what}, p99");
     for (what, seconds) in [
         ("every pod serves it", sorted(&taken, |taken| taken.served)),
         (
@@ -109,7 +117,7 @@ async fn changes(release: &Release, many: &Many, count: usize, bar: f64, report:
         ),
     ] {
         let at = |share: f64| seconds[((seconds.len() - 1) as f64 * share) as usize];
-        let median = format!("{count} providers, apply until {what}, p50");
+        let median = format!("{providers} providers, apply until {what}, p50");
         report.figure(&median, "s", &[at(0.5)]);
         report.bar(&name(what), at(0.99), bar, "s");
     }
