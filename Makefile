@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # `make image IMAGE_PROFILE=dev` is what the tests use: built already when they begin.
 IMAGE_PROFILE ?= release
-.PHONY: help demo test tools lint bench generate image cluster-up cluster-down clean
+.PHONY: help demo test tools lint bench bench-cluster generate image cluster-up cluster-down clean
 
 help: ## lists these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do printf '  make %-13s %s\n' "$${line%%:*}" "$${line#*## }"; done
@@ -22,6 +22,7 @@ test: tools ## builds everything and runs every test
 	cargo test --workspace
 	node --test tests/provider/provider.test.mjs tests/verify/verify.test.mjs
 	target/tools/python/bin/python -m unittest discover --start-directory tests/chart
+	tests/cluster/with tests/cluster/test
 
 tools: ## installs what the tests need, or says what is missing
 	@tests/tools/prepare.sh
@@ -34,6 +35,9 @@ lint: ## formatting, clippy, shell scripts, dependencies
 
 bench: ## measures against the floor of the same run, prints it and writes target/bench.json
 	cargo run --release --package vestibule-tests --bin bench -- --output target/bench.json
+
+bench-cluster: ## measures in a cluster: from `kubectl apply` until every pod serves it; writes target/bench-cluster.json
+	tests/cluster/with tests/cluster/bench --output target/bench-cluster.json
 
 generate: ## writes the CRDs (the chart's too) and the OpenAPI document anew from the types
 	cargo run --quiet --package vestibule-operator -- crds --output-dir crds

@@ -10,6 +10,14 @@ use crate::clock::rfc3339;
 use crate::risk::Assessment;
 use crate::store::{User, UserStatus};
 
+/// The longest JWT that is looked at.
+pub const TOKEN_CHARS_MAX: usize = 16_384;
+/// The longest name of a Kubernetes object.
+pub const PROVIDER_CHARS_MAX: usize = 253;
+pub const NONCE_CHARS_MAX: usize = 512;
+/// Refresh and device tokens are a tenth of this.
+pub const OPAQUE_TOKEN_CHARS_MAX: usize = 512;
+
 /// The body of `POST /auth/id-token/signin`.
 #[derive(Debug, Clone, Default, ToSchema)]
 pub struct SigninRequest {

@@ -3,4 +3,5 @@
 pub mod floor;
 pub mod load;
 pub mod process;
+pub mod report;
 pub mod service;

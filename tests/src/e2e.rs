@@ -19,7 +19,7 @@ pub mod verifiers;
 
 pub use caller::Caller;
 pub use client::{Client, Reply};
-pub use eventually::{eventually, is};
+pub use eventually::{eventually, is, within};
 pub use id_provider::IdProvider;
 pub use load::Load;
 pub use local_issuer::LocalIssuer;

@@ -1,5 +1,6 @@
 //! What the end-to-end tests, the benchmark and the fuzz targets share.
 
 pub mod bench;
+pub mod cluster;
 pub mod e2e;
 pub mod fuzz;

@@ -29,6 +29,8 @@ mod provider;
 mod reload;
 #[path = "e2e/replicas.rs"]
 mod replicas;
+#[path = "e2e/schemathesis.rs"]
+mod schemathesis;
 #[path = "e2e/secrets.rs"]
 mod secrets;
 #[path = "e2e/start.rs"]

@@ -129,13 +129,18 @@ impl Loader {
             if self.watching.load(Ordering::SeqCst) {
                 continue;
             }
-            match mounted.read() {
-                Ok(Some(read)) if self.is_newer(&read.head) => {
-                    self.load(read, "mounted copy").await;
-                }
-                Ok(_) => {}
-                Err(error) => self.refuse(&error, "mounted copy"),
+            self.look(&mounted).await;
+        }
+    }
+
+    async fn look(self: &Arc<Self>, mounted: &Mounted) {
+        match mounted.read() {
+            Ok(Some(read)) if self.is_served(&read.head) => self.settle(),
+            Ok(Some(read)) if self.is_newer(&read.head) => {
+                self.load(read, "mounted copy").await;
             }
+            Ok(_) => {}
+            Err(error) => self.refuse(&error, "mounted copy"),
         }
     }
 
@@ -198,6 +203,13 @@ impl Loader {
             tracing::warn!(%error, "the copy for a restart could not be written");
         }
         Ok(())
+    }
+
+    /// What is published is what is served: what was refused before is not published any more.
+    fn settle(&self) {
+        if self.admin.set_refusals(Refusals::default()) {
+            tracing::info!("what is published is what is served again");
+        }
     }
 
     /// Says once why something is not served.

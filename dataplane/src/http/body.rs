@@ -36,10 +36,21 @@ pub async fn read(headers: &HeaderMap, body: Incoming) -> Result<Members, Failur
 }
 
 impl Members {
-    /// A member that is a string; missing and `null` are the same.
-    pub fn text(&mut self, name: &'static str) -> Result<Option<String>, Failure> {
+    /// A member that is a string, as long as the API says at most; missing and `null` are the same.
+    pub fn text(
+        &mut self,
+        name: &'static str,
+        chars_max: usize,
+    ) -> Result<Option<String>, Failure> {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text))
+                if text.len() > chars_max && text.chars().count() > chars_max =>
+            {
+                Err(Code::InvalidRequest
+                    .because(format!("{name} is longer than {chars_max} characters"))
+                    .into())
+            }
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(Code::InvalidRequest
                 .because(format!("{name} is not a string"))
@@ -47,8 +58,12 @@ impl Members {
         }
     }
 
-    pub fn required_text(&mut self, name: &'static str) -> Result<String, Failure> {
-        self.text(name)?.ok_or_else(|| {
+    pub fn required_text(
+        &mut self,
+        name: &'static str,
+        chars_max: usize,
+    ) -> Result<String, Failure> {
+        self.text(name, chars_max)?.ok_or_else(|| {
             Code::InvalidRequest
                 .because(format!("{name} is missing"))
                 .into()

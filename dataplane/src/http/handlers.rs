@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 
+use super::body::BODY_BYTES_MAX;
 use super::{Answer, body, no_content, private_json};
 use crate::app::{App, Caller};
-use crate::dto::{LoginResponse, Problem, RefreshRequest, RevokeRequest, SigninRequest, UserInfo};
+use crate::dto::{
+    self, LoginResponse, Problem, RefreshRequest, RevokeRequest, SigninRequest, UserInfo,
+};
 use crate::failure::Failure;
 use crate::{refresh as refreshing, session, signin as signing_in};
 
@@ -34,10 +37,11 @@ use crate::{refresh as refreshing, session, signin as signing_in};
 pub async fn signin(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Result<Answer, Failure> {
     let mut members = body::read(caller.headers, body).await?;
     let request = SigninRequest {
-        id_token: members.text("id_token")?,
-        provider: members.text("provider")?,
-        nonce: members.text("nonce")?,
-        device_token: members.text("device_token")?,
+        // A longer token is a malformed one, and says so.
+        id_token: members.text("id_token", BODY_BYTES_MAX)?,
+        provider: members.text("provider", dto::PROVIDER_CHARS_MAX)?,
+        nonce: members.text("nonce", dto::NONCE_CHARS_MAX)?,
+        device_token: members.text("device_token", dto::OPAQUE_TOKEN_CHARS_MAX)?,
     };
     private_json(&signing_in::signin(app, &request, caller).await?)
 }
@@ -70,7 +74,8 @@ pub async fn refresh(
 ) -> Result<Answer, Failure> {
     let mut members = body::read(caller.headers, body).await?;
     let request = RefreshRequest {
-        refresh_token: members.required_text("refresh_token")?,
+        // A longer token is none of ours, and says so.
+        refresh_token: members.required_text("refresh_token", BODY_BYTES_MAX)?,
     };
     private_json(&refreshing::refresh(app, &request.refresh_token, caller).await?)
 }
@@ -95,7 +100,7 @@ pub async fn refresh(
 pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Result<Answer, Failure> {
     let mut members = body::read(caller.headers, body).await?;
     let request = RevokeRequest {
-        token: members.required_text("token")?,
+        token: members.required_text("token", dto::TOKEN_CHARS_MAX)?,
     };
     session::revoke(app, &request.token, caller).await?;
     Ok(no_content())

@@ -51,3 +51,31 @@ pub(super) fn json() -> Bytes {
         LazyLock::new(|| Bytes::from(Document::openapi().to_json().unwrap_or_default()));
     RENDERED.clone()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dto;
+
+    #[test]
+    fn the_document_names_the_lengths_that_are_enforced() {
+        let document: serde_json::Value = serde_json::from_slice(&json()).expect("JSON");
+        for (schema, member, length) in [
+            ("SigninRequest", "id_token", dto::TOKEN_CHARS_MAX),
+            ("SigninRequest", "provider", dto::PROVIDER_CHARS_MAX),
+            ("SigninRequest", "nonce", dto::NONCE_CHARS_MAX),
+            ("SigninRequest", "device_token", dto::OPAQUE_TOKEN_CHARS_MAX),
+            (
+                "RefreshRequest",
+                "refresh_token",
+                dto::OPAQUE_TOKEN_CHARS_MAX,
+            ),
+            ("RevokeRequest", "token", dto::TOKEN_CHARS_MAX),
+        ] {
+            let place = format!("/components/schemas/{schema}/properties/{member}/maxLength");
+            assert_eq!(document.pointer(&place), Some(&json!(length)), "{place}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ const TOKENS_MAX = 10_000;
 export function control({ issuer, keys, identity, faults, listener }) {
   const state = () => ({
     issuer,
+    port: listener.port,
     listening: listener.listening,
     signing: keys.signingKids,
     published: keys.publishedKids,

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use vestibule_tests::bench::floor::{self, Between, Statements};
 use vestibule_tests::bench::load::{Load, Outcome, Pace};
 use vestibule_tests::bench::process::Process;
+use vestibule_tests::bench::report::Report;
 use vestibule_tests::bench::service::{ServiceProcess, Setup, USERS, serve_without_store};
 
 const CONNECTIONS: usize = 64;
@@ -284,6 +284,39 @@ async fn latency(
         "ms",
     );
     report.bar("failed at 70 %", outcome.failed as f64, 0.0, "");
+    drop(service);
+    what_else_takes_time(directory, requests, rate, seconds, report).await
+}
+
+/// What the wait would be without the store, on this machine with the load beside it, and what the disk alone takes.
+async fn what_else_takes_time(
+    directory: &Path,
+    requests: &Arc<Vec<Bytes>>,
+    rate: f64,
+    seconds: Seconds,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let own = std::env::current_exe()?;
+    let (_no_store, address) =
+        Process::start_with_line(Command::new(&own).arg("no-store").arg(directory))?;
+    let outcome = signins(address.parse()?, requests)
+        .run(Pace::PerSecond(rate), Duration::from_secs(seconds.paced))
+        .await?;
+    report.figure(
+        "p50, p99, p99.9 at the same rate without a store",
+        "ms",
+        &[
+            outcome.quantile_ms(0.5),
+            outcome.quantile_ms(0.99),
+            outcome.quantile_ms(0.999),
+        ],
+    );
+    let waits = floor::disk_waits_ms(&directory.join("disk"), 2000)?;
+    report.figure(
+        "the disk's own p50, p99, p99.9 (16 KiB and fdatasync, idle)",
+        "ms",
+        &waits,
+    );
     Ok(())
 }
 
@@ -429,33 +462,4 @@ fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Printed as it grows, and written as JSON at the end.
-#[derive(Default)]
-struct Report(Vec<Value>);
-
-impl Report {
-    fn figure(&mut self, name: &str, unit: &str, figures: &[f64]) {
-        let shown: Vec<String> = figures
-            .iter()
-            .map(|figure| format!("{figure:.2}"))
-            .collect();
-        println!("{name:62} {} {unit}", shown.join("  "));
-        self.0
-            .push(json!({"name": name, "unit": unit, "figures": figures}));
-    }
-
-    fn bar(&mut self, name: &str, figure: f64, bar: f64, unit: &str) {
-        let kept = figure <= bar;
-        let verdict = if kept { "kept" } else { "MISSED" };
-        println!("{name:62} {figure:.2} {unit} (bar {bar} {unit}: {verdict})");
-        self.0.push(
-            json!({"name": name, "unit": unit, "figures": [figure], "bar": bar, "kept": kept}),
-        );
-    }
-
-    fn json(&self) -> Value {
-        json!({"figures": self.0})
-    }
 }

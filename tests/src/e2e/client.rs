@@ -1,15 +1,20 @@
 //! An HTTP client whose every request has a deadline.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::HeaderMap;
 use hyper::{Method, Request};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
 use super::eventually::DEADLINE;
+
+/// Node closes a connection that has been idle for 5 s, perhaps while a request is on its way.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -31,7 +36,10 @@ impl Default for Client {
 
 impl Client {
     pub fn new() -> Self {
-        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME_MAX)
+            .build_http();
         Self { client }
     }
 

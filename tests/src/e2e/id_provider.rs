@@ -19,6 +19,11 @@ pub struct IdProvider {
 
 impl IdProvider {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more arguments of `provider.mjs`.
+    pub async fn start_with(arguments: &[&str]) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("provider");
         assert!(
             folder.join("node_modules").is_dir(),
@@ -27,7 +32,8 @@ impl IdProvider {
         let mut command = Command::new("node");
         command
             .current_dir(folder)
-            .args(["provider.mjs", "--end-with-stdin"]);
+            .args(["provider.mjs", "--end-with-stdin"])
+            .args(arguments);
         let mut child = ChildProcess::start(&mut command);
         let line = eventually("the provider says where it is", || {
             let (ended, text) = (child.has_ended(), child.stdout.text());
@@ -45,6 +51,14 @@ impl IdProvider {
             client: Client::new(),
             _child: child,
         }
+    }
+
+    /// Where it listens, which an issuer of another address does not say.
+    pub async fn port(&self) -> u16 {
+        let state = self.client.get(&format!("{}/state", self.control)).await;
+        let state = state.expect("it answers").json();
+        let port = state["port"].as_u64().expect("a number");
+        port.try_into().expect("a port")
     }
 
     /// An ID token by authorization code and PKCE.

@@ -103,7 +103,7 @@ impl Cluster {
         let mut pause = TORN_PAUSE;
         for attempt in 1..=TORN_TRIES {
             match self.read(&secret).await {
-                Ok(read) if loader.is_served(&read.head) => return,
+                Ok(read) if loader.is_served(&read.head) => return loader.settle(),
                 Ok(read) => {
                     loader.load(read, "watch").await;
                     return;

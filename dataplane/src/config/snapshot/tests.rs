@@ -264,3 +264,18 @@ async fn seeded_keys_are_there_with_the_first_request_and_only_for_their_source(
         );
     }
 }
+
+#[tokio::test]
+async fn a_refusal_is_told_until_what_is_served_is_published_again() {
+    let pod = Pod::new();
+    let packed = packed_at(&configuration(), NOW);
+    pod.mount(&packed);
+    pod.start().await;
+    let head = pod.directory.path().join("mounted").join(HEAD_KEY);
+    std::fs::write(&head, "{}").expect("a file");
+    pod.loader.look(&pod.mounted()).await;
+    assert!(pod.loader.admin.refusals().error.is_some());
+    pod.mount(&packed);
+    pod.loader.look(&pod.mounted()).await;
+    assert_eq!(pod.loader.admin.refusals().error, None);
+}

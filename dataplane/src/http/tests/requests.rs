@@ -129,6 +129,25 @@ async fn a_body_that_is_no_plain_object_is_an_invalid_request() {
 }
 
 #[tokio::test]
+async fn a_member_is_as_long_as_the_document_says_at_most() {
+    let service = Service::start().await;
+    let signin = "/auth/id-token/signin";
+    // Characters, not bytes.
+    for (path, member, character, length, fits) in [
+        (signin, "nonce", "ü", 512, "token_malformed"),
+        (signin, "device_token", "ü", 512, "token_malformed"),
+        (signin, "provider", "ü", 253, "token_malformed"),
+        ("/auth/token/revoke", "token", "x", 16_384, "ok"),
+    ] {
+        let body = |length| json!({"id_token": "x", member: character.repeat(length)});
+        let longest = service.post(path, &body(length)).await;
+        assert_eq!(longest.code(), fits, "{member}");
+        let longer = service.post(path, &body(length + 1)).await;
+        assert_eq!(longer.code(), "invalid_request", "{member}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_is_bounded() {
     let service = Service::start().await;
     let fits = json!({"id_token": "x".repeat(30_000)});

@@ -1,0 +1,44 @@
+//! Whatever the published document allows, and much that it does not, made up by a program that reads it: every answer is
+//! one that the document names.
+
+use std::path::Path;
+use std::process::Command;
+
+use vestibule_tests::e2e::manifests::policy;
+use vestibule_tests::e2e::program::run;
+use vestibule_tests::e2e::{LocalIssuer, Service};
+
+/// Requests made up for each operation, beside the systematic ones.
+const EXAMPLES_MAX: &str = "50";
+
+#[tokio::test]
+async fn every_answer_is_one_of_the_published_document() {
+    let issuer = LocalIssuer::new();
+    let service = Service::builder()
+        .manifests("all.yaml", &[issuer.provider(), policy()])
+        .start()
+        .await;
+    let signed_in = service.signin(&issuer.id_token("alice")).await;
+    let bearer = signed_in.text("access_token");
+    let base = format!("http://{}", service.address);
+    let program =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin/schemathesis");
+    let folder = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder.path())
+        .args(["run", &format!("{base}/openapi.json"), "--url", &base])
+        .args(["--max-examples", EXAMPLES_MAX, "--seed", "1", "--no-color"])
+        .args(["--header", &format!("Authorization: Bearer {bearer}")])
+        // A request without an ID token fits the schema and is refused: the two are in the contract side by side.
+        .args(["--exclude-checks", "positive_data_acceptance"]);
+    let finished = run(&mut command, "").await;
+    assert!(
+        finished.code == 0 && finished.stdout.contains("Tested: 5"),
+        "{}{}",
+        finished.stdout,
+        finished.stderr
+    );
+    let alive = service.signin(&issuer.id_token("bob")).await;
+    assert_eq!(alive.code(), "ok");
+}
