@@ -124,7 +124,7 @@ pub enum Replay {
 }
 
 /// A CEL rule over `claims` that must be true.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rule {
     pub expression: String,
     /// What the caller reads when it is not.
@@ -132,7 +132,7 @@ pub struct Rule {
 }
 
 /// CEL expressions over `claims`, one for each attribute; `None` leaves the attribute out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mapping {
     pub username: Option<String>,
     pub email: Option<String>,

@@ -35,7 +35,8 @@ pub struct KeySet {
 pub struct VerificationKey {
     pub kid: Option<String>,
     parsed: Vec<(Algorithm, ParsedPublicKey)>,
-    jwk: Value,
+    /// As JSON text: it is asked for now and then, and a parsed one takes thrice the room.
+    jwk: Box<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +118,8 @@ impl KeySet {
 
     /// The usable keys as a JWK Set, without anything that was not understood.
     pub fn to_jwks(&self) -> Value {
-        let keys: Vec<&Value> = self.keys.iter().map(|key| &key.jwk).collect();
+        let keys = self.keys.iter().map(|key| key.jwk());
+        let keys: Vec<Value> = keys.collect();
         serde_json::json!({ "keys": keys })
     }
 
@@ -182,8 +184,12 @@ impl VerificationKey {
         Ok(Self {
             kid,
             parsed,
-            jwk: public_members(value),
+            jwk: public_members(value).to_string().into(),
         })
+    }
+
+    fn jwk(&self) -> Value {
+        serde_json::from_str(&self.jwk).expect("it was written from JSON")
     }
 
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> + '_ {

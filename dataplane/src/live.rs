@@ -17,8 +17,10 @@ use crate::clock::Clock;
 use crate::keys::{Changes, RemoteKeys, Settings};
 
 pub mod documents;
+mod shared_rules;
 
 use documents::{Documents, IssuerDocuments};
+use shared_rules::SharedRules;
 
 /// The default of a policy, for when there is none.
 const FAILURES_PER_MINUTE_WITHOUT_POLICY: u32 = 300;
@@ -47,7 +49,7 @@ pub struct LiveProvider {
     pub spec: Arc<Provider>,
     /// `namespace/name`: what the store calls it.
     pub key: String,
-    pub rules: ClaimRules,
+    pub rules: Arc<ClaimRules>,
     pub keys: ProviderKeys,
 }
 
@@ -112,6 +114,7 @@ struct Context {
     http: HttpIssuers,
     clock: Clock,
     changes: Changes,
+    rules: SharedRules,
 }
 
 impl Serving {
@@ -136,6 +139,7 @@ impl Serving {
                 http,
                 clock,
                 changes: Changes::default(),
+                rules: SharedRules::default(),
             },
             reload: Mutex::new(()),
         }
@@ -316,8 +320,7 @@ impl LiveProvider {
         before: Option<&Arc<Self>>,
         context: &Context,
     ) -> Result<Self, String> {
-        let rules =
-            ClaimRules::parse(&spec.rules, &spec.mapping).map_err(|error| error.to_string())?;
+        let rules = context.rules.of(spec).map_err(|error| error.to_string())?;
         let keys = match (&spec.keys, Settings::of(spec, context.http)) {
             (KeySource::Static { jwks }, _) => {
                 let keys =
