@@ -168,20 +168,32 @@ impl RemoteKeys {
 
     /// Takes over keys that another pod has fetched for the same settings, when they are newer than what is here.
     pub fn seed(&self, seed: &Seed) {
-        let at = seed.fetched_at.min(self.clock.now());
+        if !self.is_older_than(seed) {
+            return;
+        }
         let Ok(keys) = KeySet::parse(&seed.jwks, &self.settings.algorithms) else {
             return;
         };
         let mut state = self.state();
-        let newer = self
-            .fetched
-            .load()
-            .as_ref()
-            .is_none_or(|fetched| fetched.at < at);
-        if newer && !keys.is_empty() {
+        // A fetch may have ended meanwhile.
+        if self.is_older_than(seed) && !keys.is_empty() {
+            let at = self.fetched_at(seed);
             self.fetched.store(Some(Arc::new(Fetched { keys, at })));
             state.changed = self.changes.next();
         }
+    }
+
+    /// Whether a seed has anything new: most that are published again have not, and are not worth reading.
+    pub fn is_older_than(&self, seed: &Seed) -> bool {
+        let fetched = self.fetched.load();
+        fetched
+            .as_ref()
+            .is_none_or(|fetched| fetched.at < self.fetched_at(seed))
+    }
+
+    /// A clock that runs ahead elsewhere makes no key newer than now.
+    fn fetched_at(&self, seed: &Seed) -> i64 {
+        seed.fetched_at.min(self.clock.now())
     }
 
     pub fn known(&self) -> Known {

@@ -275,6 +275,7 @@ impl Live {
         for (name, seed) in seeds {
             if let Some(provider) = self.providers.get(name)
                 && let ProviderKeys::Remote(remote) = &provider.keys
+                && remote.is_older_than(seed)
                 && provider.spec.key_source_revision() == seed.source
             {
                 remote.seed(seed);
