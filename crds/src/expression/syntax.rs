@@ -140,7 +140,8 @@ impl<'t> Parser<'t> {
             let is_odd = self.cursor.take_all("!") % 2 == 1;
             let operand = if self.cursor.take("-") {
                 let number = self.number("-")?;
-                number.ok_or_else(|| self.cursor.unexpected("a number"))?
+                let number = number.ok_or_else(|| self.cursor.unexpected("a number"))?;
+                self.suffixes(number)?
             } else {
                 self.member()?
             };
@@ -269,6 +270,10 @@ impl<'t> Parser<'t> {
         if self.cursor.take(close) {
             return Ok(items);
         }
+        if commas == Commas::BetweenAndLast && self.cursor.take(",") {
+            self.cursor.expect(close)?;
+            return Ok(items);
+        }
         loop {
             items.push(self.expression()?);
             if self.cursor.take(close) {
@@ -283,6 +288,10 @@ impl<'t> Parser<'t> {
 
     fn map(&mut self) -> Parsed {
         let mut entries = Vec::new();
+        if self.cursor.take(",") {
+            self.cursor.expect("}")?;
+            return Ok(Tree::Map(entries));
+        }
         while !self.cursor.take("}") {
             let key = self.expression()?;
             self.cursor.expect(":")?;
@@ -305,7 +314,7 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// Whether a list may end with a comma.
+/// Whether a list may end with a comma. An empty one may, too (CEL language definition, grammar).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Commas {
     Between,

@@ -82,6 +82,8 @@ fn operators_follow_cel() {
         ("0.0 / 0.0 < 1 || 0.0 / 0.0 >= 1.0", json!(false)),
         ("1 in claims.address", json!(false)),
         ("!-1 == 1 || true", json!(true)),
+        ("true || !-1.a", json!(true)),
+        ("[,] == [] && {,} == {}", json!(true)),
         (
             "claims.age > 17 ? {'adult': [true]} : null",
             json!({"adult": [true]}),
