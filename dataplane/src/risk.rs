@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use vestibule_crds::signin_policy::{OnError, RiskAction};
 use vestibule_crds::snapshot::Risk;
 
+pub mod census;
 pub mod evidence;
 pub mod failures;
 mod freeman;
