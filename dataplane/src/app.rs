@@ -11,6 +11,7 @@ use uuid::{Builder, Uuid};
 use crate::clock::Clock;
 use crate::encoding::hex;
 use crate::failure::{Code, Failure};
+use crate::geography::Geography;
 use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ pub struct App {
     pub recent_failures: RecentFailures,
     /// With the store's key.
     pub hashing: Hashing,
+    /// Where addresses are.
+    pub geography: Arc<Geography>,
     pub metrics: Metrics,
     /// Of this process, in front of the request ids that it gives out.
     process_id: String,
@@ -61,6 +64,7 @@ impl App {
             failures: Counters::default(),
             signins: Counters::default(),
             recent_failures: RecentFailures::default(),
+            geography: Arc::default(),
             metrics,
             process_id: hex(&process_id),
             requests: AtomicU64::new(0),

@@ -11,6 +11,7 @@ pub mod config;
 pub mod dto;
 pub mod encoding;
 pub mod failure;
+pub mod geography;
 pub mod http;
 pub mod issue;
 pub mod keys;

@@ -17,6 +17,7 @@ use crate::cli::{LogFormat, ServeArgs, SnapshotArgs};
 use crate::clock::Clock;
 use crate::config::Manifests;
 use crate::config::snapshot::{Cluster, Sources};
+use crate::geography::Geography;
 use crate::http;
 use crate::keys::prefetch;
 use crate::live::Serving;
@@ -90,6 +91,7 @@ pub async fn start(
             bail!("{}: a token has at least 16 characters", path.display());
         }
     }
+    let geography = Arc::new(Geography::open(&args.geoip_db)?);
     // Whoever asks for a port that is taken shall not wait for anything else first.
     let listener = listen(args.listen).await?;
     let admin_listener = listen(args.admin_listen).await?;
@@ -102,7 +104,10 @@ pub async fn start(
     } = database.open().await?;
     let http = args.issuers.http_issuers();
     let serving = Serving::empty(http, clock.clone());
-    let app = Arc::new(App::new(serving, store, clock, Metrics::default()));
+    let mut app = App::new(serving, store, clock, Metrics::default());
+    app.geography = Arc::clone(&geography);
+    let app = Arc::new(app);
+    tokio::spawn(geography.watch());
     let admin = Arc::new(Admin::default());
 
     if let Some(manifests) = &args.manifests {

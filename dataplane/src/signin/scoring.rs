@@ -6,6 +6,7 @@ use vestibule_crds::snapshot::{Provider, Risk};
 
 use super::{VerifiedIdentity, lifetime};
 use crate::app::App;
+use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
 use crate::risk::history::UserHistory;
@@ -29,11 +30,16 @@ pub(super) fn context(
     } else {
         0
     };
+    let location = if is_public(client) {
+        app.geography.locate(client)
+    } else {
+        Location::default()
+    };
     let window = risk.signals.user_failures.window.as_secs();
     Context {
         now,
-        values: app.hashing.values(client, agent),
-        place: None,
+        values: app.hashing.values(client, &location, agent),
+        place: location.place,
         listed: Listed::of(client, risk),
         auth_time: auth_time(&identity.claims),
         provider_mfa: provider_mfa(provider, &identity.claims, now),
