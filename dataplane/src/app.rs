@@ -15,6 +15,7 @@ use crate::geography::Geography;
 use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::risk::census::Censuses;
 use crate::risk::evidence::Hashing;
 use crate::risk::failures::RecentFailures;
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct App {
     pub recent_failures: RecentFailures,
     /// With the store's key.
     pub hashing: Hashing,
+    /// What all users have shown, where a policy scores sign-ins.
+    pub censuses: Censuses,
     /// Where addresses are.
     pub geography: Arc<Geography>,
     pub metrics: Metrics,
@@ -64,6 +67,7 @@ impl App {
             failures: Counters::default(),
             signins: Counters::default(),
             recent_failures: RecentFailures::default(),
+            censuses: Censuses::default(),
             geography: Arc::default(),
             metrics,
             process_id: hex(&process_id),

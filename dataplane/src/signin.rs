@@ -169,11 +169,14 @@ impl Attempt {
             self.trail.user_id = Some(user.id);
             let assessed = match &scored {
                 Some((risk, context)) => {
-                    Some(self.assess(policy, risk, context, stored.as_ref())?)
+                    Some(self.assess(app, policy, risk, context, stored.as_ref())?)
                 }
                 None => None,
             };
             let (assessed, history) = assessed.unzip();
+            let first = history
+                .as_ref()
+                .is_some_and(|history| history.replaces.is_none());
             let info = UserInfo::of(user);
             let carried = carry(provider, policy, &identity, &info)?;
 
@@ -205,6 +208,9 @@ impl Attempt {
             };
             match app.store.commit_signin(signin).await? {
                 SigninOutcome::Committed => {
+                    if let Some((_, context)) = &scored {
+                        app.censuses.count(&policy.key, &context.values, first);
+                    }
                     let stamp = Stamp {
                         now,
                         jti: fresh.jti,
@@ -254,12 +260,14 @@ impl Attempt {
     /// Scores the sign-in, and refuses it where the policy says so.
     fn assess(
         &mut self,
+        app: &App,
         policy: &LivePolicy,
         risk: &Risk,
         context: &Context,
         stored: Option<&StoredHistory>,
     ) -> Result<(RiskAssessmentInfo, NewHistory), Failure> {
-        let (assessment, learnt) = scoring::assess(risk, context, stored);
+        let population = app.censuses.of(&policy.key, &context.values);
+        let (assessment, learnt) = scoring::assess(risk, context, stored, population);
         let record = risk::record(&assessment, risk.acting, &policy.spec);
         match (risk.acting, assessment.action) {
             // No policy that enforces is compiled with RequireMfa until there are second factors: what should have been

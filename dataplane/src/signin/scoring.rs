@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
-use crate::risk::history::UserHistory;
+use crate::risk::history::{Population, UserHistory};
 use crate::risk::{self, Assessment, Context, History, Listed};
 use crate::store::{NewHistory, StoredHistory};
 
@@ -53,6 +53,7 @@ pub(super) fn assess(
     risk: &Risk,
     context: &Context,
     stored: Option<&StoredHistory>,
+    population: Option<Population>,
 ) -> (Assessment, NewHistory) {
     let known = match stored {
         None => Some(UserHistory::default()),
@@ -62,7 +63,7 @@ pub(super) fn assess(
         Some(known) => {
             let history = History {
                 user: Some(known),
-                population: None,
+                population,
             };
             let assessment = risk::assess(context, &history, risk);
             (assessment, history.user.unwrap_or_default())

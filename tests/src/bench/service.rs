@@ -1,6 +1,7 @@
 //! The service under measurement: its manifests, its tokens, and the process itself; or its request path with a store that
 //! keeps nothing, for what the store costs.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +31,7 @@ use vestibule_dataplane::clock::Clock;
 use vestibule_dataplane::config::Manifests;
 use vestibule_dataplane::live::Serving;
 use vestibule_dataplane::metrics::Metrics;
+use vestibule_dataplane::risk::census::{Addition, Census};
 use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
 use vestibule_dataplane::store::{
@@ -331,6 +333,18 @@ impl Store for NoStore {
 
     fn hash_key(&self) -> HashKey {
         HashKey([0; 32])
+    }
+
+    fn add_to_population(&self, _: Addition, _: i64) -> StoreFuture<'_, ()> {
+        ready(())
+    }
+
+    fn censuses(&self) -> StoreFuture<'_, HashMap<String, Census>> {
+        ready(HashMap::new())
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn set_user_status(&self, _: Uuid, _: UserStatus, _: i64) -> StoreFuture<'_, bool> {
