@@ -192,6 +192,7 @@ impl Attempt {
                     }),
                 },
                 history,
+                completion: None,
                 event: self.trail.success(),
                 now,
             };
@@ -228,6 +229,9 @@ impl Attempt {
                 }
                 // Decided again, on what the store has now.
                 SigninOutcome::Changed => {}
+                SigninOutcome::ChallengeGone | SigninOutcome::ProofUsed => {
+                    return Err(Code::Internal.because("there was no challenge").into());
+                }
                 SigninOutcome::LinkRefused => {
                     return Err(Code::LinkRequired
                         .because("the provider stopped linking while the sign-in was under way")

@@ -375,6 +375,7 @@ async fn linking_is_decided_again_inside_the_transaction() {
             },
             replay: None,
             history: None,
+            completion: None,
             event: crate::trail::Trail::new(
                 crate::store::EventKind::Signin,
                 NOW,
