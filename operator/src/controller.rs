@@ -312,6 +312,7 @@ impl Controller {
             secrets: std::mem::take(secrets),
             config_maps: std::mem::take(config_maps),
             managed_keys: self.keyring.managed_keys(),
+            managed_encryption_keys: self.keyring.managed_encryption_keys(),
             previous: self.snapshot.clone(),
             http_issuers: self.context.http_issuers,
         };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::expressions::invalid_extra_claims;
+use super::factors::factors;
 use super::reference::References;
 use super::seal::seal_policy;
 use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
@@ -78,6 +79,14 @@ fn resolve(
             "it has no effect while risk.mode is Off",
         );
     }
+    let mfa = factors(
+        &object.id,
+        mfa,
+        &risk,
+        issuer.as_ref(),
+        references,
+        problems,
+    );
     let scoring = acting.map(|acting| snapshot::Risk {
         acting,
         thresholds: risk.thresholds,
@@ -86,7 +95,10 @@ fn resolve(
         signals: risk.signals,
         deny,
         allow,
-        mfa_methods: mfa.methods,
+        mfa_methods: mfa
+            .as_ref()
+            .map(|mfa| mfa.methods.clone())
+            .unwrap_or_default(),
     });
 
     let LocalTokenSpec {
@@ -116,7 +128,7 @@ fn resolve(
         extra_claims,
         signing_keys,
         managed,
-        mfa: snapshot::Mfa::Never,
+        mfa: mfa?,
         risk: scoring,
         trusted_proxies,
         limits: Limits {
