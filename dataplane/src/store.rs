@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::mfa::{Completion, MfaStore};
@@ -142,7 +143,7 @@ pub struct User {
 }
 
 /// What the provider says of a user; kept up to date at each sign-in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     pub username: Option<String>,
     /// Normalised.
