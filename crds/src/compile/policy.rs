@@ -15,8 +15,8 @@ use crate::reference::SecretKeyRef;
 use crate::rotation::Schedule;
 use crate::schema;
 use crate::signin_policy::{
-    Actions, IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Mfa, MfaMode, Password,
-    Risk, RiskAction, RiskMode, SigninPolicySpec, Signing,
+    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Password, RiskMode,
+    SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
 use crate::snapshot::{self, Acting, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
@@ -51,7 +51,7 @@ fn resolve(
         password,
         limits,
     } = spec;
-    refuse_unbuilt(&risk, &mfa, &password, problems);
+    refuse_unbuilt(&password, problems);
 
     let issuer = Issuer::parse(&token.issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
@@ -139,29 +139,7 @@ fn resolve(
 }
 
 /// A policy that asks for protection which is not there yet must not sign anyone in without it.
-fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, password: &Password, problems: &mut Problems) {
-    match risk.mode {
-        RiskMode::Off | RiskMode::Observe => {}
-        RiskMode::Enforce => {
-            let Actions { low, medium, high } = &risk.actions;
-            for (level, action) in [("low", low), ("medium", medium), ("high", high)] {
-                match action {
-                    RiskAction::Allow | RiskAction::Deny => {}
-                    RiskAction::RequireMfa => problems.invalid(
-                        &format!("spec.risk.actions.{level}"),
-                        "second factors are not built yet: write Allow or Deny, or mode: Observe",
-                    ),
-                }
-            }
-        }
-    }
-    match mfa.mode {
-        MfaMode::Never => {}
-        MfaMode::Adaptive | MfaMode::Always => problems.invalid(
-            "spec.mfa.mode",
-            "second factors are not built yet: write mode: Never",
-        ),
-    }
+fn refuse_unbuilt(password: &Password, problems: &mut Problems) {
     if password.max_age.is_some() {
         problems.invalid(
             "spec.password.maxAge",

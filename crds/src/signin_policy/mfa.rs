@@ -18,8 +18,9 @@ use crate::reference::SecretKeyRef;
     }
 ]))]
 pub struct Mfa {
-    /// Adaptive: when risk asks for it. Always: at every sign-in. Never: not at all. Only Never is built yet; the others
-    /// are refused. Default: Never.
+    /// Always: at every sign-in, unless the provider's own factor is honoured and recent. Adaptive: when risk.mode is Enforce
+    /// and the action of the sign-in's level is RequireMfa. Never: the same, with a warning that it contradicts risk.actions.
+    /// Default: Never.
     pub mode: MfaMode,
     /// Factors that users may use, best first; email_otp and sms_otp are offered only with `email` and `sms`. Default: all of
     /// them.
@@ -93,6 +94,31 @@ pub enum MfaMethod {
     SmsOtp,
     EmailOtp,
     RecoveryCode,
+}
+
+impl MfaMethod {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Webauthn => "webauthn",
+            Self::Totp => "totp",
+            Self::SmsOtp => "sms_otp",
+            Self::EmailOtp => "email_otp",
+            Self::RecoveryCode => "recovery_code",
+        }
+    }
+
+    /// `None` for what is no method.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Webauthn,
+            Self::Totp,
+            Self::SmsOtp,
+            Self::EmailOtp,
+            Self::RecoveryCode,
+        ];
+        all.into_iter().find(|method| method.name() == name)
+    }
 }
 
 /// How often a wrong code may be tried by one user, over all challenges, methods and replicas.

@@ -30,6 +30,7 @@ mod connect;
 mod events;
 mod fault;
 mod history;
+mod mfa;
 mod pool;
 mod population;
 mod schema;

@@ -37,6 +37,7 @@ mod events;
 mod fault;
 mod history;
 mod job;
+mod mfa;
 mod open;
 mod population;
 mod queue;

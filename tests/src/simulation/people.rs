@@ -147,6 +147,7 @@ impl Shown {
             listed: Listed::No,
             auth_time: None,
             provider_mfa: false,
+            remembered_device: false,
             user_failures,
             address_failures,
         }
