@@ -17,6 +17,7 @@ pub mod keys;
 pub mod limits;
 pub mod live;
 pub mod metrics;
+pub mod mfa;
 pub mod refresh;
 pub mod refresh_token;
 pub mod risk;
