@@ -1,6 +1,7 @@
 //! The language in which people are told something, by `Accept-Language` (RFC 9110, section 12.5.4), and the sentences.
 //!
-//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for.
+//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for, `mail` and `sms`
+//! what is sent with a code.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -46,6 +47,14 @@ impl Language {
             }
         }
         wanted.0
+    }
+
+    /// As `Accept-Language` writes it.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Chinese => "zh",
+        }
     }
 
     /// The file of this language.

@@ -23,6 +23,8 @@ mod geography;
 mod limits;
 #[path = "e2e/local_tokens.rs"]
 mod local_tokens;
+#[path = "e2e/mail.rs"]
+mod mail;
 #[path = "e2e/postgres.rs"]
 mod postgres;
 #[path = "e2e/provider.rs"]
