@@ -4,5 +4,6 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod migrate;
+pub mod replay;
 pub mod serve;
 pub mod terminal;

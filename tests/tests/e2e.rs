@@ -31,6 +31,8 @@ mod postgres;
 mod provider;
 #[path = "e2e/reload.rs"]
 mod reload;
+#[path = "e2e/replay.rs"]
+mod replay;
 #[path = "e2e/replicas.rs"]
 mod replicas;
 #[path = "e2e/schemathesis.rs"]

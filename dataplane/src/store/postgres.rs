@@ -33,6 +33,7 @@ mod history;
 mod mfa;
 mod pool;
 mod population;
+pub mod reading;
 mod schema;
 mod sessions;
 mod signin;
