@@ -25,6 +25,8 @@ mod limits;
 mod local_tokens;
 #[path = "e2e/mail.rs"]
 mod mail;
+#[path = "e2e/mfa.rs"]
+mod mfa;
 #[path = "e2e/postgres.rs"]
 mod postgres;
 #[path = "e2e/provider.rs"]

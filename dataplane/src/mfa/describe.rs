@@ -72,7 +72,7 @@ async fn begin_ceremony(app: &App, open: &Open, now: i64) -> Result<Value, Failu
         .begin_authentication(&credentials)
         .map_err(|error| unavailable(error.to_string()))?;
     let pending = Pending::ceremony(&begun.state, open.challenge.expires_at);
-    wait(app, open, &pending, false, now).await?;
+    wait(app, open, &pending, None, now).await?;
     Ok(begun.options)
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn send(
         .expires_at
         .min(now.saturating_add(CODE_SECONDS));
     let pending = Pending::code(method, &open.token, &code, expires_at);
-    wait(app, open, &pending, true, now).await?;
+    wait(app, open, &pending, Some(method), now).await?;
     let expires_in = expires_at.saturating_sub(now);
     let outgoing = Outgoing {
         code: &code,
@@ -62,7 +62,7 @@ pub(super) async fn wait(
     app: &App,
     open: &Open,
     pending: &Pending,
-    sends: bool,
+    sends: Option<MfaMethod>,
     now: i64,
 ) -> Result<(), Failure> {
     let waiting = Waiting {
