@@ -16,6 +16,7 @@ use crate::failure::{Code, Failure};
 pub mod body;
 pub mod handlers;
 pub mod openapi;
+pub mod page;
 pub mod problem;
 
 pub type Answer = Response<Full<Bytes>>;
@@ -43,7 +44,9 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     };
     let path = head.uri.path();
     let result = match route(path) {
-        Some(route) if route.allows(&head.method) => route.answer(&app, caller, body).await,
+        Some(route) if route.allows(&head.method) => {
+            route.answer(&app, caller, head.uri.query(), body).await
+        }
         Some(route) => Ok(method_not_allowed(route, &request_id)),
         None => document(&app, &head, path),
     };
@@ -69,6 +72,7 @@ enum Route {
     Signout,
     Userinfo,
     OpenApi,
+    Page(page::File),
 }
 
 fn route(path: &str) -> Option<Route> {
@@ -79,7 +83,7 @@ fn route(path: &str) -> Option<Route> {
         "/auth/signout" => Some(Route::Signout),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/openapi.json" => Some(Route::OpenApi),
-        _ => None,
+        _ => page::File::at(path).map(Route::Page),
     }
 }
 
@@ -87,7 +91,7 @@ impl Route {
     fn allow(self) -> &'static str {
         match self {
             Self::Signin | Self::Refresh | Self::Revoke | Self::Signout => "POST",
-            Self::Userinfo | Self::OpenApi => "GET, HEAD",
+            Self::Userinfo | Self::OpenApi | Self::Page(_) => "GET, HEAD",
         }
     }
 
@@ -99,6 +103,7 @@ impl Route {
         self,
         app: &Arc<App>,
         caller: Caller<'_>,
+        query: Option<&str>,
         body: Incoming,
     ) -> Result<Answer, Failure> {
         match self {
@@ -108,6 +113,7 @@ impl Route {
             Self::Signout => handlers::signout(app, caller).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,
             Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
+            Self::Page(file) => Ok(page::answer(file, caller.headers, query)),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod http;
 pub mod issue;
 pub mod keys;
+pub mod language;
 pub mod limits;
 pub mod live;
 pub mod metrics;

@@ -25,6 +25,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW, claims, snapshot, token, with};
 
 mod accounts;
+mod page;
 mod requests;
 mod risk;
 mod sessions;
