@@ -44,8 +44,11 @@ export async function startBrowser(servicePort) {
 
 /** The application's page, which uses what `examples` gives to applications. */
 async function serveApplication() {
+  const page = ['text/html', '<!doctype html><title>An application</title><script type="module" src="/page.mjs"></script>'];
   const files = {
-    '/': ['text/html', '<!doctype html><title>An application</title><script type="module" src="/page.mjs"></script>'],
+    '/': page,
+    '/isolated': [...page, 'same-origin'],
+    '/allows-popups': [...page, 'same-origin-allow-popups'],
     '/page.mjs': [
       'text/javascript',
       `import { confirmSignin } from '/confirm.mjs';
@@ -59,8 +62,8 @@ async function serveApplication() {
     '/framing': ['text/html', `<!doctype html><title>A frame</title><iframe src="${ISSUER}/auth/mfa"></iframe>`],
   };
   const server = createServer((request, response) => {
-    const [type, content] = files[request.url] ?? ['text/plain', ''];
-    response.setHeader('content-type', type).end(content);
+    const [type, content, openerPolicy = 'unsafe-none'] = files[request.url] ?? ['text/plain', ''];
+    response.setHeader('content-type', type).setHeader('cross-origin-opener-policy', openerPolicy).end(content);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -89,6 +92,7 @@ class Visit {
   async open(token) {
     this.token = token;
     const opened = this.context.waitForEvent('page');
+    await this.application.waitForFunction(() => window.confirmHere);
     await this.application.evaluate((challenge) => window.confirmHere(challenge), token);
     const page = await opened;
     await page.waitForSelector('[data-view]:not([hidden]):not([data-view="loading"])');

@@ -258,6 +258,17 @@ for (const [what, answer, says] of [
   });
 }
 
+test('a page that could not begin begins when it is told to', async () => {
+  await visiting({ challenge: [503, 'not_ready', { 'retry-after': '1' }] }, async ({ page, change }) => {
+    assert.match(await problem(page), /went wrong/);
+    await looks(page, 'failed');
+    change(describing({ methods: ['totp'] }));
+    await page.click('[data-go="again"]');
+    await view(page, 'code');
+    assert.equal(await page.textContent('#problem'), '');
+  });
+});
+
 test('pressing twice sends once', async () => {
   await visiting({ ...describing({ methods: ['totp'] }), verify: [200, SIGNED_IN] }, async ({ visit, page, calls }) => {
     await page.fill('#code', '123456');
@@ -279,9 +290,15 @@ test('an empty code is not sent', async () => {
   });
 });
 
-test('when the time is over the page says so by itself', async () => {
-  await visiting({ challenge: [200, { methods: ['totp'], enrollable: [], origins: [APPLICATION], expires_in: 1 }] }, async ({ visit, page }) => {
+test('a minute before the time is over, and when it is, the page says so by itself', async () => {
+  await visiting({ clock: true, ...describing({ methods: ['totp'], expires_in: 300 }) }, async ({ visit, page }) => {
+    await page.clock.fastForward(200_000);
+    assert.equal(await page.textContent('#news'), '');
+    await page.clock.fastForward(45_000);
+    assert.match(await page.textContent('#news'), /One minute/);
+    await page.clock.fastForward(60_000);
     await view(page, 'ended');
+    await page.clock.resume();
     assert.deepEqual(await visit.outcome(), { code: 'mfa_challenge_invalid' });
   });
 });
@@ -319,6 +336,18 @@ test('an application of another origin gets nothing, neither the answer nor that
     assert.deepEqual(await visit.received(), []);
     assert.ok(visit.errors.every((error) => error.includes('postMessage')), visit.errors.join('\n'));
     visit.errors.length = 0;
+  });
+});
+
+test('an application that cuts itself off from its windows gets no answer, and one that only keeps others out does', async () => {
+  await visiting({ from: `${APPLICATION}/isolated`, ...describing({ methods: ['totp'] }) }, async ({ visit, page }) => {
+    await view(page, 'alone');
+    assert.deepEqual(await visit.outcome(), { code: 'window_closed' });
+  });
+  await visiting({ from: `${APPLICATION}/allows-popups`, ...describing({ methods: ['totp'] }), verify: [200, SIGNED_IN] }, async ({ visit, page }) => {
+    await page.fill('#code', '123456');
+    await page.keyboard.press('Enter');
+    assert.deepEqual(await visit.outcome(), { response: SIGNED_IN });
   });
 });
 
@@ -394,8 +423,9 @@ function describing(description) {
 }
 
 /** Opens the page with these answers, and has the test look at it. */
-async function visiting({ language, from, colorScheme, ...answers }, look) {
+async function visiting({ language, from, colorScheme, clock, ...answers }, look) {
   const visit = await browser.visit({ language, from, colorScheme });
+  if (clock) await visit.context.clock.install();
   const calls = [];
   await visit.context.route(`${ISSUER}/auth/mfa/**`, (route) => {
     const request = route.request();

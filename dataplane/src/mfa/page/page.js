@@ -76,7 +76,8 @@ async function describe() {
   const endsAt = Date.now() + challenge.expires_in * 1000;
   // What is under way by then, the server decides.
   timers.end = setTimeout(() => busy || end('ended', 'mfa_challenge_invalid'), endsAt - Date.now());
-  timers.warning = setTimeout(() => say('minute_left'), endsAt - Date.now() - MINUTE_MS);
+  const warnsAt = endsAt - MINUTE_MS;
+  if (warnsAt > Date.now()) timers.warning = setTimeout(() => say('minute_left'), warnsAt - Date.now());
   const until = element('until');
   until.textContent = until.dataset.time.replace('{time}', clock(endsAt));
   until.hidden = false;
@@ -284,12 +285,19 @@ function explain(error) {
     case 'alone':
       return end('alone');
     case 'rate_limited':
-      return complain('problem_wait');
+      return hitch('problem_wait');
     case 'offline':
-      return complain('problem_offline');
+      return hitch('problem_offline');
     default:
-      return complain('problem_server');
+      if (!(error instanceof Refused)) console.error(error);
+      return hitch('problem_server');
   }
+}
+
+/** It passes; what was pressed can be pressed again. */
+function hitch(key) {
+  if (!document.querySelector('[data-view="loading"]').hidden) show('failed');
+  complain(key);
 }
 
 function canUsePasskeys() {
@@ -399,7 +407,7 @@ function listen() {
   for (const button of document.querySelectorAll('[data-choose]')) {
     button.addEventListener('click', () => act(choose, button.dataset.choose));
   }
-  const views = { choose: overview, enroll, 'enroll-passkey': () => show('enroll-passkey') };
+  const views = { again: describe, choose: overview, enroll, 'enroll-passkey': () => show('enroll-passkey') };
   for (const button of document.querySelectorAll('[data-go]')) {
     button.addEventListener('click', () => act(views[button.dataset.go]));
   }
