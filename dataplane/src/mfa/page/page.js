@@ -27,10 +27,9 @@ const PASSKEY_PROBLEMS = {
 
 /** An answer that is not 2xx, or none at all. */
 class Refused extends Error {
-  constructor(code, retryAfterSeconds = 0) {
+  constructor(code, { status = 0, retryAfterSeconds = 0 } = {}) {
     super(code);
-    this.code = code;
-    this.retryAfterSeconds = retryAfterSeconds;
+    Object.assign(this, { code, status, retryAfterSeconds });
   }
 }
 
@@ -241,7 +240,7 @@ async function call(path, body) {
   }
   const members = await response.json().catch(() => ({}));
   if (response.ok) return members;
-  throw new Refused(members.code, Number(response.headers.get('retry-after')));
+  throw new Refused(members.code, { status: response.status, retryAfterSeconds: Number(response.headers.get('retry-after')) });
 }
 
 /** One thing at a time: pressing twice does it once. */
@@ -277,11 +276,6 @@ function explain(error) {
       challenge.methods = challenge.methods.filter((name) => name !== method);
       overview();
       return over || complain('problem_method_unavailable');
-    case 'user_disabled':
-    case 'user_locked':
-    case 'provider_suspended':
-    case 'risk_denied':
-      return end('refused', error.code);
     case 'alone':
       return end('alone');
     case 'rate_limited':
@@ -289,6 +283,8 @@ function explain(error) {
     case 'offline':
       return hitch('problem_offline');
     default:
+      // Of the account or its provider, which trying again does not change.
+      if (error.status === 403) return end('refused', error.code);
       if (!(error instanceof Refused)) console.error(error);
       return hitch('problem_server');
   }
