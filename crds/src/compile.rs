@@ -5,6 +5,7 @@
 
 mod cache;
 mod expressions;
+mod factors;
 mod last_good;
 mod policy;
 mod provider;
@@ -36,6 +37,8 @@ pub struct Inputs {
     pub config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
     /// By policy: the keys that the keeper made, with their state now ([`crate::rotation::states`]).
     pub managed_keys: BTreeMap<NamespacedName, Vec<(ManagedKey, KeyState)>>,
+    /// By policy: the key that the keeper made for the secrets of second factors, as [`crate::encryption_key`] reads it.
+    pub managed_encryption_keys: BTreeMap<NamespacedName, Secret>,
     /// What is served now.
     pub previous: Option<Arc<Snapshot>>,
     pub http_issuers: HttpIssuers,

@@ -87,6 +87,15 @@ pub fn parse_endpoint(text: &str, http: HttpIssuers) -> Result<Url, UrlError> {
     Ok(url)
 }
 
+/// Whether a host is loopback or in-cluster, where what goes in clear is seen by nobody who could not see more.
+pub(crate) fn is_nearby(host: &str) -> bool {
+    match host.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(ip)) => is_loopback_or_cluster(&Host::Ipv4(ip)),
+        Ok(std::net::IpAddr::V6(ip)) => is_loopback_or_cluster(&Host::Ipv6(ip)),
+        Err(_) => is_loopback_or_cluster(&Host::Domain(host)),
+    }
+}
+
 /// A name without a dot, `*.svc` and `*.svc.cluster.local` resolve inside a cluster only; a private address is taken
 /// as in-cluster too, since a pod or a node is reached by it.
 fn is_loopback_or_cluster(host: &Host<&str>) -> bool {

@@ -5,6 +5,7 @@ pub mod algorithm;
 pub mod claims;
 pub mod compile;
 pub mod duration;
+pub mod encryption_key;
 pub mod expression;
 pub mod issuer;
 pub mod manifests;

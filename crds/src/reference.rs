@@ -17,6 +17,13 @@ pub(crate) const URL_PATTERN: &str = "^https?://[^/?#@\\s]+([/?][^#\\s]*)?$";
 /// An address or a network; which of these it is and whether it is one is checked when it is compiled.
 pub(crate) const NETWORK_PATTERN: &str = "^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?$";
 
+/// An origin (RFC 6454): a scheme, a host and perhaps a port.
+pub(crate) const ORIGIN_PATTERN: &str = "^https?://[^/?#@\\s]+$";
+/// A host name or an address.
+pub(crate) const HOST_PATTERN: &str = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$|^[0-9A-Fa-f:.]+$";
+/// An address for mail in ASCII, alone or in angle brackets after a name. Nothing in it can end a header's line.
+pub(crate) const MAILBOX_PATTERN: &str = "^([^<>@\\r\\n]{1,64} <)?[-A-Za-z0-9.!#$%&'*+/=?^_`{|}~]+@[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?>?$";
+
 /// One entry of a ConfigMap in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +46,15 @@ pub struct SecretKeyRef {
     /// Key of the entry.
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY_PATTERN))]
     pub key: String,
+}
+
+/// A Secret in the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub name: String,
 }
 
 /// A SigninPolicy of the same namespace.

@@ -1,11 +1,13 @@
 //! The SigninPolicy kind: whose users these are, the tokens they get and how risk is met. Each doc comment is what
 //! `kubectl explain` prints.
 
+mod factors;
 mod mfa;
 mod risk;
 mod signals;
 mod token;
 
+pub use factors::{Email, EmailTls, Sms, Webauthn};
 pub use mfa::{Attempts, Mfa, MfaMethod, MfaMode, NoEnrollment, NoEnrollmentAction, Password};
 pub use risk::{Actions, IpLists, OnError, Risk, RiskAction, RiskMode, Thresholds};
 pub use signals::{

@@ -14,9 +14,12 @@ use serde_json::Value;
 
 use crate::algorithm::Algorithm;
 use crate::duration::Duration;
+use crate::encryption_key::EncryptionKey;
 use crate::issuer::Issuer;
 use crate::secret::Secret;
-use crate::signin_policy::{Actions, MfaMethod, OnError, Signals, Thresholds};
+use crate::signin_policy::{
+    Actions, Attempts, EmailTls, MfaMethod, MfaMode, NoEnrollment, OnError, Signals, Thresholds,
+};
 
 /// The layout of [`Snapshot`]; a reader refuses one that it does not know.
 pub const FORMAT: u32 = 1;
@@ -186,10 +189,70 @@ pub struct Policy {
     pub limits: Limits,
 }
 
-/// When a sign-in needs an extra factor.
+/// When a sign-in needs an extra factor, which ones there are and what they need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mfa {
+    pub mode: MfaMode,
+    /// What can be offered, best first: what the policy lists and has what it needs.
+    pub methods: Vec<MfaMethod>,
+    pub challenge_ttl: Duration,
+    pub attempts: Attempts,
+    pub no_enrollment: NoEnrollment,
+    pub remember_device: Duration,
+    /// The first seals, all open; none is while a managed key has not been made yet.
+    pub keys: Vec<EncryptionKey>,
+    pub key_source: EncryptionKeySource,
+    /// Set where webauthn is among `methods`; so are the next two for their methods.
+    pub webauthn: Option<Webauthn>,
+    pub email: Option<Email>,
+    pub sms: Option<Sms>,
+}
+
+/// Whose the encryption keys are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mfa {
-    Never,
+pub enum EncryptionKeySource {
+    /// Vestibule makes and keeps one.
+    Managed,
+    /// Secrets that the policy names.
+    Secrets,
+}
+
+/// The relying party of WebAuthn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webauthn {
+    /// A domain, which the host of each origin is or is below.
+    pub rp_id: String,
+    pub rp_name: String,
+    pub origins: Vec<String>,
+}
+
+/// How mail is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Email {
+    pub host: String,
+    pub port: u16,
+    pub tls: EmailTls,
+    /// `address`, or `name <address>`.
+    pub from: String,
+    pub credentials: Option<Credentials>,
+    /// PEM certificates that replace the public roots.
+    pub ca_bundle: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    pub username: Secret,
+    pub password: Secret,
+}
+
+/// The webhook that sends text messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sms {
+    pub url: String,
+    /// Of HMAC-SHA-256.
+    pub key: Secret,
+    /// PEM certificates that replace the public roots.
+    pub ca_bundle: Option<String>,
 }
 
 /// How sign-ins are scored and what follows.
@@ -263,15 +326,6 @@ impl Provider {
             self.egress,
         );
         Revision::of(&serde_json::to_vec(&source).expect("strings and sorted maps are JSON"))
-    }
-}
-
-impl Mfa {
-    /// Whether this sign-in needs an extra factor.
-    pub const fn requires_factor(self) -> bool {
-        match self {
-            Self::Never => false,
-        }
     }
 }
 

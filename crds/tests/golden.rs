@@ -1,6 +1,6 @@
 //! Manifests in, snapshot and verdicts out, in files: `UPDATE_GOLDEN=1 cargo test --test golden` writes them again.
 //!
-//! Each folder has `input.yaml`, perhaps `before.yaml` with what was applied before it, and `expected.json`. Private keys are
+//! Each folder has `input.yaml`, perhaps `before.yaml` with what was applied before it, and `expected.json`. Secrets are
 //! replaced by a digest.
 
 use std::collections::BTreeSet;
@@ -62,8 +62,9 @@ fn redact(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                match member.as_str().filter(|_| name == "pem") {
-                    Some(pem) => *member = json!(Revision::of(pem.as_bytes())),
+                let is_secret = ["pem", "key", "username", "password"].contains(&name.as_str());
+                match member.as_str().filter(|_| is_secret) {
+                    Some(secret) => *member = json!(Revision::of(secret.as_bytes())),
                     None => redact(member),
                 }
             }
@@ -126,7 +127,7 @@ fn no_verdict_repeats_a_secret() {
     for folder in folders() {
         let compiled = compile_folder(&folder);
         let text = format!("{compiled:?}{}", json!(compiled.verdicts));
-        for secret in ["PRIVATE KEY-----\\n", "hunter2", "aHVudGVyMg"] {
+        for secret in ["PRIVATE KEY-----\\n", "hunter2", "aHVudGVyMg", "aHVudGVyM"] {
             assert!(
                 !text.contains(secret),
                 "{} tells {secret}",

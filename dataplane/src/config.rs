@@ -16,6 +16,7 @@ use vestibule_crds::manifests::{self, ManifestFile, ManifestObjects};
 use vestibule_crds::object::NamespacedName;
 use vestibule_crds::report::{REFUSED_LISTED_MAX, Refusals, RefusedObject};
 use vestibule_crds::rotation::{self, ManagedKey};
+use vestibule_crds::secret::Secret;
 use vestibule_crds::snapshot::{KeyState, Snapshot};
 
 use crate::admin::Admin;
@@ -26,7 +27,7 @@ pub mod keeper;
 pub mod snapshot;
 
 use files::Files;
-use keeper::{Keeper, KeeperError, KeysOfPolicies};
+use keeper::{EncryptionKeysOfPolicies, Keeper, KeeperError, KeysOfPolicies};
 
 /// How often the directory is looked at when nothing says that it changed: a watch does not see through every link.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -234,12 +235,14 @@ pub fn keep_and_compile(
     let (objects, _errors) = manifests::read(accepted);
     let mut inputs = inputs(objects, previous, http);
     inputs.managed_keys = with_states(keeper.keys(), now);
+    inputs.managed_encryption_keys = by_policy(keeper.encryption_keys());
     let compiled = compiler.compile(&inputs);
     let kept = keeper.keep(&compiled.snapshot, now)?;
     if !kept.changed {
         return Ok((compiled, kept.next_look));
     }
     inputs.managed_keys = with_states(keeper.keys(), now);
+    inputs.managed_encryption_keys = by_policy(keeper.encryption_keys());
     Ok((compiler.compile(&inputs), kept.next_look))
 }
 
@@ -260,6 +263,7 @@ pub fn inputs(
         secrets,
         config_maps,
         managed_keys: BTreeMap::new(),
+        managed_encryption_keys: BTreeMap::new(),
         previous,
         http_issuers,
     }
@@ -275,6 +279,15 @@ fn with_states(
             let states = rotation::states(keys, now);
             let keys = keys.iter().cloned().zip(states).collect();
             Some((NamespacedName::new(namespace, name), keys))
+        })
+        .collect()
+}
+
+fn by_policy(keys: &EncryptionKeysOfPolicies) -> BTreeMap<NamespacedName, Secret> {
+    keys.iter()
+        .filter_map(|(policy, key)| {
+            let (namespace, name) = policy.split_once('/')?;
+            Some((NamespacedName::new(namespace, name), key.clone()))
         })
         .collect()
 }

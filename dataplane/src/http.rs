@@ -9,9 +9,12 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use uuid::Uuid;
+use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::app::{App, Caller};
 use crate::failure::{Code, Failure};
+use crate::mfa::demand::can_be_enrolled;
 
 pub mod body;
 pub mod handlers;
@@ -71,6 +74,12 @@ enum Route {
     Revoke,
     Signout,
     Userinfo,
+    MfaChallenge,
+    MfaVerify,
+    MfaEnroll(MfaMethod),
+    MfaConfirm(MfaMethod),
+    MfaEnrollments,
+    MfaRemove(Uuid),
     OpenApi,
     Page(page::File),
 }
@@ -83,15 +92,41 @@ fn route(path: &str) -> Option<Route> {
         "/auth/signout" => Some(Route::Signout),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/openapi.json" => Some(Route::OpenApi),
-        _ => page::File::at(path).map(Route::Page),
+        "/auth/mfa/challenge" => Some(Route::MfaChallenge),
+        "/auth/mfa/verify" => Some(Route::MfaVerify),
+        "/auth/mfa/enrollments" => Some(Route::MfaEnrollments),
+        _ => match path.strip_prefix("/auth/mfa/enrollments/") {
+            Some(rest) => enrollment(rest),
+            None => page::File::at(path).map(Route::Page),
+        },
     }
+}
+
+/// What stands below the factors of a user: a method or the id of a factor.
+fn enrollment(rest: &str) -> Option<Route> {
+    let method = |name: &str| MfaMethod::named(name).filter(|method| can_be_enrolled(*method));
+    if let Some(name) = rest.strip_suffix("/confirm") {
+        return method(name).map(Route::MfaConfirm);
+    }
+    if let Some(method) = method(rest) {
+        return Some(Route::MfaEnroll(method));
+    }
+    rest.parse().ok().map(Route::MfaRemove)
 }
 
 impl Route {
     fn allow(self) -> &'static str {
         match self {
-            Self::Signin | Self::Refresh | Self::Revoke | Self::Signout => "POST",
-            Self::Userinfo | Self::OpenApi | Self::Page(_) => "GET, HEAD",
+            Self::Signin
+            | Self::Refresh
+            | Self::Revoke
+            | Self::Signout
+            | Self::MfaChallenge
+            | Self::MfaVerify
+            | Self::MfaEnroll(_)
+            | Self::MfaConfirm(_) => "POST",
+            Self::Userinfo | Self::MfaEnrollments | Self::OpenApi | Self::Page(_) => "GET, HEAD",
+            Self::MfaRemove(_) => "DELETE",
         }
     }
 
@@ -112,6 +147,12 @@ impl Route {
             Self::Revoke => handlers::revoke(app, caller, body).await,
             Self::Signout => handlers::signout(app, caller).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,
+            Self::MfaChallenge => handlers::mfa::challenge(app, caller, body).await,
+            Self::MfaVerify => handlers::mfa::verify(app, caller, body).await,
+            Self::MfaEnroll(method) => handlers::mfa::enroll(app, caller, body, method).await,
+            Self::MfaConfirm(method) => handlers::mfa::confirm(app, caller, body, method).await,
+            Self::MfaEnrollments => handlers::mfa::enrollments(app, caller).await,
+            Self::MfaRemove(factor) => handlers::mfa::remove(app, caller, factor).await,
             Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
             Self::Page(file) => Ok(page::answer(file, caller.headers, query)),
         }

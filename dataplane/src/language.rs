@@ -1,8 +1,10 @@
 //! The language in which people are told something, by `Accept-Language` (RFC 9110, section 12.5.4), and the sentences.
 //!
-//! One file for each language, `texts/*.json`; object `page` has what the page says on which a second factor is given.
+//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for, object `page` what
+//! the page says on which one is given.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
@@ -68,6 +70,20 @@ impl Language {
             Self::English => include_str!("../texts/en.json"),
             Self::Chinese => include_str!("../texts/zh.json"),
         }
+    }
+
+    /// The sentence of this name in object `reasons`.
+    pub fn reason(self, name: &str) -> &'static str {
+        static ENGLISH: LazyLock<HashMap<String, String>> =
+            LazyLock::new(|| object(Language::English, "reasons"));
+        static CHINESE: LazyLock<HashMap<String, String>> =
+            LazyLock::new(|| object(Language::Chinese, "reasons"));
+        let sentences = match self {
+            Self::English => &ENGLISH,
+            Self::Chinese => &CHINESE,
+        };
+        let sentence = sentences.get(name).or_else(|| sentences.get("risk"));
+        sentence.map_or("", String::as_str)
     }
 }
 
@@ -140,5 +156,16 @@ mod tests {
     #[test]
     fn no_sentence_lacks_a_translation() {
         assert_eq!(names(Language::English), names(Language::Chinese));
+    }
+
+    #[test]
+    fn every_reason_has_a_sentence_of_its_own() {
+        for language in [Language::English, Language::Chinese] {
+            let reasons = object(language, "reasons");
+            let codes = crate::risk::reason_codes().chain(["always", "risk"]);
+            for code in codes {
+                assert!(reasons.contains_key(code), "{code}");
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::dto::{LoginResponse, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::issue::{Carried, Stamp, access_token};
 use crate::limits::of_address;
-use crate::live::{Live, LivePolicy};
+use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
 use crate::signin::lifetime;
 use crate::store::{Event, EventKind, Rotation, RotationOutcome, Session, User};
@@ -64,7 +64,7 @@ async fn rotate(
         trail.policy.clone_from(&session.policy);
         trail.provider.clone_from(&session.provider);
         check_session(&session, &user, now)?;
-        let policy = still_allowed(live, &session, &user)?;
+        let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
         let grace = lifetime(policy.spec.token.refresh_reuse_grace);
 
         let live_token = match judge(&token, &session, grace, now) {
@@ -120,11 +120,12 @@ fn check_session(session: &Session, user: &User, now: i64) -> Result<(), Failure
 }
 
 /// User, provider and policy may have changed since the sign-in.
-fn still_allowed<'l>(
+pub(crate) fn still_allowed<'l>(
     live: &'l Live,
-    session: &Session,
+    policy: &str,
+    provider: &str,
     user: &User,
-) -> Result<&'l Arc<LivePolicy>, Failure> {
+) -> Result<(&'l Arc<LivePolicy>, &'l Arc<LiveProvider>), Failure> {
     if live.revision.is_none() {
         return Err(TryAgainReason::NotReady
             .after(1, "no configuration is served yet")
@@ -135,9 +136,9 @@ fn still_allowed<'l>(
     }
     let suspended = |why: &'static str| Failure::from(Code::ProviderSuspended.because(why));
     let policy = live
-        .policy_of_key(&session.policy)
+        .policy_of_key(policy)
         .ok_or_else(|| suspended("the session's policy is gone"))?;
-    let (namespace, name) = session.provider.split_once('/').unwrap_or_default();
+    let (namespace, name) = provider.split_once('/').unwrap_or_default();
     let provider = live
         .provider(name)
         .filter(|provider| provider.spec.namespace == namespace)
@@ -148,7 +149,7 @@ fn still_allowed<'l>(
     if provider.spec.policy != policy.spec.name {
         return Err(suspended("the provider belongs to another policy now"));
     }
-    Ok(policy)
+    Ok((policy, provider))
 }
 
 fn answer(
@@ -178,9 +179,7 @@ fn answer(
         token_type: Some("Bearer"),
         expires_in: Some(expires_in),
         user: Some(UserInfo::of(user)),
-        requires_mfa: None,
-        risk_level: None,
-        risk_assessment: None,
+        ..LoginResponse::default()
     })
 }
 

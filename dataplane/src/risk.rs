@@ -37,6 +37,8 @@ pub struct Context {
     pub auth_time: Option<i64>,
     /// Whether the provider asked for a second factor, as far as the operator honours that.
     pub provider_mfa: bool,
+    /// Whether the device was remembered after a second factor.
+    pub remembered_device: bool,
     /// Recent failures, within the windows of the policy.
     pub user_failures: u32,
     /// None of an address that is no evidence.
@@ -58,6 +60,11 @@ impl Values {
 pub struct Place {
     pub latitude: f64,
     pub longitude: f64,
+}
+
+/// All codes that a reason may have.
+pub fn reason_codes() -> impl Iterator<Item = &'static str> {
+    Signal::ALL.iter().map(|signal| signal.code())
 }
 
 /// Whether the policy's lists name the address.
@@ -125,6 +132,18 @@ impl Level {
             Self::Medium => policy.actions.medium,
             Self::High => policy.actions.high,
         }
+    }
+}
+
+impl Assessment {
+    /// Whether it has a reason that no trust makes weigh less, such as travel: no factor of the provider explains that.
+    pub fn is_hard(&self) -> bool {
+        let mut hard = Signal::ALL.iter().filter(|signal| signal.group().is_hard());
+        hard.any(|signal| {
+            self.reasons
+                .iter()
+                .any(|reason| reason.code == signal.code())
+        })
     }
 }
 

@@ -62,7 +62,10 @@ pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(
 }
 
 /// The live session and active user of a request's Bearer token (RFC 6750).
-async fn authenticate(app: &Arc<App>, headers: &HeaderMap) -> Result<(Session, User), Failure> {
+pub(crate) async fn authenticate(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+) -> Result<(Session, User), Failure> {
     let invalid = |why: &'static str| Failure::from(Code::AccessTokenInvalid.because(why));
     let token = bearer(headers).ok_or_else(|| invalid("no Bearer token"))?;
     let now = app.clock.now();

@@ -7,12 +7,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use vestibule_crds::algorithm::{Algorithm, SigningAlgorithm};
 use vestibule_crds::duration::Duration;
+use vestibule_crds::encryption_key::EncryptionKey;
 use vestibule_crds::issuer::{HttpIssuers, Issuer};
 use vestibule_crds::secret::Secret;
+use vestibule_crds::signin_policy::{Attempts, MfaMethod, MfaMode, NoEnrollment};
 use vestibule_crds::signing_key::SigningKey;
 use vestibule_crds::snapshot::{
-    Egress, FORMAT, KeySource, KeyState, Limits, Linking, LocalToken, Mapping, Mfa, Nonce,
-    NonceForm, Policy, PolicyKey, Provider, Provisioning, Replay, Revision, Snapshot, TokenRules,
+    Egress, EncryptionKeySource, FORMAT, KeySource, KeyState, Limits, Linking, LocalToken, Mapping,
+    Mfa, Nonce, NonceForm, Policy, PolicyKey, Provider, Provisioning, Replay, Revision, Snapshot,
+    TokenRules,
 };
 
 pub(crate) const NOW: i64 = 1_900_000_000;
@@ -91,7 +94,19 @@ pub(crate) fn policy() -> Policy {
             pem,
         }],
         managed: None,
-        mfa: Mfa::Never,
+        mfa: Mfa {
+            mode: MfaMode::Never,
+            methods: vec![MfaMethod::Totp, MfaMethod::RecoveryCode],
+            challenge_ttl: Duration::from_secs(300),
+            attempts: Attempts::default(),
+            no_enrollment: NoEnrollment::default(),
+            remember_device: Duration::from_secs(30 * 86_400),
+            keys: vec![EncryptionKey::generate().expect("a key")],
+            key_source: EncryptionKeySource::Managed,
+            webauthn: None,
+            email: None,
+            sms: None,
+        },
         risk: None,
         trusted_proxies: Vec::new(),
         limits: Limits {

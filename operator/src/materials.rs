@@ -248,7 +248,7 @@ fn secret_entries(secret: SecretObject, keys: &BTreeSet<String>) -> BTreeMap<Str
     let entries = secret.data.unwrap_or_default().into_iter();
     let named = entries.filter(|(key, _)| keys.contains(key));
     named
-        .filter_map(|(key, bytes)| Some((key, Secret::new(String::from_utf8(bytes.0).ok()?))))
+        .filter_map(|(key, bytes)| Some((key, Secret::of_entry(bytes.0)?)))
         .collect()
 }
 

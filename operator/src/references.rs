@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use vestibule_crds::object::{Kind, NamespacedName, Object};
 
-/// Names of one object that are followed; the schema allows fewer.
+/// Names of one list of an object that are followed; the schema allows fewer.
 const NAMES_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 253;
 
@@ -55,15 +55,39 @@ pub(crate) fn references(object: &Object) -> Vec<Reference> {
         .into_iter()
         .flatten()
         .collect(),
-        Kind::SigninPolicy => object
-            .body
-            .pointer("/spec/signing/secretRefs")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .take(NAMES_MAX)
-            .filter_map(|value| reference(MaterialKind::Secret, &object.id.namespace, value))
-            .collect(),
+        Kind::SigninPolicy => {
+            let list = |pointer: &str| {
+                let values = object.body.pointer(pointer).and_then(Value::as_array);
+                let values = values.into_iter().flatten().take(NAMES_MAX);
+                values.filter_map(|value| {
+                    reference(MaterialKind::Secret, &object.id.namespace, value)
+                })
+            };
+            let entry = |pointer: &str, key: &str| {
+                let name = object.body.pointer(pointer)?.get("name")?;
+                let value = json!({"name": name, "key": key});
+                reference(MaterialKind::Secret, &object.id.namespace, &value)
+            };
+            let others = [
+                entry("/spec/mfa/email/credentialsRef", "username"),
+                entry("/spec/mfa/email/credentialsRef", "password"),
+                at(
+                    MaterialKind::ConfigMap,
+                    "/spec/mfa/email/caBundle/configMapRef",
+                ),
+                at(MaterialKind::Secret, "/spec/mfa/email/caBundle/secretRef"),
+                at(MaterialKind::Secret, "/spec/mfa/sms/secretRef"),
+                at(
+                    MaterialKind::ConfigMap,
+                    "/spec/mfa/sms/caBundle/configMapRef",
+                ),
+                at(MaterialKind::Secret, "/spec/mfa/sms/caBundle/secretRef"),
+            ];
+            list("/spec/signing/secretRefs")
+                .chain(list("/spec/mfa/encryptionKeys"))
+                .chain(others.into_iter().flatten())
+                .collect()
+        }
     }
 }
 
@@ -94,8 +118,6 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn named(kind: &str, spec: Value) -> Vec<String> {
@@ -139,6 +161,35 @@ mod tests {
         };
         assert_eq!(refs(1), ["Secret auth/k0 tls.key"]);
         assert_eq!(refs(1000).len(), NAMES_MAX);
+    }
+
+    #[test]
+    fn each_reference_of_second_factors_is_found() {
+        let spec = json!({"mfa": {
+            "encryptionKeys": [{"name": "new", "key": "key"}, {"name": "old", "key": "key"}],
+            "email": {
+                "credentialsRef": {"name": "smtp"},
+                "caBundle": {"configMapRef": {"name": "mail-ca", "key": "ca.crt"}},
+            },
+            "sms": {
+                "secretRef": {"name": "sms", "key": "hmac"},
+                "caBundle": {"secretRef": {"name": "sms-ca", "key": "ca.crt"}},
+            },
+        }});
+        assert_eq!(
+            named("SigninPolicy", spec),
+            [
+                "Secret auth/new key",
+                "Secret auth/old key",
+                "Secret auth/smtp username",
+                "Secret auth/smtp password",
+                "ConfigMap auth/mail-ca ca.crt",
+                "Secret auth/sms hmac",
+                "Secret auth/sms-ca ca.crt",
+            ]
+        );
+        let odd = json!({"mfa": {"email": {"credentialsRef": "smtp"}, "sms": []}});
+        assert_eq!(named("SigninPolicy", odd), Vec::<String>::new());
     }
 
     #[test]

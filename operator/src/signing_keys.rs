@@ -1,4 +1,4 @@
-//! Managed signing keys of one policy: made, published, signing, dropped. Pure: the clock and what pods prove are passed in.
+//! The managed keys of one policy. Its signing keys are made, published, signing, dropped. Pure: the clock and what pods prove are passed in.
 //!
 //! | a key is | which means | until |
 //! |---|---|---|
@@ -15,9 +15,10 @@ pub(crate) mod stored;
 use serde::{Deserialize, Serialize};
 use vestibule_crds::algorithm::SigningAlgorithm;
 use vestibule_crds::duration::Duration;
+use vestibule_crds::encryption_key::{EncryptionKey, EncryptionKeyError};
 use vestibule_crds::rotation::{self, ManagedKey, Schedule};
 use vestibule_crds::signing_key::{SigningKey, SigningKeyError};
-use vestibule_crds::snapshot::{KeyState, Policy};
+use vestibule_crds::snapshot::{EncryptionKeySource, KeyState, Policy};
 
 /// Keys of one policy: who asks for one rotation after another waits until old keys are gone.
 const KEYS_MAX: usize = 8;
@@ -47,6 +48,8 @@ pub(crate) struct PolicyKeys {
     pub(crate) keys: Vec<KeptKey>,
     /// The request for a rotation that was heeded last.
     pub(crate) rotated: Option<String>,
+    /// What the secrets of second factors are sealed with: made once and never dropped, or nobody could open them.
+    pub(crate) encryption: Option<EncryptionKey>,
 }
 
 /// What a policy wants of its keys.
@@ -104,6 +107,14 @@ impl PolicyKeys {
         Ok(self.next_look(plan.next_look, now))
     }
 
+    /// Makes the encryption key of a policy that has none yet.
+    pub(crate) fn keep_encryption_key(&mut self) -> Result<(), EncryptionKeyError> {
+        if self.encryption.is_none() {
+            self.encryption = Some(EncryptionKey::generate()?);
+        }
+        Ok(())
+    }
+
     /// Each key with its state, as `compile` takes them.
     pub(crate) fn with_states(&self) -> Vec<(ManagedKey, KeyState)> {
         let current = self.current();
@@ -131,11 +142,14 @@ impl PolicyKeys {
 
     /// Keys as they were published, when what was stored of them is lost. They are taken for new, and kept the longer for it.
     pub(crate) fn recovered(policy: &Policy, now: i64) -> Self {
-        let Some(schedule) = policy.managed else {
-            return Self::default();
-        };
-        let pre_publish = i64::try_from(schedule.pre_publish.as_secs()).unwrap_or(i64::MAX);
-        let keys = policy.signing_keys.iter().map(|key| {
+        let pre_publish = policy.managed.map_or(0, |schedule| {
+            i64::try_from(schedule.pre_publish.as_secs()).unwrap_or(i64::MAX)
+        });
+        let managed = policy
+            .signing_keys
+            .iter()
+            .filter(|_| policy.managed.is_some());
+        let keys = managed.map(|key| {
             let (progress, signs_from) = match key.state {
                 KeyState::Previous => (Progress::Alone, now.saturating_sub(1)),
                 KeyState::Current => (Progress::Signing, now),
@@ -156,6 +170,14 @@ impl PolicyKeys {
         Self {
             keys: keys.flatten().collect(),
             rotated: None,
+            encryption: Self::recovered_encryption(policy),
+        }
+    }
+
+    pub(crate) fn recovered_encryption(policy: &Policy) -> Option<EncryptionKey> {
+        match policy.mfa.key_source {
+            EncryptionKeySource::Managed => policy.mfa.keys.first().cloned(),
+            EncryptionKeySource::Secrets => None,
         }
     }
 

@@ -179,6 +179,10 @@ fn look(followed: &Followed, inputs: &Inputs) -> Found {
             None => Found::NoObject,
             Some(keys) => Found::Content(super::seal::digest(keys)),
         },
+        Followed::ManagedEncryptionKey { id } => match inputs.managed_encryption_keys.get(id) {
+            None => Found::NoObject,
+            Some(key) => Found::Content(Revision::of(key.expose().as_bytes())),
+        },
     }
 }
 

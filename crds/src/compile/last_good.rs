@@ -6,12 +6,14 @@
 //! | a verification key left out of `jwks` or its ConfigMap | it loses that key |
 //! | a signing key left out of `secretRefs` | it loses that key, and the next one signs |
 //! | managed keys rotated | it has the keys as they are now |
+//! | a managed encryption key made | it has it |
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::Inputs;
+use super::factors::managed_key;
 use super::policy::{managed_keys, secret_key, state_at};
 use super::reference::References;
 use super::seal::{seal_policy, seal_provider};
@@ -19,7 +21,7 @@ use super::verdict::Problems;
 use crate::algorithm::Algorithm;
 use crate::object::Object;
 use crate::reference::{ConfigMapKeyRef, SecretKeyRef};
-use crate::snapshot::{KeySource, Policy, PolicyKey, Provider};
+use crate::snapshot::{EncryptionKeySource, KeySource, Policy, PolicyKey, Provider};
 use crate::verification_key::KeySet;
 
 pub(super) fn policy<'a>(object: &Object, inputs: &'a Inputs) -> Option<&'a Arc<Policy>> {
@@ -87,14 +89,25 @@ pub(super) fn narrowed_policy(
     } else {
         remaining_signing_keys(&before.signing_keys, object, inputs)
     };
-    match keys {
-        Some(signing_keys) if signing_keys != before.signing_keys => {
-            let mut narrowed = Policy::clone(before);
-            narrowed.signing_keys = signing_keys;
-            Arc::new(seal_policy(narrowed))
-        }
-        Some(_) | None => Arc::clone(before),
+    let encryption_key = match before.mfa.key_source {
+        EncryptionKeySource::Managed => managed_key(
+            &object.id,
+            &References::of(object, inputs),
+            &mut Problems::default(),
+        ),
+        EncryptionKeySource::Secrets => None,
+    };
+    let signing_keys = keys.filter(|keys| *keys != before.signing_keys);
+    let encryption_key = encryption_key.filter(|key| !before.mfa.keys.contains(key));
+    if signing_keys.is_none() && encryption_key.is_none() {
+        return Arc::clone(before);
     }
+    let mut narrowed = Policy::clone(before);
+    if let Some(signing_keys) = signing_keys {
+        narrowed.signing_keys = signing_keys;
+    }
+    narrowed.mfa.keys.splice(0..0, encryption_key);
+    Arc::new(seal_policy(narrowed))
 }
 
 /// The last good keys that the update still refers to, in its order; none when one of its references cannot be followed, for

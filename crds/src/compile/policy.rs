@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::expressions::invalid_extra_claims;
+use super::factors::factors;
 use super::reference::References;
 use super::seal::seal_policy;
 use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
@@ -14,8 +15,8 @@ use crate::reference::SecretKeyRef;
 use crate::rotation::Schedule;
 use crate::schema;
 use crate::signin_policy::{
-    Actions, IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Mfa, MfaMode, Password,
-    Risk, RiskAction, RiskMode, SigninPolicySpec, Signing,
+    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Password, RiskMode,
+    SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
 use crate::snapshot::{self, Acting, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
@@ -50,7 +51,7 @@ fn resolve(
         password,
         limits,
     } = spec;
-    refuse_unbuilt(&risk, &mfa, &password, problems);
+    refuse_unbuilt(&password, problems);
 
     let issuer = Issuer::parse(&token.issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
@@ -78,6 +79,14 @@ fn resolve(
             "it has no effect while risk.mode is Off",
         );
     }
+    let mfa = factors(
+        &object.id,
+        mfa,
+        &risk,
+        issuer.as_ref(),
+        references,
+        problems,
+    );
     let scoring = acting.map(|acting| snapshot::Risk {
         acting,
         thresholds: risk.thresholds,
@@ -86,7 +95,10 @@ fn resolve(
         signals: risk.signals,
         deny,
         allow,
-        mfa_methods: mfa.methods,
+        mfa_methods: mfa
+            .as_ref()
+            .map(|mfa| mfa.methods.clone())
+            .unwrap_or_default(),
     });
 
     let LocalTokenSpec {
@@ -116,7 +128,7 @@ fn resolve(
         extra_claims,
         signing_keys,
         managed,
-        mfa: snapshot::Mfa::Never,
+        mfa: mfa?,
         risk: scoring,
         trusted_proxies,
         limits: Limits {
@@ -127,29 +139,7 @@ fn resolve(
 }
 
 /// A policy that asks for protection which is not there yet must not sign anyone in without it.
-fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, password: &Password, problems: &mut Problems) {
-    match risk.mode {
-        RiskMode::Off | RiskMode::Observe => {}
-        RiskMode::Enforce => {
-            let Actions { low, medium, high } = &risk.actions;
-            for (level, action) in [("low", low), ("medium", medium), ("high", high)] {
-                match action {
-                    RiskAction::Allow | RiskAction::Deny => {}
-                    RiskAction::RequireMfa => problems.invalid(
-                        &format!("spec.risk.actions.{level}"),
-                        "second factors are not built yet: write Allow or Deny, or mode: Observe",
-                    ),
-                }
-            }
-        }
-    }
-    match mfa.mode {
-        MfaMode::Never => {}
-        MfaMode::Adaptive | MfaMode::Always => problems.invalid(
-            "spec.mfa.mode",
-            "second factors are not built yet: write mode: Never",
-        ),
-    }
+fn refuse_unbuilt(password: &Password, problems: &mut Problems) {
     if password.max_age.is_some() {
         problems.invalid(
             "spec.password.maxAge",

@@ -79,7 +79,8 @@ fn resolve(
         problems,
     );
     let bundle = tls.and_then(|tls| tls.ca_bundle);
-    let ca_bundle = bundle.and_then(|bundle| references.ca_bundle(&bundle, problems));
+    let ca_bundle =
+        bundle.and_then(|bundle| references.ca_bundle(&bundle, "spec.tls.caBundle", problems));
 
     let (rules, mapping) = rules_and_mapping(claims);
     let invalid = expressions.invalid_claims(&rules, &mapping);

@@ -39,6 +39,7 @@ pub(super) enum Followed {
     SecretEntry { id: NamespacedName, key: String },
     ConfigMapEntry { id: NamespacedName, key: String },
     ManagedKeys { id: NamespacedName },
+    ManagedEncryptionKey { id: NamespacedName },
 }
 
 impl<'a> References<'a> {
@@ -67,6 +68,12 @@ impl<'a> References<'a> {
         self.follow(Followed::ManagedKeys { id: id.clone() });
         let keys = self.inputs.managed_keys.get(id);
         keys.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The key that the keeper made for the secrets of a policy's second factors.
+    pub(super) fn managed_encryption_key(&self, id: &NamespacedName) -> Option<&'a Secret> {
+        self.follow(Followed::ManagedEncryptionKey { id: id.clone() });
+        self.inputs.managed_encryption_keys.get(id)
     }
 
     pub(super) fn secret(&self, wanted: &SecretKeyRef) -> Result<&'a Secret, String> {
@@ -117,32 +124,36 @@ impl<'a> References<'a> {
     }
 
     /// The bundle's certificates alone, as PEM: a Secret often holds a private key beside them.
-    pub(super) fn ca_bundle(&self, bundle: &CaBundle, problems: &mut Problems) -> Option<String> {
+    pub(super) fn ca_bundle(
+        &self,
+        bundle: &CaBundle,
+        path: &str,
+        problems: &mut Problems,
+    ) -> Option<String> {
         let CaBundle {
             config_map_ref,
             secret_ref,
             inline,
         } = bundle;
-        let (path, text) = if let Some(wanted) = config_map_ref {
-            ("spec.tls.caBundle.configMapRef", self.config_map(wanted))
+        let (source, text) = if let Some(wanted) = config_map_ref {
+            ("configMapRef", self.config_map(wanted))
         } else if let Some(wanted) = secret_ref {
-            let text = self.secret(wanted).map(Secret::expose);
-            ("spec.tls.caBundle.secretRef", text)
+            ("secretRef", self.secret(wanted).map(Secret::expose))
         } else {
-            let text = inline.as_deref()?;
-            ("spec.tls.caBundle.inline", Ok(text))
+            ("inline", Ok(inline.as_deref()?))
         };
+        let path = format!("{path}.{source}");
         let text = match text {
             Ok(text) => text,
             Err(message) => {
-                problems.unresolved(ResolvedRefsReason::RefNotFound, path, message);
+                problems.unresolved(ResolvedRefsReason::RefNotFound, &path, message);
                 return None;
             }
         };
         match certificates(text) {
             Ok(pem) => Some(pem),
             Err(message) => {
-                problems.unresolved(ResolvedRefsReason::InvalidCaBundle, path, message);
+                problems.unresolved(ResolvedRefsReason::InvalidCaBundle, &path, message);
                 None
             }
         }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::algorithm::SigningAlgorithm;
+use crate::encryption_key::EncryptionKey;
 use crate::signing_key::SigningKey;
 
 fn policy() -> Value {
@@ -96,6 +97,35 @@ fn managed_keys_rotate_on_while_the_policy_has_a_bad_update() {
     let compiled = compile(&now);
     assert!(compiled.verdicts[0].is_refused());
     assert_eq!(states(&compiled), [KeyState::Previous, KeyState::Current]);
+}
+
+#[test]
+fn a_managed_encryption_key_is_published_and_reaches_a_policy_with_a_bad_update_too() {
+    let id = NamespacedName::new("auth", "default");
+    let key = EncryptionKey::generate().expect("a key can be made");
+    let keys = |compiled: &Compiled| compiled.snapshot.policies["default"].mfa.keys.clone();
+    let mut bad = policy();
+    bad["spec"]["limits"] = json!({"perUserPerMinute": 0});
+    for body in [policy(), bad] {
+        let before = compile(&inputs([policy()]));
+        assert_eq!(keys(&before), []);
+        let mut now = after(before, [body]);
+        now.managed_encryption_keys
+            .insert(id.clone(), key.key.clone());
+        assert_eq!(keys(&compile(&now)), std::slice::from_ref(&key));
+    }
+}
+
+#[test]
+fn a_managed_encryption_key_that_cannot_be_read_is_told_without_its_text() {
+    let mut inputs = inputs([policy()]);
+    inputs.managed_encryption_keys.insert(
+        NamespacedName::new("auth", "default"),
+        Secret::new("hunter2"),
+    );
+    let verdict = &compile(&inputs).verdicts[0];
+    assert_eq!(verdict.resolved_refs.reason, ResolvedRefsReason::KeyInvalid);
+    assert!(!format!("{verdict:?}").contains("hunter2"));
 }
 
 #[test]

@@ -148,6 +148,8 @@ pub(super) struct Problems {
     accepted: Vec<(AcceptedReason, Finding)>,
     references: Vec<(ResolvedRefsReason, Finding)>,
     pub(super) warnings: Vec<Finding>,
+    /// What somebody who reads that it is accepted wants to know.
+    remarks: Vec<&'static str>,
 }
 
 impl Problems {
@@ -170,6 +172,10 @@ impl Problems {
 
     pub(super) fn warn(&mut self, path: &str, message: impl ToString) {
         self.warnings.push(finding(path, message));
+    }
+
+    pub(super) fn remark(&mut self, sentence: &'static str) {
+        self.remarks.push(sentence);
     }
 
     pub(super) fn of_schema(errors: Vec<FieldError>) -> Self {
@@ -198,7 +204,10 @@ impl Problems {
             None => Judgement {
                 status: ConditionStatus::True,
                 reason: AcceptedReason::Accepted,
-                message: "it is valid".into(),
+                message: match self.remarks.as_slice() {
+                    [] => "it is valid".into(),
+                    remarks => format!("it is valid; {}", remarks.join("; ")).into(),
+                },
             },
         }
     }

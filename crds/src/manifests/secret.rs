@@ -13,8 +13,8 @@ use crate::secret::Secret;
 pub(super) fn secret_data(value: &Value) -> Result<BTreeMap<String, Secret>, String> {
     let mut entries = BTreeMap::new();
     for (key, value) in members(value, "data")? {
-        if let Some(text) = decoded("data", key, value)? {
-            entries.insert(key.clone(), Secret::new(text));
+        if let Some(secret) = Secret::of_entry(decoded("data", key, value)?) {
+            entries.insert(key.clone(), secret);
         }
     }
     for (key, value) in members(value, "stringData")? {
@@ -27,7 +27,7 @@ pub(super) fn secret_data(value: &Value) -> Result<BTreeMap<String, Secret>, Str
 pub(super) fn config_map_data(value: &Value) -> Result<BTreeMap<String, String>, String> {
     let mut entries = BTreeMap::new();
     for (key, value) in members(value, "binaryData")? {
-        if let Some(text) = decoded("binaryData", key, value)? {
+        if let Ok(text) = String::from_utf8(decoded("binaryData", key, value)?) {
             entries.insert(key.clone(), text);
         }
     }
@@ -45,13 +45,12 @@ fn members<'a>(value: &'a Value, name: &str) -> Result<Vec<(&'a String, &'a Valu
     }
 }
 
-fn decoded(field: &str, key: &str, value: &Value) -> Result<Option<String>, String> {
+fn decoded(field: &str, key: &str, value: &Value) -> Result<Vec<u8>, String> {
     let text = clear(field, key, value)?;
     let packed: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let bytes = STANDARD.decode(packed).map_err(|_| {
+    STANDARD.decode(packed).map_err(|_| {
         format!("{field}.{key} is not base64: encode it, or write it under stringData")
-    })?;
-    Ok(String::from_utf8(bytes).ok())
+    })
 }
 
 fn clear<'a>(field: &str, key: &str, value: &'a Value) -> Result<&'a str, String> {

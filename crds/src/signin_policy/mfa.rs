@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::factors::{Email, Sms, Webauthn};
 use crate::duration::Duration;
+use crate::reference::SecretKeyRef;
 
 /// Second factors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,10 +18,12 @@ use crate::duration::Duration;
     }
 ]))]
 pub struct Mfa {
-    /// Adaptive: when risk asks for it. Always: at every sign-in. Never: not at all. Only Never is built yet; the others
-    /// are refused. Default: Never.
+    /// Always: at every sign-in, unless the provider's own factor is honoured and recent. Adaptive: when risk.mode is Enforce
+    /// and the action of the sign-in's level is RequireMfa. Never: the same, with a warning that it contradicts risk.actions.
+    /// Default: Never.
     pub mode: MfaMode,
-    /// Factors that users may use, best first. Default: all of them.
+    /// Factors that users may use, best first; email_otp and sms_otp are offered only with `email` and `sms`. Default: all of
+    /// them.
     #[schemars(length(min = 1, max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub methods: Vec<MfaMethod>,
     /// How long a challenge can be answered. At most 1h. Default: 5m.
@@ -30,6 +34,21 @@ pub struct Mfa {
     pub no_enrollment: NoEnrollment,
     /// How long a remembered device lowers the risk. Default: 720h.
     pub remember_device: Duration,
+    /// Keys that the secrets of factors are sealed with in the database: entries of Secrets, 32 bytes each, raw or in base64 or
+    /// hexadecimal. The first seals, all open: to rotate, put a new one before the others. Left out: a key that Vestibule makes
+    /// and keeps.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub encryption_keys: Vec<SecretKeyRef>,
+    /// For webauthn. Default: the site of `token.issuer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webauthn: Option<Webauthn>,
+    /// For email_otp. Left out: email_otp is not offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
+    /// For sms_otp. Left out: sms_otp is not offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sms: Option<Sms>,
 }
 
 impl Default for Mfa {
@@ -47,6 +66,10 @@ impl Default for Mfa {
             attempts: Attempts::default(),
             no_enrollment: NoEnrollment::default(),
             remember_device: Duration::from_secs(720 * 3600),
+            encryption_keys: Vec::new(),
+            webauthn: None,
+            email: None,
+            sms: None,
         }
     }
 }
@@ -61,7 +84,9 @@ pub enum MfaMode {
 }
 
 /// A second factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum MfaMethod {
     Webauthn,
@@ -69,6 +94,31 @@ pub enum MfaMethod {
     SmsOtp,
     EmailOtp,
     RecoveryCode,
+}
+
+impl MfaMethod {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Webauthn => "webauthn",
+            Self::Totp => "totp",
+            Self::SmsOtp => "sms_otp",
+            Self::EmailOtp => "email_otp",
+            Self::RecoveryCode => "recovery_code",
+        }
+    }
+
+    /// `None` for what is no method.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Webauthn,
+            Self::Totp,
+            Self::SmsOtp,
+            Self::EmailOtp,
+            Self::RecoveryCode,
+        ];
+        all.into_iter().find(|method| method.name() == name)
+    }
 }
 
 /// How often a wrong code may be tried by one user, over all challenges, methods and replicas.

@@ -1,7 +1,8 @@
-//! Managed signing keys of the embedded way to run: made at the first start, kept in the data directory, rotated on time.
+//! Managed keys of the embedded way to run: made at the first start and kept in the data directory; those that sign are
+//! rotated on time.
 //!
-//! One file, replaced as a whole: a crash leaves the old keys or the new ones, never half of them. A key is durable before
-//! anything is signed with it.
+//! Each file is replaced as a whole: a crash leaves the old keys or the new ones, never half of them. A key is durable before
+//! anything is signed or sealed with it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,19 +10,28 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use vestibule_crds::encryption_key::{EncryptionKey, EncryptionKeyError};
 use vestibule_crds::rotation::{self, ManagedKey};
+use vestibule_crds::secret::Secret;
 use vestibule_crds::signing_key::SigningKeyError;
-use vestibule_crds::snapshot::Snapshot;
+use vestibule_crds::snapshot::{EncryptionKeySource, Snapshot};
 
 pub const FILE: &str = "signing-keys.json";
+pub const ENCRYPTION_FILE: &str = "encryption-keys.json";
 
 /// By `namespace/name` of the policy.
 pub type KeysOfPolicies = BTreeMap<String, Vec<ManagedKey>>;
+/// By `namespace/name` of the policy: what the secrets of its second factors are sealed with. Never dropped.
+pub type EncryptionKeysOfPolicies = BTreeMap<String, Secret>;
 
 #[derive(Debug)]
 pub struct Keeper {
     path: PathBuf,
     keys: KeysOfPolicies,
+    encryption_path: PathBuf,
+    encryption_keys: EncryptionKeysOfPolicies,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +45,13 @@ pub enum KeeperError {
     Unreadable(PathBuf),
     #[error("a signing key for policy {0} could not be made: {1}")]
     Generation(String, SigningKeyError),
+    #[error(
+        "{}: it is not a file of encryption keys; restore it: without them nobody's second factor works",
+        .0.display()
+    )]
+    UnreadableEncryption(PathBuf),
+    #[error("an encryption key for policy {0} could not be made: {1}")]
+    EncryptionGeneration(String, EncryptionKeyError),
 }
 
 /// What keeping the keys came to.
@@ -49,32 +66,40 @@ pub struct Kept {
 impl Keeper {
     pub fn open(data_dir: &Path) -> Result<Self, KeeperError> {
         let path = data_dir.join(FILE);
-        let keys = match fs::read(&path) {
-            Ok(bytes) => {
-                let bytes = zeroize::Zeroizing::new(bytes);
-                serde_json::from_slice(&bytes).map_err(|_| KeeperError::Unreadable(path.clone()))?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => KeysOfPolicies::new(),
-            Err(error) => return Err(KeeperError::Io { path, error }),
-        };
-        Ok(Self { path, keys })
+        let encryption_path = data_dir.join(ENCRYPTION_FILE);
+        Ok(Self {
+            keys: read(&path, KeeperError::Unreadable)?,
+            path,
+            encryption_keys: read(&encryption_path, KeeperError::UnreadableEncryption)?,
+            encryption_path,
+        })
     }
 
     pub fn keys(&self) -> &KeysOfPolicies {
         &self.keys
     }
 
+    pub fn encryption_keys(&self) -> &EncryptionKeysOfPolicies {
+        &self.encryption_keys
+    }
+
     /// Makes and drops keys as each policy's schedule says at `now`. Nothing changes when it fails.
     pub fn keep(&mut self, snapshot: &Snapshot, now: i64) -> Result<Kept, KeeperError> {
         let mut keys = self.keys.clone();
+        let mut encryption_keys = self.encryption_keys.clone();
         let mut next_look = None;
         for policy in snapshot.policies.values() {
+            let id = format!("{}/{}", policy.namespace, policy.name);
+            let seals = policy.mfa.key_source == EncryptionKeySource::Managed;
+            if seals && !encryption_keys.contains_key(&id) {
+                let key = EncryptionKey::generate()
+                    .map_err(|error| KeeperError::EncryptionGeneration(id.clone(), error))?;
+                encryption_keys.insert(id.clone(), key.key);
+            }
             let Some(schedule) = policy.managed else {
                 continue;
             };
-            let of_policy = keys
-                .entry(format!("{}/{}", policy.namespace, policy.name))
-                .or_default();
+            let of_policy = keys.entry(id).or_default();
             let plan = rotation::plan(of_policy, schedule, now);
             for index in plan.retire.iter().rev() {
                 of_policy.remove(*index);
@@ -89,40 +114,63 @@ impl Keeper {
             }
             next_look = next_look.into_iter().chain([plan.next_look]).min();
         }
-        let changed = keys != self.keys;
-        if changed {
-            self.write(&keys)?;
+        let mut changed = false;
+        if encryption_keys != self.encryption_keys {
+            write(&self.encryption_path, &encryption_keys)?;
+            self.encryption_keys = encryption_keys;
+            changed = true;
+        }
+        if keys != self.keys {
+            write(&self.path, &keys)?;
             self.keys = keys;
+            changed = true;
         }
         Ok(Kept { changed, next_look })
     }
+}
 
-    fn write(&self, keys: &KeysOfPolicies) -> Result<(), KeeperError> {
-        let io = |error| KeeperError::Io {
-            path: self.path.clone(),
-            error,
-        };
-        let bytes = serde_json::to_vec(keys).map_err(|error| io(error.into()))?;
-        let bytes = zeroize::Zeroizing::new(bytes);
-        let new = self.path.with_extension("json.new");
-        // A leftover of a crash may have other permissions.
-        match fs::remove_file(&new) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io(error)),
+fn read<T: Default + DeserializeOwned>(
+    path: &Path,
+    unreadable: fn(PathBuf) -> KeeperError,
+) -> Result<T, KeeperError> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let bytes = zeroize::Zeroizing::new(bytes);
+            serde_json::from_slice(&bytes).map_err(|_| unreadable(path.to_owned()))
         }
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)
-            .map_err(io)?;
-        file.write_all(&bytes).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        fs::rename(&new, &self.path).map_err(io)?;
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        fs::File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(io)
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(KeeperError::Io {
+            path: path.to_owned(),
+            error,
+        }),
     }
+}
+
+fn write(path: &Path, keys: &impl Serialize) -> Result<(), KeeperError> {
+    let io = |error| KeeperError::Io {
+        path: path.to_owned(),
+        error,
+    };
+    let bytes = serde_json::to_vec(keys).map_err(|error| io(error.into()))?;
+    let bytes = zeroize::Zeroizing::new(bytes);
+    let new = path.with_extension("json.new");
+    // A leftover of a crash may have other permissions.
+    match fs::remove_file(&new) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io(error)),
+    }
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(io)?;
+    file.write_all(&bytes).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&new, path).map_err(io)?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io)
 }

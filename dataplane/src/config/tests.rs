@@ -131,16 +131,59 @@ fn another_algorithm_is_pre_published_like_any_next_key() {
 }
 
 #[test]
-fn a_file_that_is_none_of_keys_is_refused_with_its_name() {
+fn an_encryption_key_is_made_once_kept_private_and_given_to_the_policy() {
     let data = tempfile::tempdir().expect("a directory");
-    fs::write(data.path().join(keeper::FILE), "hunter2").expect("written");
-    let error = Keeper::open(data.path())
-        .expect_err("it is no file of keys")
-        .to_string();
-    assert!(
-        error.contains("signing-keys.json") && !error.contains("hunter2"),
-        "{error}"
+    let key_at = |now| {
+        let compiled = keep_and_compile(
+            &files_of(POLICY),
+            &mut Compiler::default(),
+            &mut Keeper::open(data.path()).expect("opens"),
+            None,
+            HttpIssuers::Refuse,
+            now,
+        );
+        let snapshot = compiled.expect("kept").0.snapshot;
+        snapshot.policies["default"].mfa.keys.clone()
+    };
+    let first = key_at(NOW);
+    assert_eq!(first.len(), 1);
+    assert_eq!(key_at(NOW + 1000 * 24 * HOUR), first, "it is not rotated");
+    let file = data.path().join(keeper::ENCRYPTION_FILE);
+    let mode = fs::metadata(file).map(|file| file.permissions().mode());
+    assert_eq!(mode.ok().map(|mode| mode & 0o777), Some(0o600));
+}
+
+#[test]
+fn no_encryption_key_is_made_where_the_policy_names_one() {
+    let data = tempfile::tempdir().expect("a directory");
+    let named = POLICY.to_owned()
+        + "\n  mfa: {encryptionKeys: [{name: mfa, key: key}]}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: mfa, namespace: auth}\nstringData: {key: 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff}\n";
+    let compiled = keep_and_compile(
+        &files_of(&named),
+        &mut Compiler::default(),
+        &mut Keeper::open(data.path()).expect("opens"),
+        None,
+        HttpIssuers::Refuse,
+        NOW,
     );
+    let snapshot = compiled.expect("kept").0.snapshot;
+    assert_eq!(snapshot.policies["default"].mfa.keys.len(), 1);
+    assert!(!data.path().join(keeper::ENCRYPTION_FILE).exists());
+}
+
+#[test]
+fn a_file_that_is_none_of_keys_is_refused_with_its_name() {
+    for name in [keeper::FILE, keeper::ENCRYPTION_FILE] {
+        let data = tempfile::tempdir().expect("a directory");
+        fs::write(data.path().join(name), "hunter2").expect("written");
+        let error = Keeper::open(data.path())
+            .expect_err("it is no file of keys")
+            .to_string();
+        assert!(
+            error.contains(name) && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
 }
 
 /// A directory that a test changes, and a clock for how long files are at rest.

@@ -14,7 +14,8 @@ pub fn status_of(code: Code) -> StatusCode {
         Code::InvalidRequest
         | Code::IdTokenRequired
         | Code::ProviderUnknown
-        | Code::ProviderRequired => StatusCode::BAD_REQUEST,
+        | Code::ProviderRequired
+        | Code::MfaMethodUnavailable => StatusCode::BAD_REQUEST,
         Code::TokenMalformed
         | Code::TokenAlgorithmNotAllowed
         | Code::TokenKeyUnknown
@@ -28,6 +29,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::TokenNonceRequired
         | Code::TokenReplayed
         | Code::TokenTypeNotAllowed
+        | Code::MfaChallengeInvalid
+        | Code::MfaCodeInvalid
         | Code::RefreshTokenInvalid
         | Code::RefreshTokenReused
         | Code::AccessTokenInvalid => StatusCode::UNAUTHORIZED,
@@ -37,7 +40,9 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::UserDisabled
         | Code::UserLocked
         | Code::LinkRequired
-        | Code::RiskDenied => StatusCode::FORBIDDEN,
+        | Code::RiskDenied
+        | Code::MfaRequired
+        | Code::MfaUnavailable => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -49,7 +54,7 @@ pub fn status_of(code: Code) -> StatusCode {
 
 pub fn status_of_try_again(reason: TryAgainReason) -> StatusCode {
     match reason {
-        TryAgainReason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        TryAgainReason::RateLimited | TryAgainReason::MfaLocked => StatusCode::TOO_MANY_REQUESTS,
         TryAgainReason::ProviderUnavailable
         | TryAgainReason::StoreUnavailable
         | TryAgainReason::NotReady => StatusCode::SERVICE_UNAVAILABLE,

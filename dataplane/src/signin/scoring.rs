@@ -37,6 +37,8 @@ pub(super) fn context(
         listed: Listed::of(client, risk),
         auth_time: auth_time(&identity.claims),
         provider_mfa: provider_mfa(provider, &identity.claims, now),
+        // Not known before the user is.
+        remembered_device: false,
         user_failures: recent.recent(&identity.identity, window, now),
         address_failures,
     }
@@ -105,7 +107,7 @@ pub(super) fn trusted_acr<'c>(
 
 /// Whether the provider asked for a second factor that the operator honours, recently enough. A token that does not say
 /// when is not recent.
-fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
+pub(super) fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
     let (Some(trusted), Some(at)) = (&provider.upstream_mfa, auth_time(claims)) else {
         return false;
     };

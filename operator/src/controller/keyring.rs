@@ -9,7 +9,8 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use vestibule_crds::object::{Kind, NamespacedName};
 use vestibule_crds::rotation::ManagedKey;
-use vestibule_crds::snapshot::{KeyState, Policy, Snapshot};
+use vestibule_crds::secret::Secret as VestibuleSecret;
+use vestibule_crds::snapshot::{EncryptionKeySource, KeyState, Policy, Snapshot};
 
 use crate::arguments::Scope;
 use crate::lease::hold::Fence;
@@ -82,12 +83,24 @@ impl Keyring {
             page = page.continue_token(&next);
         }
         let published = published.into_iter().flat_map(|all| all.policies.values());
-        for policy in published.filter(|policy| policy.managed.is_some()) {
+        for policy in published {
             let id = NamespacedName::new(&policy.namespace, &policy.name);
-            if !policies.contains_key(&id) && !policy.signing_keys.is_empty() {
-                tracing::warn!(policy = %id, "its signing keys are recovered from what is published");
-                let keys = PolicyKeys::recovered(policy, now);
-                policies.insert(id, Kept::new(keys, None));
+            match policies.get_mut(&id) {
+                Some(kept) if kept.keys.encryption.is_none() => {
+                    kept.keys.encryption = PolicyKeys::recovered_encryption(policy);
+                    if kept.keys.encryption.is_some() {
+                        tracing::warn!(policy = %id, "its encryption key is recovered from what is published");
+                        kept.version = None;
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    let keys = PolicyKeys::recovered(policy, now);
+                    if keys != PolicyKeys::default() {
+                        tracing::warn!(policy = %id, "its keys are recovered from what is published");
+                        policies.insert(id, Kept::new(keys, None));
+                    }
+                }
             }
         }
         Ok(Self {
@@ -103,6 +116,17 @@ impl Keyring {
         let policies = self.policies.iter();
         policies
             .map(|(policy, kept)| (policy.clone(), kept.keys.with_states()))
+            .collect()
+    }
+
+    /// As `compile` takes them.
+    pub(crate) fn managed_encryption_keys(&self) -> BTreeMap<NamespacedName, VestibuleSecret> {
+        let policies = self.policies.iter();
+        policies
+            .filter_map(|(policy, kept)| {
+                let key = kept.keys.encryption.as_ref()?;
+                Some((policy.clone(), key.key.clone()))
+            })
             .collect()
     }
 
@@ -148,27 +172,34 @@ impl Keyring {
         let mut changed = false;
         let mut writes = Vec::new();
         for policy in snapshot.policies.values() {
-            let Some(schedule) = policy.managed else {
+            let seals = policy.mfa.key_source == EncryptionKeySource::Managed;
+            if policy.managed.is_none() && !seals {
                 continue;
-            };
+            }
             let id = NamespacedName::new(&policy.namespace, &policy.name);
             let entry = world.entry(&(Kind::SigninPolicy, id.clone()));
-            let wish = Wish {
-                schedule,
-                access_ttl: policy.token.access_ttl,
-                rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
-            };
             let before = self.policies.get(&id);
             let mut after = before
                 .cloned()
                 .unwrap_or_else(|| Kept::new(PolicyKeys::default(), None));
-            let made = after.keys.tend(wish, |kid| proof(pods, &id, kid), now);
-            match made {
-                Ok(next_look) => looks.push(next_look),
-                Err(error) => {
-                    looks.push(now.saturating_add(RETRY_SECONDS));
-                    tracing::error!(policy = %id, %error, "a signing key could not be made: trying again");
-                    continue;
+            if seals && let Err(error) = after.keys.keep_encryption_key() {
+                looks.push(now.saturating_add(RETRY_SECONDS));
+                tracing::error!(policy = %id, %error, "an encryption key could not be made: trying again");
+                continue;
+            }
+            if let Some(schedule) = policy.managed {
+                let wish = Wish {
+                    schedule,
+                    access_ttl: policy.token.access_ttl,
+                    rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
+                };
+                match after.keys.tend(wish, |kid| proof(pods, &id, kid), now) {
+                    Ok(next_look) => looks.push(next_look),
+                    Err(error) => {
+                        looks.push(now.saturating_add(RETRY_SECONDS));
+                        tracing::error!(policy = %id, %error, "a signing key could not be made: trying again");
+                        continue;
+                    }
                 }
             }
             let name = secret_name(&id);

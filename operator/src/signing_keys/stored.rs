@@ -1,4 +1,4 @@
-//! Managed signing keys at rest: one Secret for each policy, in the operator's own namespace, where users of the watched
+//! Managed keys at rest: one Secret for each policy, in the operator's own namespace, where users of the watched
 //! namespaces cannot reach it.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use vestibule_crds::encryption_key::EncryptionKey;
 use vestibule_crds::object::{API_VERSION, Kind, NamespacedName};
+use vestibule_crds::secret::Secret as VestibuleSecret;
 use vestibule_crds::snapshot::Revision;
 
 use super::{KeptKey, PolicyKeys};
@@ -20,6 +22,7 @@ const POLICY: &str = "vestibule.dev/policy";
 /// [`PolicyKeys::rotated`].
 const ROTATED: &str = "vestibule.dev/rotated";
 const ENTRY: &str = "keys.json";
+const ENCRYPTION_ENTRY: &str = "encryption-key";
 
 /// Why a Secret of keys is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +31,8 @@ pub(crate) enum Unreadable {
     Policy,
     #[error("its entry {ENTRY} is not what the operator wrote")]
     Keys,
+    #[error("its entry {ENCRYPTION_ENTRY} is no key")]
+    EncryptionKey,
 }
 
 /// A name that any policy's fits in: a digest of whose keys they are.
@@ -60,6 +65,11 @@ pub(crate) fn to_secret(
             ..OwnerReference::default()
         });
     let json = serde_json::to_vec(&keys.keys).expect("strings and numbers are JSON");
+    let encryption = keys.encryption.as_ref().map(|key| {
+        let text = key.key.expose().as_bytes().to_vec();
+        (ENCRYPTION_ENTRY.to_owned(), ByteString(text))
+    });
+    let signing = (ENTRY.to_owned(), ByteString(json));
     Secret {
         metadata: ObjectMeta {
             name: Some(secret_name(policy)),
@@ -70,7 +80,7 @@ pub(crate) fn to_secret(
             ..ObjectMeta::default()
         },
         type_: Some("Opaque".to_owned()),
-        data: Some(BTreeMap::from([(ENTRY.to_owned(), ByteString(json))])),
+        data: Some([signing].into_iter().chain(encryption).collect()),
         ..Secret::default()
     }
 }
@@ -87,9 +97,18 @@ pub(crate) fn from_secret(secret: &Secret) -> Result<(NamespacedName, PolicyKeys
     let entry = secret.data.as_ref().and_then(|data| data.get(ENTRY));
     let entry = entry.ok_or(Unreadable::Keys)?;
     let keys: Vec<KeptKey> = serde_json::from_slice(&entry.0).map_err(|_| Unreadable::Keys)?;
+    let encryption = secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(ENCRYPTION_ENTRY));
+    let encryption = encryption.map(|entry| {
+        let text = VestibuleSecret::of_entry(entry.0.clone()).ok_or(Unreadable::EncryptionKey)?;
+        EncryptionKey::parse(&text).map_err(|_| Unreadable::EncryptionKey)
+    });
     let keys = PolicyKeys {
         keys,
         rotated: annotation(ROTATED),
+        encryption: encryption.transpose()?,
     };
     Ok((policy, keys))
 }
@@ -115,16 +134,16 @@ mod tests {
             rotate: Some("one"),
         };
         keys.tend(wish, |_| KeyProof::default(), 5).expect("keys");
+        keys.keep_encryption_key().expect("a key");
         keys
     }
 
     #[test]
     fn what_is_stored_is_read_back() {
         let policy = NamespacedName::new("team", "default");
-        let secret = to_secret(&keys(), &policy, Some("u1"), "vestibule");
-        let (of, read) = from_secret(&secret).expect("keys");
-        assert_eq!((of, read.rotated.as_deref()), (policy, Some("one")));
-        assert_eq!(read.keys.len(), 1);
+        let written = keys();
+        let secret = to_secret(&written, &policy, Some("u1"), "vestibule");
+        assert_eq!(from_secret(&secret), Ok((policy, written)));
         assert_eq!(secret.metadata.owner_references, None);
     }
 
@@ -158,6 +177,13 @@ mod tests {
         assert_eq!(
             from_secret(&garbage).expect_err("garbage"),
             Unreadable::Keys
+        );
+        let mut no_key = good.clone();
+        let data = no_key.data.get_or_insert_default();
+        data.insert(ENCRYPTION_ENTRY.to_owned(), ByteString(b"hunter2".to_vec()));
+        assert_eq!(
+            from_secret(&no_key).expect_err("no key"),
+            Unreadable::EncryptionKey
         );
         let mut renamed = good.clone();
         renamed.metadata.name = Some("vestibule-keys-other".to_owned());

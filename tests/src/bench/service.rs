@@ -32,6 +32,10 @@ use vestibule_dataplane::live::Serving;
 use vestibule_dataplane::metrics::Metrics;
 use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
+use vestibule_dataplane::store::mfa::{
+    ConfirmOutcome, Confirming, DeviceKey, Enrollment, Factors, FoundChallenge, MfaStore,
+    OpenChallenge, Removal, Try, TryOutcome, Waiting,
+};
 use vestibule_dataplane::store::{
     Event, Gather, Gathered, HashKey, Profile, Rotation, RotationOutcome, Session, Signin,
     SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
@@ -339,5 +343,48 @@ impl Store for NoStore {
 
     fn revoke_user_sessions(&self, _: Uuid, _: i64) -> StoreFuture<'_, bool> {
         ready(false)
+    }
+}
+
+/// Nobody is asked for a second factor here.
+impl MfaStore for NoStore {
+    fn factors(&self, _: Uuid) -> StoreFuture<'_, Factors> {
+        ready(Factors::default())
+    }
+
+    fn knows_device(&self, _: Uuid, _: DeviceKey, _: i64) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn open_challenge(&self, _: OpenChallenge) -> StoreFuture<'_, SigninOutcome> {
+        ready(SigninOutcome::Changed)
+    }
+
+    fn challenge(&self, _: [u8; 32]) -> StoreFuture<'_, Option<FoundChallenge>> {
+        ready(None)
+    }
+
+    fn count_try(&self, _: Try) -> StoreFuture<'_, TryOutcome> {
+        ready(TryOutcome::Gone)
+    }
+
+    fn await_answer(&self, _: Waiting) -> StoreFuture<'_, TryOutcome> {
+        ready(TryOutcome::Gone)
+    }
+
+    fn begin_enrollment(&self, _: Enrollment) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn confirm_enrollment(&self, _: Confirming) -> StoreFuture<'_, ConfirmOutcome> {
+        ready(ConfirmOutcome::Gone)
+    }
+
+    fn remove_factor(&self, _: Removal) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn forget_devices(&self, _: Uuid) -> StoreFuture<'_, ()> {
+        ready(())
     }
 }

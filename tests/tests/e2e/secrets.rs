@@ -92,6 +92,7 @@ async fn no_log_metric_error_or_database_holds_a_token_a_key_an_email_or_a_clien
     let revision = service.admin_get("/revision").await.body;
     let kept = service.builder.data_directory();
     let managed = std::fs::read_to_string(kept.join("signing-keys.json")).expect("it is there");
+    let sealing = std::fs::read_to_string(kept.join("encryption-keys.json")).expect("it is there");
     let database = in_files(kept, "vestibule.db");
     let mut child = service.child;
     child.signal("TERM");
@@ -136,6 +137,9 @@ async fn no_log_metric_error_or_database_holds_a_token_a_key_an_email_or_a_clien
         // In a JSON log a line of a PEM would stand as it is.
         secrets.push(("a line of a key", line.to_owned()));
     }
+    let sealing: Value = serde_json::from_str(&sealing).expect("it is JSON");
+    let sealing = sealing["auth/default"].as_str().expect("a key").to_owned();
+    secrets.push(("the encryption key", sealing));
     let of_people = [
         ("the e-mail address", "alice@corp.example"),
         ("the client's address", CLIENT),

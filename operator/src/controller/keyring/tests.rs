@@ -33,6 +33,7 @@ fn snapshot(keyring: &Keyring) -> Snapshot {
     let inputs = Inputs {
         objects: vec![Object::from_value(body(), None).expect("an object")],
         managed_keys: keyring.managed_keys(),
+        managed_encryption_keys: keyring.managed_encryption_keys(),
         ..Inputs::default()
     };
     compile(&inputs).snapshot
@@ -135,6 +136,75 @@ async fn lost_keys_are_recovered_from_what_is_published() {
             .map(|key| key.state)
             .collect();
         assert_eq!(states, [KeyState::Current]);
+    }
+}
+
+fn encryption_key(keyring: &Keyring) -> Option<VestibuleSecret> {
+    keyring.managed_encryption_keys().remove(&policy())
+}
+
+#[tokio::test]
+async fn an_encryption_key_is_made_once_also_where_no_signing_key_is_managed() {
+    let shelf = Shelf::default();
+    let mut keyring = load(&shelf, None).await;
+    let mut published = snapshot(&keyring);
+    let policy = Arc::make_mut(published.policies.get_mut("default").expect("it compiles"));
+    policy.managed = None;
+    assert!(keyring.tend(&published, &world(), &[], NOW).await.changed);
+    assert!(kids(&keyring).is_empty());
+    let made = encryption_key(&keyring);
+    assert!(made.is_some());
+    assert!(!keyring.tend(&published, &world(), &[], NOW).await.changed);
+    assert_eq!(encryption_key(&load(&shelf, None).await), made);
+}
+
+#[tokio::test]
+async fn no_encryption_key_is_made_for_a_policy_that_names_its_own() {
+    let shelf = Shelf::default();
+    let mut keyring = load(&shelf, None).await;
+    let mut published = snapshot(&keyring);
+    let policy = Arc::make_mut(published.policies.get_mut("default").expect("it compiles"));
+    policy.mfa.key_source = EncryptionKeySource::Secrets;
+    keyring.tend(&published, &world(), &[], NOW).await;
+    assert_eq!(encryption_key(&keyring), None);
+}
+
+#[tokio::test]
+async fn a_lost_encryption_key_is_recovered_and_never_made_anew() {
+    let shelf = Shelf::default();
+    let mut keyring = load(&shelf, None).await;
+    tend(&mut keyring, &world()).await;
+    let made = encryption_key(&keyring);
+    let published = snapshot(&keyring);
+    assert_eq!(
+        published.policies["default"]
+            .mfa
+            .keys
+            .first()
+            .map(|key| key.key.clone()),
+        made,
+    );
+    let stored = shelf.get(&path()).expect("it was stored");
+    let mut without = stored.clone();
+    without["data"]
+        .as_object_mut()
+        .expect("data")
+        .remove("encryption-key");
+    for lost in [None, Some(without)] {
+        match lost {
+            None => shelf.remove(&path()),
+            Some(secret) => {
+                shelf.put(&path(), secret);
+            }
+        }
+        let mut again = load(&shelf, Some(&published)).await;
+        assert_eq!(encryption_key(&again), made);
+        tend(&mut again, &world()).await;
+        let stored_again = shelf.get(&path()).expect("and stored again");
+        assert_eq!(
+            stored_again["data"]["encryption-key"],
+            stored["data"]["encryption-key"]
+        );
     }
 }
 
