@@ -81,6 +81,9 @@ pub struct VerifyRequest {
     /// The code, for every method but webauthn.
     #[schema(max_length = 64)]
     pub code: Option<String>,
+    /// For webauthn: what `PublicKeyCredential.toJSON` gives.
+    #[schema(value_type = Option<Object>)]
+    pub credential: Option<serde_json::Value>,
     /// Whether the answer is to have a `device_token`. After `webauthn`, `totp` and `sms_otp` only.
     pub remember_device: bool,
 }
@@ -105,9 +108,12 @@ pub struct ConfirmRequest {
     /// Of the enrolment.
     #[schema(max_length = 36)]
     pub id: String,
-    /// A code of the new factor.
+    /// A code of the new factor, for totp.
     #[schema(max_length = 64)]
     pub code: Option<String>,
+    /// For webauthn: what `PublicKeyCredential.toJSON` gives.
+    #[schema(value_type = Option<Object>)]
+    pub credential: Option<serde_json::Value>,
 }
 
 /// What a challenge can be answered with.

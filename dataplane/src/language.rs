@@ -1,7 +1,7 @@
 //! The language in which people are told something, by `Accept-Language` (RFC 9110, section 12.5.4), and the sentences.
 //!
-//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for, object `page` what
-//! the page says on which one is given.
+//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for, `mail` and `sms` what is
+//! sent with a code, `page` what the page says on which one is given.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -21,14 +21,6 @@ pub enum Language {
 }
 
 impl Language {
-    /// The primary subtag (RFC 5646).
-    pub const fn tag(self) -> &'static str {
-        match self {
-            Self::English => "en",
-            Self::Chinese => "zh",
-        }
-    }
-
     /// The language of a tag such as `zh` or `zh-Hans-CN`, where it is one of ours.
     pub fn named(tag: &str) -> Option<Self> {
         match tag.split('-').next()?.to_ascii_lowercase().as_str() {
@@ -62,6 +54,14 @@ impl Language {
             }
         }
         wanted.0
+    }
+
+    /// As `Accept-Language` writes it.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Chinese => "zh",
+        }
     }
 
     /// The file of this language.

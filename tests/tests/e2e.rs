@@ -21,6 +21,8 @@ mod full_disk;
 mod limits;
 #[path = "e2e/local_tokens.rs"]
 mod local_tokens;
+#[path = "e2e/mail.rs"]
+mod mail;
 #[path = "e2e/postgres.rs"]
 mod postgres;
 #[path = "e2e/provider.rs"]

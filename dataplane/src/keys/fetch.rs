@@ -8,8 +8,9 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT,
 };
 use http::{HeaderMap, Request, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -110,7 +111,7 @@ impl Reach {
 
     async fn follow(&self, url: &str) -> Result<Bytes, FetchError> {
         let mut url = self.admit(url)?;
-        let client = self.client();
+        let client = self.client::<Empty<Bytes>>();
         for _ in 0..=REDIRECTS_MAX {
             let request = Request::get(url.as_str())
                 .header(ACCEPT, "application/json, application/jwk-set+json")
@@ -142,7 +143,7 @@ impl Reach {
         Err(FetchError::TooManyRedirects)
     }
 
-    fn admit(&self, url: &str) -> Result<Url, FetchError> {
+    pub(crate) fn admit(&self, url: &str) -> Result<Url, FetchError> {
         let parsed = parse_endpoint(url, self.http)
             .map_err(|error| FetchError::Url(shortened(url), error))?;
         if !allows_literal(self.egress, &parsed) {
@@ -151,10 +152,12 @@ impl Reach {
         Ok(parsed)
     }
 
-    /// A client for one fetch: connections are not worth keeping for minutes.
-    fn client(
-        &self,
-    ) -> Client<hyper_rustls::HttpsConnector<HttpConnector<GuardedResolver>>, Empty<Bytes>> {
+    /// A client for one request: connections are not worth keeping for minutes.
+    pub(crate) fn client<B>(&self) -> Client<HttpsConnector<HttpConnector<GuardedResolver>>, B>
+    where
+        B: Body + Send + Unpin + 'static,
+        B::Data: Send,
+    {
         let mut http = HttpConnector::new_with_resolver(GuardedResolver::new(self.egress));
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT_TIME_MAX));
@@ -227,7 +230,7 @@ async fn read(mut body: hyper::body::Incoming) -> Result<Bytes, FetchError> {
 }
 
 /// The innermost cause says most: "connection refused" rather than "client error".
-fn unreachable(error: hyper_util::client::legacy::Error) -> FetchError {
+pub(crate) fn unreachable(error: hyper_util::client::legacy::Error) -> FetchError {
     let mut cause: &dyn std::error::Error = &error;
     loop {
         // An I/O error does not name what it wraps as its source.

@@ -53,6 +53,11 @@ impl ChallengeToken {
     pub fn digest(&self) -> [u8; 32] {
         sha256(&self.0)
     }
+
+    /// A digest of a code that was sent for this challenge.
+    pub fn bind(&self, code: &str) -> [u8; 32] {
+        sha256(&[b"code".as_slice(), &self.0, code.as_bytes()].concat())
+    }
 }
 
 impl fmt::Debug for ChallengeToken {
