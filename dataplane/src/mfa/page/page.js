@@ -81,7 +81,6 @@ async function describe() {
   until.textContent = until.dataset.time.replace('{time}', clock(endsAt));
   until.hidden = false;
   for (const reason of document.querySelectorAll('[data-reason]')) reason.textContent = challenge.mfa_check_reason ?? '';
-  for (const remember of document.querySelectorAll('[data-remember]')) remember.hidden = challenge.remember_device === false;
   const [only, ...others] = [...challenge.methods, ...challenge.enrollable];
   // Nothing is sent that nobody asked for.
   if (challenge.methods.includes(only) && others.length === 0 && !SENT.includes(only)) return choose(only);
