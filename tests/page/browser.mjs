@@ -99,8 +99,11 @@ class Visit {
     return page;
   }
 
-  /** What the application's `confirmSignin` came to. */
-  async outcome() {
+  /** What the application's `confirmSignin` came to, after a last press: the window may be gone before that has been answered. */
+  async outcome(press) {
+    await press?.catch((error) => {
+      if (!error.message.includes('has been closed')) throw error;
+    });
     await this.application.waitForFunction(() => window.outcome);
     return this.application.evaluate(() => window.outcome);
   }
