@@ -131,6 +131,10 @@ pub struct ChallengeInfo {
     /// Origins of the pages that may be told of the sign-in. Present where no method was chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origins: Option<Vec<String>>,
+    /// Why a second factor is asked for, as the sign-in said it, in the language of `Accept-Language`. Present where no method was
+    /// chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfa_check_reason: Option<&'static str>,
     /// Where the code went, masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_to: Option<String>,

@@ -36,7 +36,7 @@ async fn story(
     let open = attempt.find(app, &request.challenge_token).await?;
     let expires_in = open.challenge.expires_at.saturating_sub(attempt.now);
     let Some(name) = &request.method else {
-        return Ok(described(&open, expires_in));
+        return Ok(described(&open, expires_in, Language::of(headers)));
     };
     let method = chosen(&open, name)?;
     let mut info = ChallengeInfo {
@@ -44,6 +44,7 @@ async fn story(
         methods: None,
         enrollable: None,
         origins: None,
+        mfa_check_reason: None,
         sent_to: None,
         options: None,
         expires_in,
@@ -76,7 +77,7 @@ async fn begin_ceremony(app: &App, open: &Open, now: i64) -> Result<Value, Failu
     Ok(begun.options)
 }
 
-fn described(open: &Open, expires_in: i64) -> ChallengeInfo {
+fn described(open: &Open, expires_in: i64, language: Language) -> ChallengeInfo {
     let names = |methods: &[MfaMethod]| Some(methods.iter().map(|method| method.name()).collect());
     let site = open.policy.spec.mfa.webauthn.as_ref();
     ChallengeInfo {
@@ -84,6 +85,7 @@ fn described(open: &Open, expires_in: i64) -> ChallengeInfo {
         methods: names(&open.offer.methods),
         enrollable: names(&open.offer.enrollable),
         origins: Some(site.map(|site| site.origins.clone()).unwrap_or_default()),
+        mfa_check_reason: Some(open.kept.reason(language)),
         sent_to: None,
         options: None,
         expires_in,
