@@ -13,6 +13,10 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+/// Of the user, as the service that signs in for it passes it on.
+const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0";
+const CLIENT: &str = "81.2.69.160";
+
 /// What is sent, to whom.
 #[derive(Debug, Clone)]
 pub struct Load {
@@ -112,6 +116,8 @@ impl Load {
         let request = Request::post(self.path)
             .header("host", "bench")
             .header("content-type", "application/json")
+            .header("user-agent", AGENT)
+            .header("x-forwarded-for", CLIENT)
             .body(Full::new(body))?;
         connection.ready().await?;
         let response = connection.send_request(request).await?;

@@ -63,6 +63,16 @@ impl Setup {
 
     /// Writes the manifests; `turn` changes something in them, so that it is a reload.
     pub fn write_manifests(&self, directory: &Path, turn: usize) -> anyhow::Result<()> {
+        self.write_manifests_with(directory, turn, "{mode: \"Off\"}")
+    }
+
+    /// With this in `spec.risk`.
+    pub fn write_manifests_with(
+        &self,
+        directory: &Path,
+        turn: usize,
+        risk: &str,
+    ) -> anyhow::Result<()> {
         let mut text = String::new();
         write!(
             text,
@@ -74,6 +84,7 @@ spec:
   token: {{issuer: https://auth.bench.example, audiences: [internal]}}
   signing: {{managed: {{algorithm: ES256}}}}
   limits: {{perUserPerMinute: 1000000}}
+  risk: {risk}
 ---
 apiVersion: vestibule.dev/v1alpha1
 kind: OidcProvider

@@ -67,6 +67,9 @@ impl Seconds {
     };
 }
 
+/// Scores every sign-in, and lets each pass.
+const RISK: &str = "{mode: Enforce, actions: {low: Allow, medium: Allow, high: Allow}, trustedProxies: [127.0.0.0/8]}";
+
 async fn bench(output: Option<PathBuf>, seconds: Seconds) -> anyhow::Result<()> {
     // Not the system's temporary folder, which may be memory: what is measured writes to a disk.
     let directory = TempDir::new_in(target())?;
@@ -79,6 +82,7 @@ async fn bench(output: Option<PathBuf>, seconds: Seconds) -> anyhow::Result<()> 
         seconds.round
     );
 
+    setup.write_manifests_with(&directory.path().join("risk/manifests"), 0, RISK)?;
     let costs = costs(directory.path(), &requests, seconds).await?;
     let mut report = Report::default();
     costs.report(&mut report);
@@ -116,6 +120,8 @@ struct Costs {
     together: f64,
     no_store: f64,
     sqlite: f64,
+    /// With risk scored and enforced.
+    risk: f64,
     statements: f64,
     one_row: f64,
     batch: f64,
@@ -144,7 +150,13 @@ async fn costs(
         .run(Pace::Saturating, Duration::from_secs(1))
         .await?;
 
-    let mut rounds: [Vec<f64>; 6] = Default::default();
+    let scoring = ServiceProcess::start(&directory.join("risk")).await?;
+    let scoring_load = signins(scoring.address, requests);
+    scoring_load
+        .run(Pace::Saturating, Duration::from_secs(1))
+        .await?;
+
+    let mut rounds: [Vec<f64>; 7] = Default::default();
     let (mut saturation, mut batch) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (verify, sign) = floor::crypto_us(5_000)?;
@@ -160,6 +172,7 @@ async fn costs(
             service.metric("vestibule_store_writes_total").await?,
             service.metric("vestibule_store_transactions_total").await?,
         );
+        let risk_us = measured(&scoring.process, &scoring_load, round).await?.0;
         batch.push((after.0 - before.0) / (after.1 - before.1).max(1.0));
         saturation.push(outcome.per_second());
         for (figures, figure) in rounds.iter_mut().zip([
@@ -169,6 +182,7 @@ async fn costs(
             together_us,
             no_store_us,
             sqlite_us,
+            risk_us,
         ]) {
             figures.push(figure);
         }
@@ -182,7 +196,7 @@ async fn costs(
         signin.push(statements.signin_us(20_000, rows)?);
         one_row.push(statements.one_row_us(20_000, rows)?);
     }
-    let [verify, sign, exchange, together, no_store, sqlite] =
+    let [verify, sign, exchange, together, no_store, sqlite, risk] =
         rounds.map(|figures| median(&figures));
     Ok(Costs {
         verify,
@@ -191,6 +205,7 @@ async fn costs(
         together,
         no_store,
         sqlite,
+        risk,
         statements: median(&signin),
         one_row: median(&one_row),
         batch,
@@ -240,6 +255,17 @@ impl Costs {
             "sign-in with SQLite FULL / one-row floor",
             self.sqlite / (floor + self.one_row),
             2.0,
+            "×",
+        );
+        report.figure(
+            "sign-in with risk Enforce, SQLite FULL",
+            "µs CPU",
+            &[self.risk],
+        );
+        report.bar(
+            "sign-in with risk Enforce / with risk Off",
+            self.risk / self.sqlite,
+            1.25,
             "×",
         );
         report.figure(
