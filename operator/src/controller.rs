@@ -36,6 +36,8 @@ use keyring::Keyring;
 const PROOF_WAIT: Duration = Duration::from_millis(250);
 /// How long statuses wait for a pod that has just become ready to say what it serves and has seen.
 const NEW_POD_WAIT: Duration = Duration::from_secs(3);
+/// How long statuses wait while the pods cannot be watched: mostly the API server is away, and nothing could be written.
+const BLIND_WAIT: Duration = Duration::from_secs(30);
 /// Between two looks at all statuses.
 const SAY_EVERY: Duration = Duration::from_millis(100);
 /// Looking at all statuses costs at most this share of the time.
@@ -345,12 +347,14 @@ impl Controller {
 
     /// When statuses may be looked at next.
     fn say_at(&self, now: Instant) -> Instant {
+        let blind = self.context.fleet.blind();
         let waits = [
             self.said_until,
             self.unproved
                 .as_ref()
                 .and_then(|unproved| unproved.wait_until),
             self.new_pod_since.map(|since| since + NEW_POD_WAIT),
+            blind.map(|blind| blind.until.min(blind.since + BLIND_WAIT)),
         ];
         waits.into_iter().flatten().fold(now, Instant::max)
     }
@@ -358,7 +362,8 @@ impl Controller {
     fn say_what_is_due(&mut self) {
         let now = Instant::now();
         let (pods, asked) = self.proofs();
-        self.context.metrics.ready_pods.set(gauge(pods.len()));
+        let ready = pods.iter().filter(|pod| !pod.name.is_empty());
+        self.context.metrics.ready_pods.set(gauge(ready.count()));
         self.note_proof(&pods);
         match (asked, self.new_pod_since) {
             (true, _) => self.new_pod_since = None,

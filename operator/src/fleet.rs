@@ -17,10 +17,16 @@ use vestibule_crds::publication::{ProofKey, Seed, Seeds};
 use vestibule_crds::report::{DiscoveryReport, RevisionReport};
 use vestibule_crds::snapshot::{Revision, Snapshot};
 
+use tokio::time::{Duration, Instant};
+
 use crate::publish::{digest_of_contents, seed_digest};
 use crate::status::discovered::Finding;
 use crate::status::programmed::{History, PodProof};
+use crate::watch::PAUSE_MAX;
 use pod_api::{AskError, finding, shortened};
+
+/// After its watch failed the list of pods may be old for so long: the next try, which may fail too, comes before.
+const BLIND_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
 
 /// What pods are asked for: the revision that they should serve, and the key that proves their answers.
 #[derive(Debug, Clone)]
@@ -44,8 +50,18 @@ pub(crate) struct Fleet {
 struct State {
     /// The ready ones, by name.
     pods: BTreeMap<String, ReadyPod>,
+    /// While pods may have come or gone unseen.
+    blind: Option<Blind>,
     /// By provider name: the keys that any pod has fetched last.
     seen: HashMap<String, Seen>,
+}
+
+/// The watch of the pods has failed, and nothing has come of it since.
+#[derive(Debug, Clone)]
+pub(crate) struct Blind {
+    pub(crate) since: Instant,
+    pub(crate) until: Instant,
+    error: String,
 }
 
 /// Keys that a pod has fetched.
@@ -131,6 +147,38 @@ impl Fleet {
             self.pods_changed.notify_one();
             self.changed.notify_one();
         }
+    }
+
+    /// The watch of the pods has failed: nobody is known to serve something everywhere until it works again.
+    pub(crate) fn pods_unseen(&self, error: &str) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let since = state.blind.take().map_or(now, |blind| blind.since);
+        state.blind = Some(Blind {
+            since,
+            until: now + BLIND_TIME,
+            error: shortened(error.to_owned()),
+        });
+    }
+
+    pub(crate) fn pods_seen(&self) {
+        if self.lock().blind.take().is_some() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// A watch that goes on where it broke off says nothing until a pod changes: no news for a while is good news.
+    pub(crate) fn blind(&self) -> Option<Blind> {
+        let mut state = self.lock();
+        if state
+            .blind
+            .as_ref()
+            .is_some_and(|blind| blind.until <= Instant::now())
+        {
+            state.blind = None;
+            self.changed.notify_one();
+        }
+        state.blind.clone()
     }
 
     pub(crate) fn keep_only(&self, listed: &BTreeSet<String>) {
@@ -243,6 +291,7 @@ impl Fleet {
 
     /// What the ready pods have said, in the order of their names, and whether all has been read of each.
     pub(crate) fn proofs(&self, history: &History) -> (Vec<PodProof>, bool) {
+        let unseen = self.blind().map(|blind| PodProof::unseen(blind.error));
         let state = self.lock();
         let proofs = state.pods.iter().map(|(name, pod)| PodProof {
             name: name.clone(),
@@ -255,7 +304,7 @@ impl Fleet {
         });
         let mut pods = state.pods.values();
         let all_read = pods.all(|pod| pod.asked && pod.discovery.read);
-        (proofs.collect(), all_read)
+        (proofs.chain(unseen).collect(), all_read)
     }
 
     /// What the ready pods have seen of a provider.
@@ -296,7 +345,11 @@ impl Fleet {
     /// Forgets what was seen of providers that are served no more.
     pub(crate) fn forget_others(&self, snapshot: &Snapshot) {
         let mut state = self.lock();
-        let State { pods, seen } = &mut *state;
+        let State {
+            pods,
+            seen,
+            blind: _,
+        } = &mut *state;
         seen.retain(|name, _| snapshot.providers.contains_key(name));
         for pod in pods.values_mut() {
             let findings = &mut pod.discovery.findings;

@@ -16,6 +16,8 @@ mod fleet;
 mod installing;
 #[path = "cluster/many.rs"]
 mod many;
+#[path = "cluster/namespaces.rs"]
+mod namespaces;
 #[path = "cluster/outages.rs"]
 mod outages;
 #[path = "cluster/rotation.rs"]

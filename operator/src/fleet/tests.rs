@@ -175,3 +175,26 @@ fn keys_are_seeded_for_the_source_that_they_were_fetched_for() {
     );
     assert_ne!(fleet.seeds_digest(&other), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_the_pods_cannot_be_watched_nothing_is_proved() {
+    let fleet = fleet(&["a"]);
+    let proofs = || fleet.proofs(&History::default()).0;
+    assert_eq!(proofs().len(), 1);
+    fleet.pods_unseen("connection refused");
+    let unseen = PodProof::unseen("connection refused".to_owned());
+    assert_eq!(proofs().last(), Some(&unseen));
+    fleet.pods_seen();
+    assert_eq!(proofs().len(), 1);
+
+    // A watch that goes on where it broke off has nothing to say.
+    fleet.pods_unseen("reset");
+    let since = fleet.blind().expect("it is blind").since;
+    tokio::time::advance(BLIND_TIME / 2).await;
+    fleet.pods_unseen("reset again");
+    let blind = fleet.blind().expect("it is blind still");
+    assert_eq!(blind.since, since);
+    tokio::time::advance(BLIND_TIME).await;
+    assert!(fleet.blind().is_none());
+    assert_eq!(proofs().len(), 1);
+}

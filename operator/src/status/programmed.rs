@@ -48,11 +48,22 @@ impl History {
 /// What one ready pod has said.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PodProof {
+    /// Empty for those that may be there unseen.
     pub(crate) name: String,
     /// What it serves, if that is one of ours.
     pub(crate) serves: Option<Arc<Snapshot>>,
     /// Why it serves nothing newer, in its own words, or why it cannot be asked.
     pub(crate) trouble: Option<String>,
+}
+
+impl PodProof {
+    /// While the pods cannot be watched, one that nobody knows may be ready and serve anything.
+    pub(crate) fn unseen(error: String) -> Self {
+        Self {
+            trouble: Some(error),
+            ..Self::default()
+        }
+    }
 }
 
 /// Whether every ready pod, and at least one, serves a snapshot of which `holds` is true.
@@ -109,6 +120,9 @@ pub(crate) fn programmed(verdict: &Verdict, pods: &[PodProof]) -> Said {
             ),
             Some(pod) => {
                 let message = match &pod.trouble {
+                    Some(trouble) if pod.name.is_empty() => {
+                        format!("the pods of the data plane cannot be watched: {trouble}")
+                    }
                     Some(trouble) => {
                         format!("pod {} does not serve it yet: {trouble}", pod.name)
                     }

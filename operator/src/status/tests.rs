@@ -103,6 +103,18 @@ fn a_change_of_one_object_leaves_the_others_programmed() {
 }
 
 #[test]
+fn nothing_is_programmed_while_pods_may_be_there_unseen() {
+    let compiled = compiled(vec![policy(), provider("corp")], None);
+    let verdict = verdict(&compiled, "corp");
+    let serving = pod("a", Some(&compiled.snapshot));
+    let unseen = PodProof::unseen("connection refused".to_owned());
+    let said = programmed(&verdict, &[serving, unseen]);
+    assert_eq!(reason(&said), (ConditionStatus::False, "Propagating"));
+    let expected = "the pods of the data plane cannot be watched: connection refused";
+    assert_eq!(said.message, expected);
+}
+
+#[test]
 fn what_a_pod_refuses_is_in_the_message() {
     let compiled = compiled(vec![policy(), provider("corp")], None);
     let mut refusing = pod("a", None);

@@ -59,8 +59,9 @@ pub(crate) async fn rotates(
     let load = Load::start(2, move |client, number| {
         let (jwks, url, tokens) = (jwks.clone(), url.clone(), Arc::clone(&tokens));
         async move {
-            // Fetched before the token is made, as a resource server which caches them has.
-            let keys = client.get(&jwks).await.expect("an answer").json();
+            // Fetched before the token is made, as a resource server which caches them has; over a connection of its own, which
+            // may lead to another pod.
+            let keys = Client::new().get(&jwks).await.expect("an answer").json();
             let reply = client.post(&url, &tokens[number % tokens.len()]).await;
             let reply = reply.expect("an answer");
             assert_eq!(reply.code(), "ok");
