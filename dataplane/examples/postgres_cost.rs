@@ -285,6 +285,7 @@ fn signin(account: Account) -> Signin {
         },
         replay: None,
         history: None,
+        completion: None,
         event: event(EventKind::Signin),
         now: NOW,
     }

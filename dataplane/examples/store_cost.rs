@@ -260,6 +260,7 @@ fn signin(account: Account) -> Signin {
         },
         replay: None,
         history: None,
+        completion: None,
         event: Event {
             at: NOW,
             kind: EventKind::Signin,

@@ -104,24 +104,19 @@ impl RiskAssessmentInfo {
             level: assessment.level.name(),
             score: assessment.score,
             require_mfa,
-            recommended_mfa_methods: require_mfa
-                .then(|| risk.mfa_methods.iter().copied().map(method_name).collect()),
+            recommended_mfa_methods: require_mfa.then(|| {
+                risk.mfa_methods
+                    .iter()
+                    .copied()
+                    .map(MfaMethod::name)
+                    .collect()
+            }),
             reasons: assessment
                 .reasons
                 .iter()
                 .map(|reason| reason.code)
                 .collect(),
         }
-    }
-}
-
-const fn method_name(method: MfaMethod) -> &'static str {
-    match method {
-        MfaMethod::Webauthn => "webauthn",
-        MfaMethod::Totp => "totp",
-        MfaMethod::SmsOtp => "sms_otp",
-        MfaMethod::EmailOtp => "email_otp",
-        MfaMethod::RecoveryCode => "recovery_code",
     }
 }
 

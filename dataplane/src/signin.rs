@@ -7,50 +7,42 @@ use std::sync::Arc;
 
 use http::header::USER_AGENT;
 use uuid::Uuid;
-use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::signin_policy::RiskAction;
-use vestibule_crds::snapshot::{Acting, Provider, Replay, Risk};
+use vestibule_crds::snapshot::{Acting, Replay, Risk};
 
-use crate::account::{self, Plan};
+use crate::account;
 use crate::app::{App, Caller, time_ordered};
 use crate::client_address::{client_address, network};
 use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
-use crate::encoding::sha256;
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::issue::{Carried, Stamp, access_token};
-use crate::keys::{self, egress::is_public};
+use crate::issue::{Stamp, access_token};
+use crate::keys::egress::is_public;
 use crate::limits::of_address;
-use crate::live::{Live, LivePolicy, LiveProvider, ProviderKeys};
+use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::refresh_token::RefreshToken;
 use crate::risk::{self, Context};
 use crate::store::{
-    Account, EventKind, Gather, IdentityKey, NewHistory, NewSession, ReplayKey, Signin,
-    SigninOutcome, StoredHistory,
+    EventKind, Gather, IdentityKey, NewHistory, NewSession, ReplayKey, Signin, SigninOutcome,
+    StoredHistory,
 };
-use crate::token::{Jws, UnverifiedToken};
+use crate::token::UnverifiedToken;
 use crate::trail::Trail;
-use crate::verify::{Facts, check_claims, check_header};
-use vestibule_crds::verification_key::Lookup;
 
+mod carrying;
+mod choosing;
+pub(crate) mod linking;
 mod scoring;
+mod verified;
 
-use scoring::{auth_time, trusted_acr, trusted_amr};
+use carrying::carry;
+pub use choosing::choose_provider;
+use linking::account_of;
+pub use verified::{VerifiedIdentity, check_signature, verify};
 
 /// How often a sign-in is decided anew because its account changed between the read and the commit.
 const DECISIONS_MAX: usize = 4;
 /// The scope of a full access token.
 pub const FULL_SCOPE: &str = "openid";
-
-/// A person, as far as the provider's word and the provider's rules go.
-#[derive(Debug)]
-pub struct VerifiedIdentity {
-    pub identity: IdentityKey,
-    pub mapped: MappedClaims,
-    pub claims: serde_json::Value,
-    pub expires_at: i64,
-    /// Of the token as it was signed: another encoding of the same signature is the same token.
-    pub digest: [u8; 32],
-}
 
 pub async fn signin(
     app: &Arc<App>,
@@ -200,6 +192,7 @@ impl Attempt {
                     }),
                 },
                 history,
+                completion: None,
                 event: self.trail.success(),
                 now,
             };
@@ -236,6 +229,9 @@ impl Attempt {
                 }
                 // Decided again, on what the store has now.
                 SigninOutcome::Changed => {}
+                SigninOutcome::ChallengeGone | SigninOutcome::ProofUsed => {
+                    return Err(Code::Internal.because("there was no challenge").into());
+                }
                 SigninOutcome::LinkRefused => {
                     return Err(Code::LinkRequired
                         .because("the provider stopped linking while the sign-in was under way")
@@ -324,120 +320,6 @@ impl Fresh {
     }
 }
 
-/// The provider that the request names, or the one that the token points to.
-pub fn choose_provider<'l>(
-    live: &'l Live,
-    token: &UnverifiedToken,
-    named: Option<&str>,
-) -> Result<&'l Arc<LiveProvider>, Failure> {
-    if let Some(name) = named {
-        return live.provider(name).ok_or_else(|| {
-            Code::ProviderUnknown
-                .because("no provider of this name is served")
-                .into()
-        });
-    }
-    let matching = |provider: &&Arc<LiveProvider>| {
-        let audiences = &provider.spec.audiences;
-        token
-            .audiences
-            .iter()
-            .any(|audience| audiences.contains(audience))
-    };
-    let mut candidates = live.providers_of(&token.issuer).iter().filter(matching);
-    let none = || Code::ProviderRequired.because("no provider has the token's issuer and audience");
-    let mut chosen = candidates.next().ok_or_else(none)?;
-    for other in candidates {
-        chosen = older(chosen, other, token).ok_or_else(|| {
-            Code::ProviderRequired.because("several providers have the token's issuer and audience")
-        })?;
-    }
-    Ok(chosen)
-}
-
-/// Of two providers for the same audiences of a token the older one is meant; otherwise it is not plain.
-fn older<'l>(
-    one: &'l Arc<LiveProvider>,
-    other: &'l Arc<LiveProvider>,
-    token: &UnverifiedToken,
-) -> Option<&'l Arc<LiveProvider>> {
-    let same_audiences = token.audiences.iter().all(|audience| {
-        one.spec.audiences.contains(audience) == other.spec.audiences.contains(audience)
-    });
-    let (Some(one_at), Some(other_at)) = (&one.spec.created_at, &other.spec.created_at) else {
-        return None;
-    };
-    match one_at.cmp(other_at) {
-        std::cmp::Ordering::Less if same_audiences => Some(one),
-        std::cmp::Ordering::Greater if same_audiences => Some(other),
-        _ => None,
-    }
-}
-
-/// From an unverified token to a verified identity, or the first reason why not.
-pub async fn verify(
-    provider: &LiveProvider,
-    policy: &LivePolicy,
-    token: UnverifiedToken<'_>,
-    nonce: Option<&str>,
-    now: i64,
-) -> Result<VerifiedIdentity, Failure> {
-    let facts = Facts {
-        token: &token,
-        provider: &provider.spec,
-        nonce,
-        now,
-    };
-    check_header(&facts)?;
-    check_signature(&provider.keys, &token.jws).await?;
-    check_claims(&facts)?;
-    let mapped = provider.rules.apply(&token.claims).map_err(|rejected| {
-        let mut refused = Code::ClaimsRejected.because(rejected.cause.to_string());
-        refused.message = Some(rejected.message);
-        refused
-    })?;
-    let skew = lifetime(provider.spec.token.clock_skew);
-    Ok(VerifiedIdentity {
-        identity: IdentityKey {
-            policy: policy.key.clone(),
-            issuer: provider.spec.issuer.as_str().to_owned(),
-            subject: token.subject,
-        },
-        mapped,
-        expires_at: token.expires_at.saturating_add(skew),
-        digest: sha256(token.jws.signing_input.as_bytes()),
-        claims: token.claims,
-    })
-}
-
-/// Finds the key, fetching where that is due, and verifies the signature with it.
-pub async fn check_signature(keys: &ProviderKeys, jws: &Jws<'_>) -> Result<(), Failure> {
-    let algorithm = jws
-        .header
-        .algorithm
-        .ok_or_else(|| Code::TokenAlgorithmNotAllowed.because("an unknown algorithm"))?;
-    let kid = jws.header.kid.as_deref();
-    let message = jws.signing_input.as_bytes();
-    let verified = match keys {
-        ProviderKeys::Static(set) => match set.find(kid, algorithm) {
-            Lookup::Found(key) => key.verify_sig(message, &jws.signature),
-            lookup => return Err(keys::not_found(&lookup, kid).into()),
-        },
-        ProviderKeys::Remote(remote) => {
-            remote
-                .with_key(kid, algorithm, |key| {
-                    key.verify_sig(message, &jws.signature)
-                })
-                .await?
-        }
-    };
-    verified.map_err(|_| {
-        Code::TokenSignatureInvalid
-            .because("the signature does not verify with the key that the token names")
-            .into()
-    })
-}
-
 fn question(provider: &LiveProvider, policy: &LivePolicy, identity: &VerifiedIdentity) -> Gather {
     Gather {
         history: policy.spec.risk.is_some(),
@@ -445,102 +327,6 @@ fn question(provider: &LiveProvider, policy: &LivePolicy, identity: &VerifiedIde
         linkable_email: account::linkable_email(&provider.spec, &identity.mapped)
             .map(str::to_owned),
     }
-}
-
-fn carry(
-    provider: &LiveProvider,
-    policy: &LivePolicy,
-    identity: &VerifiedIdentity,
-    user: &UserInfo,
-) -> Result<Carried, Failure> {
-    let claims = &identity.claims;
-    let extra = if policy.extra_claims.is_empty() {
-        serde_json::Map::new()
-    } else {
-        let user = serde_json::json!({
-            "id": user.id,
-            "username": user.username,
-            "email": user.email,
-            "phone": user.phone,
-            "groups": identity.mapped.groups,
-        });
-        let about_provider = serde_json::json!({
-            "name": provider.spec.name,
-            "namespace": provider.spec.namespace,
-            "issuer": provider.spec.issuer.as_str(),
-            "displayName": provider.spec.display_name,
-        });
-        policy
-            .extra_claims
-            .evaluate(&user, claims, &about_provider)
-            .map_err(|error| Code::ClaimsRejected.because(format!("extraClaims: {error}")))?
-    };
-    let amr = trusted_amr(&provider.spec, claims).map(str::to_owned);
-    let acr = trusted_acr(&provider.spec, claims).map(str::to_owned);
-    Ok(Carried {
-        scope: FULL_SCOPE.to_owned(),
-        auth_time: auth_time(claims),
-        amr: amr.collect(),
-        acr,
-        idp: provider.spec.name.clone(),
-        groups: identity.mapped.groups.clone(),
-        extra,
-    })
-}
-
-fn account_of(
-    plan: &Plan,
-    identity: &VerifiedIdentity,
-    app: &Arc<App>,
-    provider: &LiveProvider,
-) -> Account {
-    match plan {
-        Plan::SignIn { user, changed } => Account::Existing {
-            user_id: user.id,
-            profile: changed.then(|| user.profile.clone()),
-        },
-        Plan::Create { user } => Account::Create {
-            user: user.clone(),
-            identity: identity.identity.clone(),
-        },
-        Plan::Link { user } => link_account(
-            app,
-            &provider.spec,
-            &identity.mapped,
-            identity.identity.clone(),
-            user.id,
-        ),
-    }
-}
-
-/// A link to the user, to be decided again inside the transaction.
-pub(crate) fn link_account(
-    app: &Arc<App>,
-    began_with: &Arc<Provider>,
-    mapped: &MappedClaims,
-    identity: IdentityKey,
-    user_id: Uuid,
-) -> Account {
-    let (app, began_with) = (Arc::clone(app), Arc::clone(began_with));
-    let mapped = mapped.clone();
-    Account::Link {
-        user_id,
-        identity,
-        email: mapped.email.clone().unwrap_or_default(),
-        recheck: Arc::new(move || may_still_link(&app.serving.live(), &began_with, &mapped)),
-    }
-}
-
-/// Called inside the transaction: the configuration may have changed since the sign-in began.
-fn may_still_link(live: &Live, began_with: &Provider, mapped: &MappedClaims) -> bool {
-    live.provider(&began_with.name).is_some_and(|provider| {
-        let now = &provider.spec;
-        !now.suspended
-            && now.namespace == began_with.namespace
-            && now.issuer == began_with.issuer
-            && now.policy == began_with.policy
-            && account::linkable_email(now, mapped).is_some()
-    })
 }
 
 pub fn lifetime(duration: vestibule_crds::duration::Duration) -> i64 {

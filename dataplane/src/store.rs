@@ -10,9 +10,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use self::mfa::{Completion, MfaStore};
+
+pub mod attempts;
 #[cfg(test)]
 mod conformance;
 pub mod database;
+pub mod mfa;
 pub mod postgres;
 mod rotated;
 pub mod sqlite;
@@ -20,7 +24,7 @@ pub mod sqlite;
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Times are seconds since the Unix epoch. `policy` is `namespace/name`: one policy's rows mean nothing to another.
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: MfaStore + Send + Sync + fmt::Debug {
     /// Everything that a sign-in reads.
     fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered>;
     /// Everything that a sign-in writes, or none of it.
@@ -184,6 +188,8 @@ pub struct Signin {
     pub replay: Option<ReplayKey>,
     /// Present where the policy scores sign-ins.
     pub history: Option<NewHistory>,
+    /// Present where a second factor was asked for.
+    pub completion: Option<Completion>,
     pub event: Event,
     pub now: i64,
 }
@@ -229,6 +235,10 @@ pub enum SigninOutcome {
     Changed,
     /// The provider may no longer link.
     LinkRefused,
+    /// The challenge was answered already, or is void or expired.
+    ChallengeGone,
+    /// The code, or the factor, was used already or is gone.
+    ProofUsed,
 }
 
 /// The digest of a token that may be used once. `(expires_at, digest)` is the key: a token always has the same expiry,
@@ -326,6 +336,12 @@ pub enum EventKind {
     Signin,
     Refresh,
     Signout,
+    /// A challenge that was answered, rightly or not.
+    MfaVerify,
+    /// A code that was sent.
+    MfaSend,
+    MfaEnroll,
+    MfaRemove,
 }
 
 impl EventKind {
@@ -335,6 +351,10 @@ impl EventKind {
             Self::Signin => "signin",
             Self::Refresh => "refresh",
             Self::Signout => "signout",
+            Self::MfaVerify => "mfa_verify",
+            Self::MfaSend => "mfa_send",
+            Self::MfaEnroll => "mfa_enroll",
+            Self::MfaRemove => "mfa_remove",
         }
     }
 }

@@ -123,6 +123,7 @@ fn signin(id: Uuid) -> Signin {
         },
         replay: None,
         history: None,
+        completion: None,
         event: Event {
             at: NOW,
             kind: EventKind::Signin,

@@ -95,6 +95,31 @@ pub enum MfaMethod {
     RecoveryCode,
 }
 
+impl MfaMethod {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Webauthn => "webauthn",
+            Self::Totp => "totp",
+            Self::SmsOtp => "sms_otp",
+            Self::EmailOtp => "email_otp",
+            Self::RecoveryCode => "recovery_code",
+        }
+    }
+
+    /// `None` for what is no method.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Webauthn,
+            Self::Totp,
+            Self::SmsOtp,
+            Self::EmailOtp,
+            Self::RecoveryCode,
+        ];
+        all.into_iter().find(|method| method.name() == name)
+    }
+}
+
 /// How often a wrong code may be tried by one user, over all challenges, methods and replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::Store;
 
 pub(crate) mod accounts;
+pub(crate) mod challenges;
+pub(crate) mod factors;
 pub(crate) mod histories;
 pub(crate) mod rows;
 pub(crate) mod sessions;
@@ -75,6 +77,42 @@ macro_rules! suite {
             of_two_sign_ins_at_once_the_first_is_remembered,
             history_is_read_only_where_it_is_asked_for,
             history_and_hash_key_survive_reopening,
+        );
+        $crate::store::conformance::suite!(@ $open, challenges:
+            challenge_is_read_as_it_was_opened,
+            challenge_creates_a_new_user_without_a_profile,
+            challenge_is_answered_once,
+            expired_void_or_foreign_challenge_is_not_answered,
+            used_token_opens_no_challenge,
+            disabled_user_opens_and_completes_nothing,
+            link_is_made_once_its_challenge_is_answered,
+            abandoned_challenge_leaves_history_and_profile_unchanged,
+            challenge_has_so_many_tries,
+            tries_are_counted_over_challenges,
+            a_thousand_tries_at_once_over_many_challenges_stay_in_bounds,
+            success_takes_back_its_try_alone,
+            what_is_pending_is_taken_once,
+            codes_are_sent_with_a_wait_between_them,
+            device_is_known_to_its_user_until_it_expires,
+            the_oldest_device_makes_room_for_one_more,
+            challenge_and_its_counters_survive_reopening,
+            expired_challenge_and_device_are_swept,
+        );
+        $crate::store::conformance::suite!(@ $open, factors:
+            factor_counts_once_it_is_confirmed,
+            factor_of_another_or_too_late_is_not_confirmed,
+            only_the_first_factor_brings_recovery_codes,
+            user_has_a_bounded_number_of_factors,
+            step_is_used_once,
+            step_works_once_under_fifty_tries_at_once,
+            recovery_code_is_used_once,
+            wrong_proof_leaves_the_challenge_to_be_answered,
+            first_factor_is_enrolled_with_a_challenge,
+            second_factor_is_not_enrolled_with_a_challenge,
+            credential_is_kept_as_its_use_left_it,
+            the_last_factor_takes_the_recovery_codes_along,
+            change_of_factors_forgets_devices,
+            factor_that_was_never_confirmed_is_swept,
         );
         $crate::store::conformance::suite!(@ $open, sessions:
             unknown_session_is_none,

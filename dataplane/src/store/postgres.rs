@@ -28,6 +28,7 @@ mod connect;
 mod events;
 mod fault;
 mod history;
+mod mfa;
 mod pool;
 mod schema;
 mod sessions;

@@ -35,6 +35,7 @@ mod events;
 mod fault;
 mod history;
 mod job;
+mod mfa;
 mod open;
 mod queue;
 mod readers;

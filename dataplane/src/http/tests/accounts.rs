@@ -351,7 +351,8 @@ async fn linking_is_decided_again_inside_the_transaction() {
             email_verified: true,
             ..Default::default()
         };
-        let link = crate::signin::link_account(&service.app, &second, &mapped, identity, first);
+        let link =
+            crate::signin::linking::link_account(&service.app, &second, &mapped, identity, first);
         let providers = if change == "deleted" {
             vec![]
         } else {
@@ -374,6 +375,7 @@ async fn linking_is_decided_again_inside_the_transaction() {
             },
             replay: None,
             history: None,
+            completion: None,
             event: crate::trail::Trail::new(
                 crate::store::EventKind::Signin,
                 NOW,

@@ -99,6 +99,7 @@ pub(crate) fn signin(account: Account) -> Signin {
         session: session(),
         replay: None,
         history: None,
+        completion: None,
         event: event(EventKind::Signin),
         now: NOW,
     }

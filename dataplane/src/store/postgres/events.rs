@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::connect::Connection;
@@ -48,6 +49,37 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(text)
     }
+}
+
+/// One event, with whatever else its transaction writes.
+pub(super) const EVENT: &str = "\
+    INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+pub(super) async fn insert_event(
+    client: &Client,
+    statement: &Statement,
+    event: &Event,
+) -> Result<(), Fault> {
+    let line = Line::from(event);
+    client
+        .execute(
+            statement,
+            &[
+                &event.at,
+                &event.kind.name(),
+                &event.outcome,
+                &line.policy.as_ref(),
+                &line.provider.as_ref(),
+                &event.user_id,
+                &event.session_id,
+                &line.request_id.as_ref(),
+                &line.network.as_ref(),
+                &line.detail.as_ref(),
+            ],
+        )
+        .await?;
+    Ok(())
 }
 
 pub(super) enum Message {

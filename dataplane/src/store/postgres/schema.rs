@@ -93,6 +93,7 @@ pub(super) async fn check_writable(connection: &Connection, user: &str) -> Resul
         .batch_execute(
             "BEGIN; INSERT INTO replay_guard (expires_at, digest) VALUES (0, ''); UPDATE replay_guard SET digest = digest \
              WHERE expires_at = -1; DELETE FROM sessions WHERE id IS NULL; UPDATE risk_history SET version = version WHERE user_id IS NULL; \
+             UPDATE mfa_challenges SET tries = tries WHERE user_id IS NULL; DELETE FROM mfa_factors WHERE user_id IS NULL; \
              INSERT INTO risk_key (id, key) VALUES (1, '') ON CONFLICT DO NOTHING; INSERT INTO events (at, kind, outcome, policy, \
              provider, request_id, network, detail) VALUES (0, '', '', '', '', '', '', ''); ROLLBACK",
         )

@@ -9,6 +9,7 @@
 //! | the token signs in once | primary key of `replay_guard`: a second insert waits for the first and comes to nothing |
 //! | of two sign-ins at once one history is kept whole | primary key of `risk_history`, and its version compared under the row's lock |
 //! | the identity is new | primary key of `identities`: the second insert fails, and all of its statement with it |
+//! | a second factor proves the sign-in once | the user's counters are locked, and all that is used up is compared and set under that lock ([`super::mfa`]) |
 //! | the user alone owns the address | the owners' rows are locked before the provider is asked again (a transaction of its own) |
 //!
 //! What conflicts under a stricter isolation (compatible servers know only SERIALIZABLE) fails with 40001 or 40P01, has then
@@ -17,11 +18,12 @@
 use std::sync::LazyLock;
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, IsolationLevel, Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
 use super::connect::Connection;
 use super::events::{Line, text};
 use super::fault::Fault;
+use super::mfa::{Completing, begin};
 use super::pool::Ask;
 use super::users::status_of;
 use crate::store::{
@@ -179,6 +181,7 @@ impl Ask for Signin {
     async fn ask(&self, db: &mut Connection) -> Result<SigninOutcome, Fault> {
         let parts = Parts::new(self.replay.is_some(), self.history.is_some());
         let result = match &self.account {
+            account if self.completion.is_some() => self.complete(db, account, parts).await,
             Account::Existing {
                 user_id,
                 profile: None,
@@ -219,24 +222,10 @@ impl Ask for Signin {
                     subject,
                 } = identity;
                 // Dropped without a commit it is rolled back.
-                let transaction = db
-                    .client
-                    .build_transaction()
-                    .isolation_level(IsolationLevel::ReadCommitted)
-                    .start()
-                    .await?;
-                let rows = transaction
-                    .query(&owners, &[policy, email, issuer, subject])
-                    .await?;
-                let [owner] = rows.as_slice() else {
-                    return Ok(SigninOutcome::Changed);
-                };
-                if owner.try_get::<_, uuid::Uuid>(0)? != *user_id || owner.try_get(2)? {
-                    return Ok(SigninOutcome::Changed);
-                }
-                let status = status_of(owner.try_get(1)?)?;
-                if status != UserStatus::Active {
-                    return Ok(SigninOutcome::UserNotActive(status));
+                let transaction = begin(db).await?;
+                let owner = sole_owner(transaction.client(), &owners, *user_id, identity, email);
+                if let Err(outcome) = owner.await? {
+                    return Ok(outcome);
                 }
                 if !recheck() {
                     return Ok(SigninOutcome::LinkRefused);
@@ -260,11 +249,123 @@ impl Ask for Signin {
 }
 
 /// Locks whoever has the address, and says whether the identity is known already.
-const OWNERS: &str = "\
+pub(super) const OWNERS: &str = "\
     SELECT id, status, EXISTS (SELECT 1 FROM identities WHERE policy = $1 AND issuer = $3 AND subject = $4) \
     FROM users WHERE policy = $1 AND email = $2 AND email_verified LIMIT 2 FOR SHARE";
 
+/// Whether the user alone has the address and may get the identity; from here on nobody else gets either.
+pub(super) async fn sole_owner(
+    client: &Client,
+    owners: &Statement,
+    user_id: uuid::Uuid,
+    identity: &IdentityKey,
+    email: &str,
+) -> Result<Result<(), SigninOutcome>, Fault> {
+    let IdentityKey {
+        policy,
+        issuer,
+        subject,
+    } = identity;
+    let rows = client
+        .query(owners, &[policy, &email, issuer, subject])
+        .await?;
+    let [owner] = rows.as_slice() else {
+        return Ok(Err(SigninOutcome::Changed));
+    };
+    if owner.try_get::<_, uuid::Uuid>(0)? != user_id || owner.try_get(2)? {
+        return Ok(Err(SigninOutcome::Changed));
+    }
+    Ok(match status_of(owner.try_get(1)?)? {
+        UserStatus::Active => Ok(()),
+        status @ (UserStatus::Disabled | UserStatus::Locked) => {
+            Err(SigninOutcome::UserNotActive(status))
+        }
+    })
+}
+
 impl Signin {
+    /// A sign-in that was challenged: what proves it and the sign-in in one transaction.
+    async fn complete(
+        &self,
+        db: &mut Connection,
+        account: &Account,
+        parts: Parts,
+    ) -> Result<SigninOutcome, Fault> {
+        let Some(completion) = &self.completion else {
+            return Ok(SigninOutcome::Changed);
+        };
+        let completing = Completing::prepare(db).await?;
+        let owners = db.prepared(OWNERS).await?;
+        let (shape, user_id) = match account {
+            Account::Existing {
+                user_id,
+                profile: None,
+            } => (Shape::Existing, user_id),
+            Account::Existing {
+                user_id,
+                profile: Some(_),
+            } => (Shape::Changed, user_id),
+            // A challenge created its user.
+            Account::Create { .. } => return Ok(SigninOutcome::Changed),
+            Account::Link { user_id, .. } => (Shape::Link, user_id),
+        };
+        let statement = db.prepared(shape.text(parts)).await?;
+        // Dropped without a commit it is rolled back.
+        let transaction = begin(db).await?;
+        let client = transaction.client();
+        // The counters are locked before the user's row, everywhere.
+        let completed = completing.complete(client, *user_id, completion, self.now);
+        if let Err(outcome) = completed.await? {
+            return Ok(outcome);
+        }
+        let mut own = Parameters::new();
+        match account {
+            Account::Existing { profile: None, .. } | Account::Create { .. } => {}
+            Account::Existing {
+                profile: Some(profile),
+                ..
+            } => {
+                let Profile {
+                    username,
+                    email,
+                    email_verified,
+                    phone,
+                } = profile;
+                own.extend([
+                    username as &(dyn ToSql + Sync),
+                    email,
+                    email_verified,
+                    phone,
+                ]);
+            }
+            Account::Link {
+                user_id,
+                identity,
+                email,
+                recheck,
+            } => {
+                let owner = sole_owner(client, &owners, *user_id, identity, email);
+                if let Err(outcome) = owner.await? {
+                    return Ok(outcome);
+                }
+                if !recheck() {
+                    return Ok(SigninOutcome::LinkRefused);
+                }
+                let IdentityKey {
+                    policy,
+                    issuer,
+                    subject,
+                } = identity;
+                own.extend([policy as &(dyn ToSql + Sync), issuer, subject]);
+            }
+        }
+        let written = self.write(client, &statement, user_id, own).await?;
+        if written == SigninOutcome::Committed {
+            transaction.commit().await?;
+        }
+        Ok(written)
+    }
+
     async fn create(
         &self,
         client: &Client,
@@ -319,6 +420,7 @@ impl Signin {
             session,
             replay,
             history,
+            completion: _,
             event,
             now,
         } = self;

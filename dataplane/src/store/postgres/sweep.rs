@@ -1,7 +1,7 @@
 //! Deleting what has expired, a few rows at a time between the sign-ins, from any number of replicas at once.
 //!
-//! Rows of the replay guard lie in the order of their expiry and events in the order of their time, so the oldest are
-//! looked at first. Sessions lie in the order of their creation and live for different times: a cursor of each replica goes
+//! Rows of the replay guard and of second factors lie in the order of their expiry and events in the order of their time, so
+//! the oldest are looked at first. Sessions lie in the order of their creation and live for different times: a cursor of each replica goes
 //! round them, looking at a bounded number of rows each time. What another replica is deleting is skipped, not waited for.
 
 use std::sync::{Mutex, PoisonError};
@@ -44,7 +44,13 @@ pub(super) async fn sweep(
 ) -> Result<usize, StoreError> {
     let events_before = now.saturating_sub(EVENT_RETENTION_SECONDS);
     let mut deleted = 0;
-    for (text, before) in [(OLDEST_REPLAYS, now), (OLDEST_EVENTS, events_before)] {
+    for (text, before) in [
+        (OLDEST_REPLAYS, now),
+        (OLDEST_EVENTS, events_before),
+        (OLDEST_CHALLENGES, now),
+        (OLDEST_FACTORS, now),
+        (OLDEST_DEVICES, now),
+    ] {
         while deleted < rows_max {
             let rows = DELETE_ROWS_MAX.min(rows_max - deleted);
             let gone = pool.ask(&DeleteOldest { text, before, rows }).await?;
@@ -160,6 +166,16 @@ impl Ask for DeleteSessions {
 
 const OLDEST_REPLAYS: &str = "\
     DELETE FROM replay_guard WHERE (expires_at, digest) IN (SELECT expires_at, digest FROM replay_guard \
+    WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+const OLDEST_CHALLENGES: &str = "\
+    DELETE FROM mfa_challenges WHERE user_id IN (SELECT user_id FROM mfa_challenges \
+    WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+/// Those that were never confirmed.
+const OLDEST_FACTORS: &str = "\
+    DELETE FROM mfa_factors WHERE (user_id, id) IN (SELECT user_id, id FROM mfa_factors \
+    WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+const OLDEST_DEVICES: &str = "\
+    DELETE FROM mfa_devices WHERE (user_id, id) IN (SELECT user_id, id FROM mfa_devices \
     WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
 /// Only what is deleted is locked.
 const OLDEST_EVENTS: &str = "\

@@ -160,7 +160,9 @@ impl Ask for SetStatus {
     async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
         let statement = db
             .prepared(
-                "UPDATE users SET status = $2, sessions_valid_from = \
+                // Whoever unlocks a user lets the user try second factors again.
+                "WITH forgiven AS (DELETE FROM mfa_counters WHERE user_id = $1 AND $2 = 'active') \
+                 UPDATE users SET status = $2, sessions_valid_from = \
                  CASE WHEN $2 = 'active' THEN sessions_valid_from ELSE greatest(sessions_valid_from, $3) END \
                  WHERE id = $1",
             )

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::events::insert_event;
 use super::history::learn;
 use super::job::Write;
+use super::mfa::complete;
 use super::sessions::insert_session;
 use super::users::{
     email_owners, identity_is_known, insert_identity, insert_user, standing, update_profile,
@@ -21,6 +22,7 @@ impl Write for Signin {
             session,
             replay,
             history,
+            completion,
             event,
             now,
         } = self;
@@ -33,6 +35,11 @@ impl Write for Signin {
             && !is_first_use(db, replay)?
         {
             return Ok(SigninOutcome::Replayed);
+        }
+        if let Some(completion) = completion
+            && let Err(outcome) = complete(db, user_id, completion, *now)?
+        {
+            return Ok(outcome);
         }
         match account {
             Account::Existing { profile: None, .. } => {}
@@ -57,7 +64,7 @@ impl Write for Signin {
 }
 
 /// Whose session it will be and from when that user's sessions are valid, or why there will be none. Only reads.
-fn check(
+pub(super) fn check(
     db: &Connection,
     account: &Account,
 ) -> rusqlite::Result<Result<(Uuid, i64), SigninOutcome>> {
@@ -115,7 +122,7 @@ fn active(status: UserStatus) -> Result<(), SigninOutcome> {
     }
 }
 
-fn is_first_use(db: &Connection, replay: &ReplayKey) -> rusqlite::Result<bool> {
+pub(super) fn is_first_use(db: &Connection, replay: &ReplayKey) -> rusqlite::Result<bool> {
     let inserted = db
         .prepare_cached(
             "INSERT INTO replay_guard (expires_at, digest) VALUES (?1, ?2) ON CONFLICT DO NOTHING",

@@ -1,7 +1,7 @@
 //! Deleting what has expired, a few rows at a time between the sign-ins.
 //!
-//! Rows of the replay guard lie in the order of their expiry and events in the order of their time, so the oldest are
-//! looked at first. Sessions lie in the order of their creation and live for different times: a cursor goes round them,
+//! Rows of the replay guard and of second factors lie in the order of their expiry and events in the order of their time, so
+//! the oldest are looked at first. Sessions lie in the order of their creation and live for different times: a cursor goes round them,
 //! looking at a bounded number of rows each time. It reads on the caller's thread, and the writer only deletes.
 
 use std::sync::{Mutex, PoisonError};
@@ -45,7 +45,7 @@ pub(super) async fn sweep(
     rows_max: usize,
 ) -> Result<usize, StoreError> {
     let mut deleted = 0;
-    for table in [Oldest::Replays, Oldest::Events] {
+    for table in Oldest::ALL {
         while deleted < rows_max {
             let rows = DELETE_ROWS_MAX.min(rows_max - deleted);
             let gone = store.submit(DeleteOldest { table, now, rows }).await?;
@@ -137,6 +137,20 @@ impl Write for DeleteSessions {
 enum Oldest {
     Replays,
     Events,
+    Challenges,
+    /// Those that were never confirmed.
+    Factors,
+    Devices,
+}
+
+impl Oldest {
+    const ALL: [Self; 5] = [
+        Self::Replays,
+        Self::Events,
+        Self::Challenges,
+        Self::Factors,
+        Self::Devices,
+    ];
 }
 
 struct DeleteOldest {
@@ -162,6 +176,24 @@ impl Write for DeleteOldest {
                     "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?2) AND at < ?1",
                 )?
                 .execute(params![self.now.saturating_sub(EVENT_RETENTION_SECONDS), rows]),
+            Oldest::Challenges => db
+                .prepare_cached(
+                    "DELETE FROM mfa_challenges WHERE user_id IN \
+                     (SELECT user_id FROM mfa_challenges WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+                )?
+                .execute(params![self.now, rows]),
+            Oldest::Factors => db
+                .prepare_cached(
+                    "DELETE FROM mfa_factors WHERE (user_id, id) IN \
+                     (SELECT user_id, id FROM mfa_factors WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+                )?
+                .execute(params![self.now, rows]),
+            Oldest::Devices => db
+                .prepare_cached(
+                    "DELETE FROM mfa_devices WHERE (user_id, id) IN \
+                     (SELECT user_id, id FROM mfa_devices WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+                )?
+                .execute(params![self.now, rows]),
         }
     }
 }

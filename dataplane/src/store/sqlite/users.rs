@@ -204,7 +204,11 @@ impl Write for SetStatus {
         let changed = db
             .prepare_cached("UPDATE users SET status = ?2 WHERE id = ?1")?
             .execute(params![self.user.as_bytes(), self.status])?;
-        if self.status != UserStatus::Active {
+        if self.status == UserStatus::Active {
+            // Whoever unlocks a user lets the user try again.
+            db.prepare_cached("DELETE FROM mfa_counters WHERE user_id = ?1")?
+                .execute([self.user.as_bytes()])?;
+        } else {
             revoke_sessions(db, self.user, self.now)?;
         }
         Ok(changed == 1)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::server::Server;
 use super::{Postgres, opened};
 use crate::store::conformance::Fixture as _;
+use crate::store::conformance::challenges::guesses;
 use crate::store::conformance::rows::*;
 use crate::store::postgres::PostgresOptions;
 use crate::store::{EventKind, Profile, RotationOutcome, Signin, SigninOutcome, Store, UserStatus};
@@ -250,4 +251,12 @@ async fn events_of_both_stores_are_written() {
 
 async fn created_user(stores: &[Arc<dyn Store>; 2]) -> uuid::Uuid {
     created(&*stores[0], "ann", Profile::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_guesses_at_two_replicas_stay_in_bounds() {
+    let fixture = Postgres::empty().await;
+    let stores = two(&fixture).await;
+    let user = created(&*stores[0], "ann", Profile::default()).await;
+    assert_eq!(guesses(&stores, user).await, 10);
 }

@@ -1,0 +1,49 @@
+//! What the tokens of a session carry on from its sign-in.
+
+use super::scoring::{auth_time, trusted_acr, trusted_amr};
+use super::{FULL_SCOPE, VerifiedIdentity};
+use crate::dto::UserInfo;
+use crate::failure::{Code, Failure};
+use crate::issue::Carried;
+use crate::live::{LivePolicy, LiveProvider};
+
+pub(super) fn carry(
+    provider: &LiveProvider,
+    policy: &LivePolicy,
+    identity: &VerifiedIdentity,
+    user: &UserInfo,
+) -> Result<Carried, Failure> {
+    let claims = &identity.claims;
+    let extra = if policy.extra_claims.is_empty() {
+        serde_json::Map::new()
+    } else {
+        let user = serde_json::json!({
+            "id": user.id,
+            "username": user.username,
+            "email": user.email,
+            "phone": user.phone,
+            "groups": identity.mapped.groups,
+        });
+        let about_provider = serde_json::json!({
+            "name": provider.spec.name,
+            "namespace": provider.spec.namespace,
+            "issuer": provider.spec.issuer.as_str(),
+            "displayName": provider.spec.display_name,
+        });
+        policy
+            .extra_claims
+            .evaluate(&user, claims, &about_provider)
+            .map_err(|error| Code::ClaimsRejected.because(format!("extraClaims: {error}")))?
+    };
+    let amr = trusted_amr(&provider.spec, claims).map(str::to_owned);
+    let acr = trusted_acr(&provider.spec, claims).map(str::to_owned);
+    Ok(Carried {
+        scope: FULL_SCOPE.to_owned(),
+        auth_time: auth_time(claims),
+        amr: amr.collect(),
+        acr,
+        idp: provider.spec.name.clone(),
+        groups: identity.mapped.groups.clone(),
+        extra,
+    })
+}

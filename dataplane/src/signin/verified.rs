@@ -1,0 +1,88 @@
+//! From an unverified token to a verified identity.
+
+use vestibule_crds::claims::MappedClaims;
+use vestibule_crds::verification_key::Lookup;
+
+use super::lifetime;
+use crate::encoding::sha256;
+use crate::failure::{Code, Failure};
+use crate::keys;
+use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
+use crate::store::IdentityKey;
+use crate::token::{Jws, UnverifiedToken};
+use crate::verify::{Facts, check_claims, check_header};
+
+/// A person, as far as the provider's word and the provider's rules go.
+#[derive(Debug)]
+pub struct VerifiedIdentity {
+    pub identity: IdentityKey,
+    pub mapped: MappedClaims,
+    pub claims: serde_json::Value,
+    pub expires_at: i64,
+    /// Of the token as it was signed: another encoding of the same signature is the same token.
+    pub digest: [u8; 32],
+}
+
+/// From an unverified token to a verified identity, or the first reason why not.
+pub async fn verify(
+    provider: &LiveProvider,
+    policy: &LivePolicy,
+    token: UnverifiedToken<'_>,
+    nonce: Option<&str>,
+    now: i64,
+) -> Result<VerifiedIdentity, Failure> {
+    let facts = Facts {
+        token: &token,
+        provider: &provider.spec,
+        nonce,
+        now,
+    };
+    check_header(&facts)?;
+    check_signature(&provider.keys, &token.jws).await?;
+    check_claims(&facts)?;
+    let mapped = provider.rules.apply(&token.claims).map_err(|rejected| {
+        let mut refused = Code::ClaimsRejected.because(rejected.cause.to_string());
+        refused.message = Some(rejected.message);
+        refused
+    })?;
+    let skew = lifetime(provider.spec.token.clock_skew);
+    Ok(VerifiedIdentity {
+        identity: IdentityKey {
+            policy: policy.key.clone(),
+            issuer: provider.spec.issuer.as_str().to_owned(),
+            subject: token.subject,
+        },
+        mapped,
+        expires_at: token.expires_at.saturating_add(skew),
+        digest: sha256(token.jws.signing_input.as_bytes()),
+        claims: token.claims,
+    })
+}
+
+/// Finds the key, fetching where that is due, and verifies the signature with it.
+pub async fn check_signature(keys: &ProviderKeys, jws: &Jws<'_>) -> Result<(), Failure> {
+    let algorithm = jws
+        .header
+        .algorithm
+        .ok_or_else(|| Code::TokenAlgorithmNotAllowed.because("an unknown algorithm"))?;
+    let kid = jws.header.kid.as_deref();
+    let message = jws.signing_input.as_bytes();
+    let verified = match keys {
+        ProviderKeys::Static(set) => match set.find(kid, algorithm) {
+            Lookup::Found(key) => key.verify_sig(message, &jws.signature),
+            lookup => return Err(keys::not_found(&lookup, kid).into()),
+        },
+        ProviderKeys::Remote(remote) => {
+            remote
+                .with_key(kid, algorithm, |key| {
+                    key.verify_sig(message, &jws.signature)
+                })
+                .await?
+        }
+    };
+    verified.map_err(|_| {
+        Code::TokenSignatureInvalid
+            .because("the signature does not verify with the key that the token names")
+            .into()
+    })
+}
