@@ -7,6 +7,7 @@ use vestibule_crds::signin_policy::{MfaMethod, RiskAction};
 use vestibule_crds::snapshot::Risk;
 
 use crate::clock::rfc3339;
+use crate::password::{Standing, Warning};
 use crate::risk::Assessment;
 use crate::store::{User, UserStatus};
 
@@ -77,6 +78,31 @@ pub struct LoginResponse {
     /// Present where the policy scores sign-ins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_assessment: Option<RiskAssessmentInfo>,
+    /// True: `access_token` changes the password and opens nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub must_change_password: Option<bool>,
+    /// Days until the local password expires, rounded up; 0 or less once it has. Present where it can expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_expires_in: Option<i64>,
+    /// `expiring`, `expired_grace` or `expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_warning: Option<&'static str>,
+}
+
+impl LoginResponse {
+    pub fn with_password(self, standing: Standing) -> Self {
+        let Standing {
+            must_change,
+            expires_in,
+            warning,
+        } = standing;
+        Self {
+            must_change_password: Some(must_change),
+            password_expires_in: expires_in,
+            password_warning: warning.map(Warning::name),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -143,11 +169,23 @@ pub struct UserInfo {
     pub status: &'static str,
     /// RFC 3339.
     pub created_at: String,
+    pub must_change_password: bool,
+    /// Days until the local password expires, rounded up; 0 or less once it has. Present where it can expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_expires_in: Option<i64>,
+    /// `expiring`, `expired_grace` or `expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_warning: Option<&'static str>,
 }
 
 impl UserInfo {
-    pub fn of(user: &User) -> Self {
+    pub fn of(user: &User, standing: Standing) -> Self {
         let profile = &user.profile;
+        let Standing {
+            must_change,
+            expires_in,
+            warning,
+        } = standing;
         Self {
             id: user.id.to_string(),
             username: profile.username.clone(),
@@ -159,6 +197,9 @@ impl UserInfo {
                 UserStatus::Locked => "locked",
             },
             created_at: rfc3339(user.created_at),
+            must_change_password: must_change,
+            password_expires_in: expires_in,
+            password_warning: warning.map(Warning::name),
         }
     }
 }

@@ -87,6 +87,7 @@ codes! {
     RiskDenied "risk_denied" "The sign-in is too risky for this service's policy.";
     RefreshTokenInvalid "refresh_token_invalid" "The refresh token is unknown, expired or revoked: sign in again.";
     RefreshTokenReused "refresh_token_reused" "The refresh token was used before, so its session has been ended: sign in again.";
+    PasswordChangeRequired "password_change_required" "The password must be changed first: sign in again and send the new one to /auth/password.";
     AccessTokenInvalid "access_token_invalid" "Send a valid access token of this service as a Bearer token.";
     NotFound "not_found" "There is nothing at this path.";
     MethodNotAllowed "method_not_allowed" "This path does not take this method: see the Allow header.";

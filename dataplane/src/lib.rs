@@ -18,6 +18,7 @@ pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod mfa;
+pub mod password;
 pub mod refresh;
 pub mod refresh_token;
 pub mod risk;

@@ -19,6 +19,7 @@ use crate::issue::{Stamp, access_token};
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy, LiveProvider};
+use crate::password;
 use crate::refresh_token::RefreshToken;
 use crate::risk::{self, Context};
 use crate::store::{
@@ -166,10 +167,15 @@ impl Attempt {
                 None => None,
             };
             let (assessed, history) = assessed.unzip();
-            let info = UserInfo::of(user);
-            let carried = carry(provider, policy, &identity, &info)?;
+            let standing = password::standing(user.password, &policy.spec.password, now);
+            let info = UserInfo::of(user, standing);
+            let mut carried = carry(provider, policy, &identity, &info)?;
 
-            let ends_at = now.saturating_add(lifetime(policy.spec.token.session_max_ttl));
+            let mut ends_at = now.saturating_add(lifetime(policy.spec.token.session_max_ttl));
+            if standing.must_change {
+                password::CHANGE_SCOPE.clone_into(&mut carried.scope);
+                ends_at = now.saturating_add(password::CHANGE_SECONDS);
+            }
             let refresh_expires_at = now
                 .saturating_add(lifetime(policy.spec.token.refresh_ttl))
                 .min(ends_at);
@@ -208,14 +214,17 @@ impl Attempt {
                             .map_err(|error| Code::Internal.because(error.to_string()))?;
                     return Ok(LoginResponse {
                         access_token: Some(token),
-                        refresh_token: Some(refresh.expose()),
+                        // Without it nothing comes of such a session but a new password.
+                        refresh_token: (!standing.must_change).then(|| refresh.expose()),
                         token_type: Some("Bearer"),
                         expires_in: Some(expires_in),
                         user: Some(info),
                         requires_mfa: Some(policy.spec.mfa.requires_factor()),
                         risk_level: assessed.as_ref().map(|assessed| assessed.level),
                         risk_assessment: assessed,
-                    });
+                        ..LoginResponse::default()
+                    }
+                    .with_password(standing));
                 }
                 SigninOutcome::Replayed => {
                     return Err(Code::TokenReplayed

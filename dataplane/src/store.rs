@@ -11,6 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use self::mfa::{Completion, MfaStore};
+use crate::password::LocalPassword;
 
 pub mod attempts;
 #[cfg(test)]
@@ -139,6 +140,7 @@ pub struct User {
     pub created_at: i64,
     /// Sessions made before this are over.
     pub sessions_valid_from: i64,
+    pub password: Option<LocalPassword>,
 }
 
 /// What the provider says of a user; kept up to date at each sign-in.

@@ -19,7 +19,9 @@ use crate::signin_policy::{
     Risk, RiskAction, RiskMode, SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
-use crate::snapshot::{self, Acting, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
+use crate::snapshot::{
+    self, Acting, KeyState, Limits, LocalToken, PasswordLife, Policy, PolicyKey, Revision,
+};
 
 /// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
 pub(super) fn compile(object: &Object, references: &References<'_>) -> (Option<Policy>, Problems) {
@@ -51,7 +53,7 @@ fn resolve(
         password,
         limits,
     } = spec;
-    refuse_unbuilt(&risk, &mfa, &password, problems);
+    refuse_unbuilt(&risk, &mfa, problems);
 
     let issuer = Issuer::parse(&token.issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
@@ -101,6 +103,11 @@ fn resolve(
             .unwrap_or_default(),
     });
 
+    let Password {
+        max_age,
+        warning_window,
+        grace_period,
+    } = password;
     let LocalTokenSpec {
         issuer: _,
         audiences,
@@ -129,6 +136,11 @@ fn resolve(
         signing_keys,
         managed,
         mfa: mfa?,
+        password: PasswordLife {
+            max_age,
+            warning_window,
+            grace_period,
+        },
         risk: scoring,
         trusted_proxies,
         limits: Limits {
@@ -139,7 +151,7 @@ fn resolve(
 }
 
 /// A policy that asks for protection which is not there yet must not sign anyone in without it.
-fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, password: &Password, problems: &mut Problems) {
+fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, problems: &mut Problems) {
     match risk.mode {
         RiskMode::Off | RiskMode::Observe => {}
         RiskMode::Enforce => {
@@ -161,12 +173,6 @@ fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, password: &Password, problems: &mut Pr
             "spec.mfa.mode",
             "second factors are not built yet: write mode: Never",
         ),
-    }
-    if password.max_age.is_some() {
-        problems.invalid(
-            "spec.password.maxAge",
-            "expiry of passwords is not built yet: leave maxAge out",
-        );
     }
 }
 

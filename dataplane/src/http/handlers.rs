@@ -59,7 +59,7 @@ pub async fn signin(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
         (status = 200, description = "Refreshed", body = LoginResponse),
         (status = 400, description = "invalid_request", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "refresh_token_invalid, refresh_token_reused", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "provider_suspended, user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "provider_suspended, user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "request_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = Problem, content_type = "application/problem+json"),
@@ -117,7 +117,7 @@ pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
     responses(
         (status = 204, description = "The session has ended"),
         (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -135,7 +135,7 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failu
     responses(
         (status = 200, description = "The user of the access token", body = UserInfo),
         (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
     )
 )]

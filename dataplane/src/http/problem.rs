@@ -37,7 +37,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::UserDisabled
         | Code::UserLocked
         | Code::LinkRequired
-        | Code::RiskDenied => StatusCode::FORBIDDEN,
+        | Code::RiskDenied
+        | Code::PasswordChangeRequired => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

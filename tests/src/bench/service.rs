@@ -285,6 +285,7 @@ impl Store for NoStore {
             status: UserStatus::Active,
             created_at: 1,
             sessions_valid_from: 0,
+            password: None,
         };
         ready(Gathered {
             user: Some(user),

@@ -380,6 +380,8 @@ impl Signin {
             status,
             created_at,
             sessions_valid_from,
+            // A sign-in gives nobody a password.
+            password: _,
         } = user;
         let Profile {
             username,

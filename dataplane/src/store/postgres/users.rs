@@ -6,17 +6,19 @@ use uuid::Uuid;
 use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::Ask;
+use crate::password::LocalPassword;
 use crate::store::{Gather, Gathered, IdentityKey, Profile, StoredHistory, User, UserStatus};
 
 /// What [`user_of`] reads, in its order.
 macro_rules! user_columns {
     () => {
-        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from"
+        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from, \
+         u.password_changed_at, u.password_must_change"
     };
 }
 pub(super) use user_columns;
 
-const USER_COLUMNS: usize = 9;
+const USER_COLUMNS: usize = 11;
 
 /// The known user, or at most two owners of the address: two already mean that it is not plain whose it is. `$more` are the
 /// columns that come after the user's, and `$join` where they come from.
@@ -137,8 +139,18 @@ pub(super) fn user_of(row: &Row, first: usize) -> Result<User, Fault> {
         },
         status: status_of(row.try_get(first + 6)?)?,
         created_at: row.try_get(first + 7)?,
-        sessions_valid_from: row.try_get(first + USER_COLUMNS - 1)?,
+        sessions_valid_from: row.try_get(first + 8)?,
+        password: password_of(row, first + 9)?,
     })
+}
+
+fn password_of(row: &Row, first: usize) -> Result<Option<LocalPassword>, Fault> {
+    let changed_at: Option<i64> = row.try_get(first)?;
+    let must_change = row.try_get(first + 1)?;
+    Ok(changed_at.map(|changed_at| LocalPassword {
+        changed_at,
+        must_change,
+    }))
 }
 
 pub(super) fn status_of(name: &str) -> Result<UserStatus, Fault> {
