@@ -11,6 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use self::mfa::{Completion, MfaStore};
+use self::passwords::PasswordStore;
 use crate::password::LocalPassword;
 
 pub mod attempts;
@@ -18,6 +19,7 @@ pub mod attempts;
 mod conformance;
 pub mod database;
 pub mod mfa;
+pub mod passwords;
 pub mod postgres;
 mod rotated;
 pub mod sqlite;
@@ -25,7 +27,7 @@ pub mod sqlite;
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Times are seconds since the Unix epoch. `policy` is `namespace/name`: one policy's rows mean nothing to another.
-pub trait Store: MfaStore + Send + Sync + fmt::Debug {
+pub trait Store: MfaStore + PasswordStore + Send + Sync + fmt::Debug {
     /// Everything that a sign-in reads.
     fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered>;
     /// Everything that a sign-in writes, or none of it.
@@ -344,6 +346,10 @@ pub enum EventKind {
     MfaSend,
     MfaEnroll,
     MfaRemove,
+    /// A local password that its user changed, or tried to.
+    PasswordChange,
+    /// A user whom an administrator changed.
+    UserChange,
 }
 
 impl EventKind {
@@ -357,6 +363,8 @@ impl EventKind {
             Self::MfaSend => "mfa_send",
             Self::MfaEnroll => "mfa_enroll",
             Self::MfaRemove => "mfa_remove",
+            Self::PasswordChange => "password_change",
+            Self::UserChange => "user_change",
         }
     }
 }

@@ -29,6 +29,7 @@ mod events;
 mod fault;
 mod history;
 mod mfa;
+mod passwords;
 mod pool;
 mod schema;
 mod sessions;

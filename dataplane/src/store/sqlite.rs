@@ -37,6 +37,7 @@ mod history;
 mod job;
 mod mfa;
 mod open;
+mod passwords;
 mod queue;
 mod readers;
 mod sessions;

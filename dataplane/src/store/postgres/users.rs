@@ -173,7 +173,8 @@ impl Ask for SetStatus {
         let statement = db
             .prepared(
                 // Whoever unlocks a user lets the user try second factors again.
-                "WITH forgiven AS (DELETE FROM mfa_counters WHERE user_id = $1 AND $2 = 'active') \
+                "WITH forgiven AS (DELETE FROM mfa_counters WHERE user_id = $1 AND $2 = 'active'), \
+                 tried AS (UPDATE passwords SET tries = '{}' WHERE user_id = $1 AND $2 = 'active') \
                  UPDATE users SET status = $2, sessions_valid_from = \
                  CASE WHEN $2 = 'active' THEN sessions_valid_from ELSE greatest(sessions_valid_from, $3) END \
                  WHERE id = $1",
@@ -214,6 +215,6 @@ impl Ask for RevokeSessions {
 }
 
 /// Times are whole seconds: one more than now, so that a session made earlier in this second is over as well.
-fn after(now: i64) -> i64 {
+pub(super) fn after(now: i64) -> i64 {
     now.saturating_add(1)
 }

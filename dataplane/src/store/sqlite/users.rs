@@ -220,6 +220,8 @@ impl Write for SetStatus {
             // Whoever unlocks a user lets the user try again.
             db.prepare_cached("DELETE FROM mfa_counters WHERE user_id = ?1")?
                 .execute([self.user.as_bytes()])?;
+            db.prepare_cached("UPDATE passwords SET tries = '{}' WHERE user_id = ?1")?
+                .execute([self.user.as_bytes()])?;
         } else {
             revoke_sessions(db, self.user, self.now)?;
         }
@@ -243,7 +245,7 @@ impl Write for RevokeSessions {
 }
 
 /// Times are whole seconds: one more than now, so that a session made earlier in this second is over as well.
-fn revoke_sessions(db: &Connection, user: Uuid, now: i64) -> rusqlite::Result<bool> {
+pub(super) fn revoke_sessions(db: &Connection, user: Uuid, now: i64) -> rusqlite::Result<bool> {
     let changed = db
         .prepare_cached(
             "UPDATE users SET sessions_valid_from = max(sessions_valid_from, ?2) WHERE id = ?1",
