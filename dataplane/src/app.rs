@@ -14,6 +14,7 @@ use crate::failure::{Code, Failure};
 use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::password;
 use crate::risk::evidence::Hashing;
 use crate::risk::failures::RecentFailures;
 use crate::store::Store;
@@ -32,6 +33,7 @@ pub struct App {
     pub recent_failures: RecentFailures,
     /// With the store's key.
     pub hashing: Hashing,
+    pub hashing_passwords: password::hashing::Hashing,
     pub metrics: Metrics,
     /// Of this process, in front of the request ids that it gives out.
     process_id: String,
@@ -54,6 +56,7 @@ impl App {
         let _random = random.fill(&mut process_id);
         Self {
             hashing: Hashing::new(&store.hash_key()),
+            hashing_passwords: password::hashing::Hashing::default(),
             serving,
             store,
             clock,

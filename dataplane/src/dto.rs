@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use vestibule_crds::secret::Secret;
 use vestibule_crds::signin_policy::{MfaMethod, RiskAction};
 use vestibule_crds::snapshot::Risk;
 
@@ -50,6 +51,17 @@ pub struct RevokeRequest {
     /// A refresh token or an access token of the session that is to end.
     #[schema(max_length = 16384)]
     pub token: String,
+}
+
+/// The body of `POST /auth/password`.
+#[derive(Debug, Clone, ToSchema)]
+pub struct PasswordRequest {
+    /// Required when the account has a password.
+    #[schema(value_type = Option<String>, max_length = 256)]
+    pub current_password: Option<Secret>,
+    /// At least 8 characters, and at most 256 bytes.
+    #[schema(value_type = String, min_length = 8, max_length = 256)]
+    pub new_password: Secret,
 }
 
 #[derive(Clone, Default, PartialEq, Serialize, ToSchema)]

@@ -35,7 +35,9 @@ pub enum TryAgainReason {
     ProviderUnavailable,
     StoreUnavailable,
     NotReady,
+    Busy,
     RateLimited,
+    PasswordLocked,
 }
 
 macro_rules! codes {
@@ -88,6 +90,9 @@ codes! {
     RefreshTokenInvalid "refresh_token_invalid" "The refresh token is unknown, expired or revoked: sign in again.";
     RefreshTokenReused "refresh_token_reused" "The refresh token was used before, so its session has been ended: sign in again.";
     PasswordChangeRequired "password_change_required" "The password must be changed first: sign in again and send the new one to /auth/password.";
+    CurrentPasswordRequired "current_password_required" "Send the current password in the member current_password.";
+    PasswordInvalid "password_invalid" "The current password is not right.";
+    PasswordNotAcceptable "password_not_acceptable" "A new password has at least 8 characters and at most 256 bytes, and is neither the current one nor the user's name or address.";
     AccessTokenInvalid "access_token_invalid" "Send a valid access token of this service as a Bearer token.";
     NotFound "not_found" "There is nothing at this path.";
     MethodNotAllowed "method_not_allowed" "This path does not take this method: see the Allow header.";
@@ -98,11 +103,13 @@ codes! {
 }
 
 impl TryAgainReason {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::ProviderUnavailable,
         Self::StoreUnavailable,
         Self::NotReady,
+        Self::Busy,
         Self::RateLimited,
+        Self::PasswordLocked,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -110,7 +117,9 @@ impl TryAgainReason {
             Self::ProviderUnavailable => "provider_unavailable",
             Self::StoreUnavailable => "store_unavailable",
             Self::NotReady => "not_ready",
+            Self::Busy => "busy",
             Self::RateLimited => "rate_limited",
+            Self::PasswordLocked => "password_locked",
         }
     }
 
@@ -121,6 +130,8 @@ impl TryAgainReason {
             }
             Self::StoreUnavailable => "The sign-in cannot be recorded now: try again.",
             Self::NotReady => "The service is not ready for this yet: try again.",
+            Self::Busy => "Too many ask for this at once: try again.",
+            Self::PasswordLocked => "Too many wrong passwords: try again later.",
             Self::RateLimited => {
                 "Too many failed sign-ins from here, or sign-ins of this user: try again later."
             }

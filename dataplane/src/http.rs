@@ -68,6 +68,7 @@ enum Route {
     Revoke,
     Signout,
     Userinfo,
+    Password,
     OpenApi,
 }
 
@@ -78,6 +79,7 @@ fn route(path: &str) -> Option<Route> {
         "/auth/token/revoke" => Some(Route::Revoke),
         "/auth/signout" => Some(Route::Signout),
         "/auth/userinfo" => Some(Route::Userinfo),
+        "/auth/password" => Some(Route::Password),
         "/openapi.json" => Some(Route::OpenApi),
         _ => None,
     }
@@ -86,7 +88,7 @@ fn route(path: &str) -> Option<Route> {
 impl Route {
     fn allow(self) -> &'static str {
         match self {
-            Self::Signin | Self::Refresh | Self::Revoke | Self::Signout => "POST",
+            Self::Signin | Self::Refresh | Self::Revoke | Self::Signout | Self::Password => "POST",
             Self::Userinfo | Self::OpenApi => "GET, HEAD",
         }
     }
@@ -107,6 +109,7 @@ impl Route {
             Self::Revoke => handlers::revoke(app, caller, body).await,
             Self::Signout => handlers::signout(app, caller).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,
+            Self::Password => handlers::password(app, caller, body).await,
             Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
         }
     }

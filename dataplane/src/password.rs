@@ -12,6 +12,9 @@
 //!
 //! An administrator can demand a change: then it must be changed, whatever the time says, and there is no grace.
 
+pub mod change;
+pub mod hashing;
+
 use vestibule_crds::duration::Duration;
 use vestibule_crds::snapshot::PasswordLife;
 

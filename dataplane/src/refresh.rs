@@ -136,7 +136,7 @@ fn check_session(session: &Session, user: &User, now: i64) -> Result<(), Failure
 }
 
 /// User, provider and policy may have changed since the sign-in.
-fn still_allowed<'l>(
+pub fn still_allowed<'l>(
     live: &'l Live,
     session: &Session,
     user: &User,

@@ -4,14 +4,17 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use vestibule_crds::secret::Secret;
 
 use super::body::BODY_BYTES_MAX;
 use super::{Answer, body, no_content, private_json};
 use crate::app::{App, Caller};
 use crate::dto::{
-    self, LoginResponse, Problem, RefreshRequest, RevokeRequest, SigninRequest, UserInfo,
+    self, LoginResponse, PasswordRequest, Problem, RefreshRequest, RevokeRequest, SigninRequest,
+    UserInfo,
 };
 use crate::failure::Failure;
+use crate::password::change;
 use crate::{refresh as refreshing, session, signin as signing_in};
 
 /// Sign in with an ID token
@@ -141,4 +144,40 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failu
 )]
 pub async fn userinfo(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failure> {
     private_json(&session::userinfo(app, caller.headers).await?)
+}
+
+/// Set or change the local password
+///
+/// Wants the current password when there is one. All sessions and remembered devices of the user end, and the answer begins a
+/// new session. A token of the scope `password:change` opens this endpoint and no other.
+#[utoipa::path(
+    post,
+    path = "/auth/password",
+    tag = "session",
+    security(("bearer" = [])),
+    request_body = PasswordRequest,
+    responses(
+        (status = 200, description = "Changed", body = LoginResponse),
+        (status = 400, description = "invalid_request, current_password_required, password_not_acceptable", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, password_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "provider_suspended, user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "request_too_large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "unsupported_media_type", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited, password_locked, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "busy, store_unavailable, not_ready, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn password(
+    app: &Arc<App>,
+    caller: Caller<'_>,
+    body: Incoming,
+) -> Result<Answer, Failure> {
+    let mut members = body::read(caller.headers, body).await?;
+    let current = members.text("current_password", BODY_BYTES_MAX)?;
+    let request = PasswordRequest {
+        current_password: current.map(Secret::new),
+        new_password: Secret::new(members.required_text("new_password", BODY_BYTES_MAX)?),
+    };
+    private_json(&change::change(app, request, caller).await?)
 }

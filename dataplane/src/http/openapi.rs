@@ -8,8 +8,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::handlers;
 use crate::dto::{
-    LoginResponse, Problem, RefreshRequest, RevokeRequest, RiskAssessmentInfo, SigninRequest,
-    UserInfo,
+    LoginResponse, PasswordRequest, Problem, RefreshRequest, RevokeRequest, RiskAssessmentInfo,
+    SigninRequest, UserInfo,
 };
 
 #[derive(OpenApi)]
@@ -19,8 +19,8 @@ use crate::dto::{
         description = "Sign-in for the services of a Kubernetes cluster, with an ID token that somebody else issued.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo),
-    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem)),
+    paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password),
+    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem)),
     modifiers(&BearerToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),

@@ -14,7 +14,9 @@ pub fn status_of(code: Code) -> StatusCode {
         Code::InvalidRequest
         | Code::IdTokenRequired
         | Code::ProviderUnknown
-        | Code::ProviderRequired => StatusCode::BAD_REQUEST,
+        | Code::ProviderRequired
+        | Code::CurrentPasswordRequired
+        | Code::PasswordNotAcceptable => StatusCode::BAD_REQUEST,
         Code::TokenMalformed
         | Code::TokenAlgorithmNotAllowed
         | Code::TokenKeyUnknown
@@ -30,6 +32,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::TokenTypeNotAllowed
         | Code::RefreshTokenInvalid
         | Code::RefreshTokenReused
+        | Code::PasswordInvalid
         | Code::AccessTokenInvalid => StatusCode::UNAUTHORIZED,
         Code::ClaimsRejected
         | Code::ProviderSuspended
@@ -50,10 +53,13 @@ pub fn status_of(code: Code) -> StatusCode {
 
 pub fn status_of_try_again(reason: TryAgainReason) -> StatusCode {
     match reason {
-        TryAgainReason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        TryAgainReason::RateLimited | TryAgainReason::PasswordLocked => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         TryAgainReason::ProviderUnavailable
         | TryAgainReason::StoreUnavailable
-        | TryAgainReason::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        | TryAgainReason::NotReady
+        | TryAgainReason::Busy => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -101,6 +101,12 @@ pub enum ImportOutcome {
     IdentityTaken,
 }
 
+/// From when on sessions are valid after a change. Times are whole seconds: later than whatever was made within this very
+/// second, also after a change before it.
+pub(super) fn valid_after_change(valid_from: i64, now: i64) -> i64 {
+    valid_from.max(now).saturating_add(1)
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct UserPage {
     pub policy: Option<String>,

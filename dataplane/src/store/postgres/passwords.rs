@@ -15,7 +15,7 @@ use super::users::{after, status_of, user_columns, user_of};
 use crate::store::attempts::{Attempts, Locked};
 use crate::store::passwords::{
     ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, ImportUser, NAMED_USERS_MAX,
-    PAGE_USERS_MAX, PASSWORD_TRIES, PasswordStore, PasswordTry, UserPage,
+    PAGE_USERS_MAX, PASSWORD_TRIES, PasswordStore, PasswordTry, UserPage, valid_after_change,
 };
 use crate::store::{Event, IdentityKey, NewSession, Profile, StoreFuture, User, UserStatus};
 
@@ -197,7 +197,7 @@ const LIVE_SESSION: &str = "\
     SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL AND ends_at > $3 AND created_at >= $4";
 const SET_USER: &str = "\
     UPDATE users SET password_changed_at = $2, password_must_change = $3, \
-    sessions_valid_from = greatest(sessions_valid_from, $4) WHERE id = $1";
+    sessions_valid_from = $4 WHERE id = $1";
 const SET_HASH: &str = "\
     INSERT INTO passwords (user_id, hash, tries) VALUES ($1, $2, $3) \
     ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, tries = excluded.tries";
@@ -251,8 +251,9 @@ impl Ask for ChangePassword {
             }
             ChangedBy::Administrator => {}
         }
+        let valid_from = valid_after_change(valid_from, *now);
         client
-            .execute(&set_user, &[user, now, must_change, &after(*now)])
+            .execute(&set_user, &[user, now, must_change, &valid_from])
             .await?;
         let none = Attempts::default().encode();
         client
@@ -268,8 +269,6 @@ impl Ask for ChangePassword {
                 ends_at,
                 carried,
             } = next;
-            // The sessions before it were revoked within this very second; this one came after.
-            let created_at = valid_from.max(after(*now));
             let carried = text(carried);
             client
                 .execute(
@@ -278,7 +277,7 @@ impl Ask for ChangePassword {
                         id,
                         user,
                         provider,
-                        &created_at,
+                        &valid_from,
                         &refresh_digest.as_slice(),
                         refresh_expires_at,
                         ends_at,

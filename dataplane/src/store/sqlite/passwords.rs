@@ -10,13 +10,12 @@ use super::job::Write;
 use super::mfa::forget_devices;
 use super::sessions::{insert_session, session};
 use super::users::{
-    identity_is_known, insert_identity, insert_user, revoke_sessions, standing, user_columns,
-    user_of,
+    identity_is_known, insert_identity, insert_user, standing, user_columns, user_of,
 };
 use crate::store::attempts::{Attempts, Locked};
 use crate::store::passwords::{
     ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, ImportUser, NAMED_USERS_MAX,
-    PAGE_USERS_MAX, PASSWORD_TRIES, PasswordStore, PasswordTry, UserPage,
+    PAGE_USERS_MAX, PASSWORD_TRIES, PasswordStore, PasswordTry, UserPage, valid_after_change,
 };
 use crate::store::{Event, Profile, StoreFuture, User, UserStatus};
 
@@ -176,10 +175,11 @@ impl Write for ChangePassword {
             }
             ChangedBy::Administrator => {}
         }
+        let valid_from = valid_after_change(found.sessions_valid_from, *now);
         db.prepare_cached(
-            "UPDATE users SET password_changed_at = ?2, password_must_change = ?3 WHERE id = ?1",
+            "UPDATE users SET password_changed_at = ?2, password_must_change = ?3, sessions_valid_from = ?4 WHERE id = ?1",
         )?
-        .execute(params![user.as_bytes(), now, must_change])?;
+        .execute(params![user.as_bytes(), now, must_change, valid_from])?;
         db.prepare_cached(
             "INSERT INTO passwords (user_id, hash, tries) VALUES (?1, ?2, ?3) \
              ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, tries = excluded.tries",
@@ -189,11 +189,8 @@ impl Write for ChangePassword {
             hash.expose(),
             Attempts::default().encode()
         ])?;
-        revoke_sessions(db, *user, *now)?;
         forget_devices(db, *user)?;
         if let ChangedBy::User { next, .. } = by {
-            // The sessions before it were revoked within this very second; this one came after.
-            let valid_from = found.sessions_valid_from.max(now.saturating_add(1));
             insert_session(db, next, *user, valid_from)?;
         }
         insert_event(db, event)?;

@@ -245,7 +245,7 @@ impl Write for RevokeSessions {
 }
 
 /// Times are whole seconds: one more than now, so that a session made earlier in this second is over as well.
-pub(super) fn revoke_sessions(db: &Connection, user: Uuid, now: i64) -> rusqlite::Result<bool> {
+fn revoke_sessions(db: &Connection, user: Uuid, now: i64) -> rusqlite::Result<bool> {
     let changed = db
         .prepare_cached(
             "UPDATE users SET sessions_valid_from = max(sessions_valid_from, ?2) WHERE id = ?1",
