@@ -7,7 +7,7 @@ SHELL := /bin/bash
 IMAGE_PROFILE ?= release
 # Property tests try the same cases in each run, so that nobody's change fails over somebody else's. Another number tries others.
 export PROPTEST_RNG_SEED ?= 1
-.PHONY: help demo test tools lint bench bench-cluster generate image cluster-up cluster-down clean
+.PHONY: help demo test tools lint bench bench-cluster simulate generate image cluster-up cluster-down clean
 
 help: ## lists these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do printf '  make %-13s %s\n' "$${line%%:*}" "$${line#*## }"; done
@@ -40,6 +40,9 @@ bench: ## measures against the floor of the same run, prints it and writes targe
 
 bench-cluster: ## measures in a cluster: from `kubectl apply` until every pod serves it; writes target/bench-cluster.json
 	tests/cluster/with tests/cluster/bench --output target/bench-cluster.json
+
+simulate: ## risk scores against a made-up company and its attackers: a table, and target/simulation.svg
+	cargo run --release --package vestibule-tests --bin simulate -- --output target/simulation.svg
 
 generate: ## writes the CRDs (the chart's too) and the OpenAPI document anew from the types
 	cargo run --quiet --package vestibule-operator -- crds --output-dir crds

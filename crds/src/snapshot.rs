@@ -352,16 +352,6 @@ impl Default for PasswordLife {
     }
 }
 
-impl Mfa {
-    /// Whether this sign-in needs an extra factor.
-    pub const fn requires_factor(&self) -> bool {
-        match self.mode {
-            // Nothing else compiles yet.
-            MfaMode::Never | MfaMode::Adaptive | MfaMode::Always => false,
-        }
-    }
-}
-
 impl Revision {
     pub fn of(bytes: &[u8]) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);

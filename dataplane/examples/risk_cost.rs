@@ -23,6 +23,7 @@ fn context(value: u64) -> Context {
         listed: Listed::No,
         auth_time: Some(NOW - 60),
         provider_mfa: false,
+        remembered_device: false,
         user_failures: 5,
         address_failures: 20,
     }

@@ -28,6 +28,14 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// Whether the user is made by this sign-in.
+    pub fn is_new(&self) -> bool {
+        match self {
+            Self::Create { .. } => true,
+            Self::SignIn { .. } | Self::Link { .. } => false,
+        }
+    }
+
     pub fn user(&self) -> &User {
         match self {
             Self::SignIn { user, .. } | Self::Create { user } | Self::Link { user } => user,

@@ -11,10 +11,12 @@ use uuid::{Builder, Uuid};
 use crate::clock::Clock;
 use crate::encoding::hex;
 use crate::failure::{Code, Failure};
+use crate::geography::Geography;
 use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::password;
+use crate::risk::census::Censuses;
 use crate::risk::evidence::Hashing;
 use crate::risk::failures::RecentFailures;
 use crate::store::Store;
@@ -34,6 +36,10 @@ pub struct App {
     /// With the store's key.
     pub hashing: Hashing,
     pub hashing_passwords: password::hashing::Hashing,
+    /// What all users have shown, where a policy scores sign-ins.
+    pub censuses: Censuses,
+    /// Where addresses are.
+    pub geography: Arc<Geography>,
     pub metrics: Metrics,
     /// Of this process, in front of the request ids that it gives out.
     process_id: String,
@@ -64,6 +70,8 @@ impl App {
             failures: Counters::default(),
             signins: Counters::default(),
             recent_failures: RecentFailures::default(),
+            censuses: Censuses::default(),
+            geography: Arc::default(),
             metrics,
             process_id: hex(&process_id),
             requests: AtomicU64::new(0),

@@ -111,6 +111,15 @@ pub struct ServeArgs {
     /// File with the token that whoever changes something through the admin listener must show
     #[arg(long, value_name = "FILE", env = "VESTIBULE_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
+    /// Geolocation database (MaxMind DB: City, Country or ASN; several in an order of trust) for risk scores; read again when it
+    /// changes, and held in memory
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VESTIBULE_GEOIP_DB",
+        value_delimiter = ','
+    )]
+    pub geoip_db: Vec<PathBuf>,
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,

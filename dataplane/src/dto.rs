@@ -1,10 +1,12 @@
 //! The bodies of the API. Every response field is optional; an absent value is left out, never `null`.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use vestibule_crds::secret::Secret;
-use vestibule_crds::signin_policy::{MfaMethod, RiskAction};
+use vestibule_crds::signin_policy::RiskAction;
 use vestibule_crds::snapshot::Risk;
 
 use crate::clock::rfc3339;
@@ -19,6 +21,11 @@ pub const PROVIDER_CHARS_MAX: usize = 253;
 pub const NONCE_CHARS_MAX: usize = 512;
 /// Refresh and device tokens are a tenth of this.
 pub const OPAQUE_TOKEN_CHARS_MAX: usize = 512;
+pub const METHOD_CHARS_MAX: usize = 32;
+pub const CODE_CHARS_MAX: usize = 64;
+pub const FACTOR_NAME_CHARS_MAX: usize = 64;
+/// A UUID as text.
+pub const ID_CHARS_MAX: usize = 36;
 
 /// The body of `POST /auth/id-token/signin`.
 #[derive(Debug, Clone, Default, ToSchema)]
@@ -64,6 +71,149 @@ pub struct PasswordRequest {
     pub new_password: Secret,
 }
 
+/// The body of `POST /auth/mfa/challenge`.
+#[derive(Clone, ToSchema)]
+pub struct ChallengeRequest {
+    /// The challenge token of the sign-in.
+    #[schema(max_length = 512)]
+    pub challenge_token: String,
+    /// The method to answer with. Left out: the challenge is described, and nothing is sent.
+    #[schema(max_length = 32)]
+    pub method: Option<String>,
+}
+
+/// The body of `POST /auth/mfa/verify`.
+#[derive(Clone, ToSchema)]
+pub struct VerifyRequest {
+    /// The challenge token of the sign-in.
+    #[schema(max_length = 512)]
+    pub challenge_token: String,
+    /// `webauthn`, `totp`, `sms_otp`, `email_otp` or `recovery_code`.
+    #[schema(max_length = 32)]
+    pub method: String,
+    /// The code, for every method but webauthn.
+    #[schema(max_length = 64)]
+    pub code: Option<String>,
+    /// Whether the answer is to have a `device_token`. After `webauthn`, `totp` and `sms_otp` only.
+    pub remember_device: bool,
+}
+
+/// The body of `POST /auth/mfa/enrollments/{method}`.
+#[derive(Clone, ToSchema)]
+pub struct EnrollRequest {
+    /// Where a first factor is enrolled to complete a sign-in; otherwise the request has a Bearer token.
+    #[schema(max_length = 512)]
+    pub challenge_token: Option<String>,
+    /// What the person calls it.
+    #[schema(max_length = 64)]
+    pub name: Option<String>,
+}
+
+/// The body of `POST /auth/mfa/enrollments/{method}/confirm`.
+#[derive(Clone, ToSchema)]
+pub struct ConfirmRequest {
+    /// As when it began.
+    #[schema(max_length = 512)]
+    pub challenge_token: Option<String>,
+    /// Of the enrolment.
+    #[schema(max_length = 36)]
+    pub id: String,
+    /// A code of the new factor.
+    #[schema(max_length = 64)]
+    pub code: Option<String>,
+}
+
+/// What a challenge can be answered with.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ChallengeInfo {
+    /// The method that was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+    /// Best first. Present where no method was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<&'static str>>,
+    /// What may be enrolled to complete the sign-in. Present where no method was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrollable: Option<Vec<&'static str>>,
+    /// Origins of the pages that may be told of the sign-in. Present where no method was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origins: Option<Vec<String>>,
+    /// Where the code went, masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_to: Option<String>,
+    /// Options of WebAuthn, as `PublicKeyCredential.parseRequestOptionsFromJSON` takes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<serde_json::Value>,
+    /// Seconds that the challenge, or the code, lives.
+    pub expires_in: i64,
+}
+
+/// A factor that waits to be confirmed.
+#[derive(Clone, PartialEq, Serialize, ToSchema)]
+pub struct Enrollment {
+    pub id: String,
+    pub method: &'static str,
+    /// Of totp, in base32: shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otpauth_uri: Option<String>,
+    /// The URI as a QR code: an SVG document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qr_svg: Option<String>,
+    /// Options of WebAuthn, as `PublicKeyCredential.parseCreationOptionsFromJSON` takes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<serde_json::Value>,
+}
+
+/// A factor that counts from now on.
+#[derive(Clone, PartialEq, Serialize, ToSchema)]
+pub struct EnrollmentConfirmed {
+    pub id: String,
+    pub method: &'static str,
+    /// Shown once: with a user's first factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_codes: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Enrollments {
+    pub enrollments: Vec<EnrollmentInfo>,
+    pub recovery_codes_left: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct EnrollmentInfo {
+    pub id: String,
+    pub method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
+}
+
+/// Tokens, codes and secrets are nobody's to see.
+macro_rules! redacted {
+    ($($name:ident),*) => {
+        $(impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        })*
+    };
+}
+redacted!(
+    ChallengeRequest,
+    VerifyRequest,
+    EnrollRequest,
+    ConfirmRequest,
+    Enrollment,
+    EnrollmentConfirmed
+);
+
 #[derive(Clone, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = dto::LoginResponse)]
 pub struct LoginResponse {
@@ -76,7 +226,7 @@ pub struct LoginResponse {
     /// `Bearer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_type: Option<&'static str>,
-    /// Seconds that `access_token` lives.
+    /// Seconds that `access_token` lives; where a second factor is needed, seconds that `challenge_token` lives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,9 +234,25 @@ pub struct LoginResponse {
     /// Whether an extra factor is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requires_mfa: Option<bool>,
+    /// Opaque: what `POST /auth/mfa/verify` completes the sign-in with. No bearer token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge_token: Option<String>,
+    /// How the challenge can be answered, best first: `webauthn`, `totp`, `sms_otp`, `email_otp`, `recovery_code`. Empty where
+    /// the user must enrol a factor first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_mfa_methods: Option<Vec<&'static str>>,
+    /// Why a second factor is asked for: a sentence for a person, in the language of `Accept-Language` (English or Chinese).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfa_check_reason: Option<&'static str>,
+    /// What the next sign-in on this device sends along, when the device was to be remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
+    /// Shown once: with a user's first factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_codes: Option<Vec<String>>,
     /// `low`, `medium` or `high`. Present where the policy scores sign-ins.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub risk_level: Option<&'static str>,
+    pub risk_level: Option<Cow<'static, str>>,
     /// Present where the policy scores sign-ins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_assessment: Option<RiskAssessmentInfo>,
@@ -117,42 +283,41 @@ impl LoginResponse {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = dto::RiskAssessmentInfo)]
 pub struct RiskAssessmentInfo {
     /// `low`, `medium` or `high`.
-    pub level: &'static str,
+    pub level: Cow<'static, str>,
     /// 0 to 100.
     #[schema(maximum = 100)]
     pub score: u8,
-    /// Whether the policy has an extra factor follow from this level. A policy that only observes asks for none:
-    /// `requires_mfa` is then false.
+    /// Whether the policy has an extra factor follow from this level. A policy that only observes asks for none, and neither
+    /// does one that honours the provider's: `requires_mfa` is then false.
     pub require_mfa: bool,
     /// The policy's factors, best first. Present with `require_mfa` true.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub recommended_mfa_methods: Option<Vec<&'static str>>,
+    pub recommended_mfa_methods: Option<Vec<Cow<'static, str>>>,
     /// Stable codes, the heaviest first.
-    pub reasons: Vec<&'static str>,
+    pub reasons: Vec<Cow<'static, str>>,
 }
 
 impl RiskAssessmentInfo {
     pub fn of(assessment: &Assessment, risk: &Risk) -> Self {
         let require_mfa = assessment.action == RiskAction::RequireMfa;
         Self {
-            level: assessment.level.name(),
+            level: assessment.level.name().into(),
             score: assessment.score,
             require_mfa,
             recommended_mfa_methods: require_mfa.then(|| {
                 risk.mfa_methods
                     .iter()
-                    .copied()
-                    .map(MfaMethod::name)
+                    .map(|method| method.name().into())
                     .collect()
             }),
             reasons: assessment
                 .reasons
                 .iter()
-                .map(|reason| reason.code)
+                .map(|reason| reason.code.into())
                 .collect(),
         }
     }

@@ -38,6 +38,7 @@ pub enum TryAgainReason {
     Busy,
     RateLimited,
     PasswordLocked,
+    MfaLocked,
 }
 
 macro_rules! codes {
@@ -87,6 +88,11 @@ codes! {
     UserLocked "user_locked" "The account is locked.";
     LinkRequired "link_required" "It is not plain which account this email address belongs to: an administrator must link it.";
     RiskDenied "risk_denied" "The sign-in is too risky for this service's policy.";
+    MfaChallengeInvalid "mfa_challenge_invalid" "The challenge is unknown, expired or used: sign in again.";
+    MfaCodeInvalid "mfa_code_invalid" "That did not prove the second factor: try again.";
+    MfaMethodUnavailable "mfa_method_unavailable" "This challenge cannot be answered with this method.";
+    MfaRequired "mfa_required" "Sign in with your second factor first.";
+    MfaUnavailable "mfa_unavailable" "There is no second factor that this user could complete this sign-in with.";
     RefreshTokenInvalid "refresh_token_invalid" "The refresh token is unknown, expired or revoked: sign in again.";
     RefreshTokenReused "refresh_token_reused" "The refresh token was used before, so its session has been ended: sign in again.";
     PasswordChangeRequired "password_change_required" "The password must be changed first: sign in again and send the new one to /auth/password.";
@@ -103,13 +109,14 @@ codes! {
 }
 
 impl TryAgainReason {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ProviderUnavailable,
         Self::StoreUnavailable,
         Self::NotReady,
         Self::Busy,
         Self::RateLimited,
         Self::PasswordLocked,
+        Self::MfaLocked,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -120,6 +127,7 @@ impl TryAgainReason {
             Self::Busy => "busy",
             Self::RateLimited => "rate_limited",
             Self::PasswordLocked => "password_locked",
+            Self::MfaLocked => "mfa_locked",
         }
     }
 
@@ -135,6 +143,7 @@ impl TryAgainReason {
             Self::RateLimited => {
                 "Too many failed sign-ins from here, or sign-ins of this user: try again later."
             }
+            Self::MfaLocked => "Too many tries, or codes sent, for this user: try again later.",
         }
     }
 }

@@ -9,9 +9,12 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use uuid::Uuid;
+use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::app::{App, Caller};
 use crate::failure::{Code, Failure};
+use crate::mfa::demand::can_be_enrolled;
 
 pub mod body;
 pub mod handlers;
@@ -69,6 +72,12 @@ enum Route {
     Signout,
     Userinfo,
     Password,
+    MfaChallenge,
+    MfaVerify,
+    MfaEnroll(MfaMethod),
+    MfaConfirm(MfaMethod),
+    MfaEnrollments,
+    MfaRemove(Uuid),
     OpenApi,
 }
 
@@ -81,15 +90,39 @@ fn route(path: &str) -> Option<Route> {
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
         "/openapi.json" => Some(Route::OpenApi),
-        _ => None,
+        "/auth/mfa/challenge" => Some(Route::MfaChallenge),
+        "/auth/mfa/verify" => Some(Route::MfaVerify),
+        "/auth/mfa/enrollments" => Some(Route::MfaEnrollments),
+        _ => enrollment(path.strip_prefix("/auth/mfa/enrollments/")?),
     }
+}
+
+/// What stands below the factors of a user: a method or the id of a factor.
+fn enrollment(rest: &str) -> Option<Route> {
+    let method = |name: &str| MfaMethod::named(name).filter(|method| can_be_enrolled(*method));
+    if let Some(name) = rest.strip_suffix("/confirm") {
+        return method(name).map(Route::MfaConfirm);
+    }
+    if let Some(method) = method(rest) {
+        return Some(Route::MfaEnroll(method));
+    }
+    rest.parse().ok().map(Route::MfaRemove)
 }
 
 impl Route {
     fn allow(self) -> &'static str {
         match self {
-            Self::Signin | Self::Refresh | Self::Revoke | Self::Signout | Self::Password => "POST",
-            Self::Userinfo | Self::OpenApi => "GET, HEAD",
+            Self::Signin
+            | Self::Refresh
+            | Self::Revoke
+            | Self::Signout
+            | Self::Password
+            | Self::MfaChallenge
+            | Self::MfaVerify
+            | Self::MfaEnroll(_)
+            | Self::MfaConfirm(_) => "POST",
+            Self::Userinfo | Self::MfaEnrollments | Self::OpenApi => "GET, HEAD",
+            Self::MfaRemove(_) => "DELETE",
         }
     }
 
@@ -110,6 +143,12 @@ impl Route {
             Self::Signout => handlers::signout(app, caller).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,
             Self::Password => handlers::password(app, caller, body).await,
+            Self::MfaChallenge => handlers::mfa::challenge(app, caller, body).await,
+            Self::MfaVerify => handlers::mfa::verify(app, caller, body).await,
+            Self::MfaEnroll(method) => handlers::mfa::enroll(app, caller, body, method).await,
+            Self::MfaConfirm(method) => handlers::mfa::confirm(app, caller, body, method).await,
+            Self::MfaEnrollments => handlers::mfa::enrollments(app, caller).await,
+            Self::MfaRemove(factor) => handlers::mfa::remove(app, caller, factor).await,
             Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
         }
     }

@@ -15,6 +15,7 @@ use vestibule_crds::verification_key::KeySet;
 
 use crate::clock::Clock;
 use crate::keys::{Changes, RemoteKeys, Settings};
+use crate::mfa::seal::SealingKeys;
 
 pub mod documents;
 mod shared_rules;
@@ -65,6 +66,8 @@ pub struct LivePolicy {
     pub extra_claims: ExtraClaims,
     /// `namespace/name`: what the store calls it.
     pub key: String,
+    /// What secrets of second factors are sealed with; none while a managed key has not been made yet.
+    pub sealing: Option<SealingKeys>,
     /// In the order of the snapshot.
     pub keys: Vec<PolicyKey>,
     current: Option<usize>,
@@ -368,6 +371,7 @@ impl LivePolicy {
         Ok(Self {
             current: keys.iter().position(|key| key.state == KeyState::Current),
             key: format!("{}/{}", spec.namespace, spec.name),
+            sealing: SealingKeys::new(&spec.mfa.keys),
             spec: Arc::clone(spec),
             extra_claims,
             keys,

@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::failure::Failure;
 use crate::store::Work;
@@ -25,10 +26,18 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerificationLabels {
+    method: &'static str,
+    outcome: &'static str,
+}
+
 pub struct Metrics {
     registry: Registry,
     signins: Family<OutcomeLabels, Counter>,
     refreshes: Family<OutcomeLabels, Counter>,
+    challenges: Counter,
+    verifications: Family<VerificationLabels, Counter>,
     latency: Histogram,
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
@@ -56,6 +65,18 @@ impl Default for Metrics {
             "refreshes",
             "Refreshes by outcome: ok or an error code",
             refreshes.clone(),
+        );
+        let challenges = Counter::default();
+        registry.register(
+            "mfa_challenges",
+            "Sign-ins that were asked for a second factor",
+            challenges.clone(),
+        );
+        let verifications = Family::default();
+        registry.register(
+            "mfa_verifications",
+            "Answers to challenges by method and outcome: ok or an error code",
+            verifications.clone(),
         );
         let latency = Histogram::new(LATENCY_BUCKETS);
         registry.register(
@@ -125,6 +146,8 @@ impl Default for Metrics {
             registry,
             signins,
             refreshes,
+            challenges,
+            verifications,
             latency,
             reloads,
             events_dropped,
@@ -147,6 +170,19 @@ impl Metrics {
 
     pub fn refresh(&self, failure: Option<&Failure>) {
         count(&self.refreshes, outcome_of(failure));
+    }
+
+    pub fn challenged(&self) {
+        self.challenges.inc();
+    }
+
+    /// `method`: `other` for what is none.
+    pub fn verification(&self, method: Option<MfaMethod>, failure: Option<&Failure>) {
+        let labels = VerificationLabels {
+            method: method.map_or("other", MfaMethod::name),
+            outcome: outcome_of(failure),
+        };
+        self.verifications.get_or_create(&labels).inc();
     }
 
     pub fn reload(&self, outcome: &'static str) {

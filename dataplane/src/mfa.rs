@@ -1,8 +1,21 @@
-//! Second factors: what each method needs to be tried, without a store and without HTTP of ours.
+//! Second factors: when one is asked for, what answers it, and how one is enrolled.
+//!
+//! A sign-in that needs a factor is kept by a challenge ([`challenge`]) and completed by whoever answers it ([`verify`]).
+//! Until then it leaves no session, teaches the risk engine nothing and changes no profile.
 
+mod attempt;
+pub mod challenge;
+mod complete;
+pub mod demand;
+pub mod describe;
+pub mod device;
 pub mod email;
+pub mod enroll;
+pub mod recovery;
 pub mod seal;
 pub mod sms;
+pub mod totp;
+pub mod verify;
 pub mod webauthn;
 
 /// A text for a person with the code, and for how many minutes it is good.

@@ -18,6 +18,8 @@ pub mod hashing;
 use vestibule_crds::duration::Duration;
 use vestibule_crds::snapshot::PasswordLife;
 
+use crate::issue::Carried;
+
 /// The scope of a token that changes the password and opens nothing else.
 pub const CHANGE_SCOPE: &str = "password:change";
 /// How long such a token lives.
@@ -48,6 +50,15 @@ pub enum Warning {
     Expiring,
     ExpiredGrace,
     Expired,
+}
+
+impl Standing {
+    /// Has the tokens of a sign-in change the password and nothing else, where it must be changed.
+    pub fn restrict(self, carried: &mut Carried) {
+        if self.must_change {
+            CHANGE_SCOPE.clone_into(&mut carried.scope);
+        }
+    }
 }
 
 impl Warning {

@@ -9,7 +9,7 @@ use crate::dto::{LoginResponse, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::issue::{Carried, Stamp, access_token};
 use crate::limits::of_address;
-use crate::live::{Live, LivePolicy};
+use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::password::{self, CHANGE_SCOPE, Standing};
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
 use crate::signin::lifetime;
@@ -65,7 +65,7 @@ async fn rotate(
         trail.policy.clone_from(&session.policy);
         trail.provider.clone_from(&session.provider);
         check_session(&session, &user, now)?;
-        let policy = still_allowed(live, &session, &user)?;
+        let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
         let carried: Carried = serde_json::from_str(&session.carried)
             .map_err(|_| Code::Internal.because("the session cannot be read"))?;
         let standing = password::standing(user.password, &policy.spec.password, now);
@@ -136,11 +136,12 @@ fn check_session(session: &Session, user: &User, now: i64) -> Result<(), Failure
 }
 
 /// User, provider and policy may have changed since the sign-in.
-pub fn still_allowed<'l>(
+pub(crate) fn still_allowed<'l>(
     live: &'l Live,
-    session: &Session,
+    policy: &str,
+    provider: &str,
     user: &User,
-) -> Result<&'l Arc<LivePolicy>, Failure> {
+) -> Result<(&'l Arc<LivePolicy>, &'l Arc<LiveProvider>), Failure> {
     if live.revision.is_none() {
         return Err(TryAgainReason::NotReady
             .after(1, "no configuration is served yet")
@@ -151,9 +152,9 @@ pub fn still_allowed<'l>(
     }
     let suspended = |why: &'static str| Failure::from(Code::ProviderSuspended.because(why));
     let policy = live
-        .policy_of_key(&session.policy)
+        .policy_of_key(policy)
         .ok_or_else(|| suspended("the session's policy is gone"))?;
-    let (namespace, name) = session.provider.split_once('/').unwrap_or_default();
+    let (namespace, name) = provider.split_once('/').unwrap_or_default();
     let provider = live
         .provider(name)
         .filter(|provider| provider.spec.namespace == namespace)
@@ -164,7 +165,7 @@ pub fn still_allowed<'l>(
     if provider.spec.policy != policy.spec.name {
         return Err(suspended("the provider belongs to another policy now"));
     }
-    Ok(policy)
+    Ok((policy, provider))
 }
 
 fn answer(

@@ -5,9 +5,11 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use vestibule_crds::signin_policy::{OnError, RiskAction};
 use vestibule_crds::snapshot::Risk;
 
+pub mod census;
 pub mod evidence;
 pub mod failures;
 mod freeman;
@@ -37,6 +39,8 @@ pub struct Context {
     pub auth_time: Option<i64>,
     /// Whether the provider asked for a second factor, as far as the operator honours that.
     pub provider_mfa: bool,
+    /// Whether the device was remembered after a second factor.
+    pub remembered_device: bool,
     /// Recent failures, within the windows of the policy.
     pub user_failures: u32,
     /// None of an address that is no evidence.
@@ -44,7 +48,7 @@ pub struct Context {
 }
 
 /// By [`Kind`]: the keyed hash of the value, or none where there is no evidence.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Values(pub [Option<u64>; Kind::COUNT]);
 
 impl Values {
@@ -58,6 +62,11 @@ impl Values {
 pub struct Place {
     pub latitude: f64,
     pub longitude: f64,
+}
+
+/// All codes that a reason may have.
+pub fn reason_codes() -> impl Iterator<Item = &'static str> {
+    Signal::ALL.iter().map(|signal| signal.code())
 }
 
 /// Whether the policy's lists name the address.
@@ -125,6 +134,18 @@ impl Level {
             Self::Medium => policy.actions.medium,
             Self::High => policy.actions.high,
         }
+    }
+}
+
+impl Assessment {
+    /// Whether it has a reason that no trust makes weigh less, such as travel: no factor of the provider explains that.
+    pub fn is_hard(&self) -> bool {
+        let mut hard = Signal::ALL.iter().filter(|signal| signal.group().is_hard());
+        hard.any(|signal| {
+            self.reasons
+                .iter()
+                .any(|reason| reason.code == signal.code())
+        })
     }
 }
 

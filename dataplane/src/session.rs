@@ -77,7 +77,10 @@ pub enum Opens {
 }
 
 /// The live session and active user of a request's Bearer token (RFC 6750).
-async fn authenticate(app: &Arc<App>, headers: &HeaderMap) -> Result<(Session, User), Failure> {
+pub(crate) async fn authenticate(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+) -> Result<(Session, User), Failure> {
     authenticate_for(app, headers, Opens::Everything).await
 }
 

@@ -15,16 +15,20 @@ use crate::app::{App, Caller, time_ordered};
 use crate::client_address::{client_address, network};
 use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::issue::{Stamp, access_token};
+use crate::issue::{Carried, Stamp, access_token};
 use crate::keys::egress::is_public;
+use crate::language::Language;
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy, LiveProvider};
-use crate::password;
+use crate::mfa::challenge::{self, Asked};
+use crate::mfa::demand::{Contact, Seen, demand};
+use crate::mfa::device::DeviceToken;
+use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
-use crate::risk::{self, Context};
+use crate::risk::{self, Assessment, Context};
 use crate::store::{
-    EventKind, Gather, IdentityKey, NewHistory, NewSession, ReplayKey, Signin, SigninOutcome,
-    StoredHistory,
+    EventKind, Gather, Gathered, IdentityKey, NewHistory, NewSession, ReplayKey, Signin,
+    SigninOutcome, StoredHistory,
 };
 use crate::token::UnverifiedToken;
 use crate::trail::Trail;
@@ -125,7 +129,10 @@ impl Attempt {
                 .into());
         }
 
-        let scored = policy.spec.risk.as_ref().map(|risk| {
+        let device = request.device_token.as_deref();
+        let device = device.and_then(DeviceToken::parse);
+        let device = device.map(|token| token.key());
+        let mut scored = policy.spec.risk.as_ref().map(|risk| {
             let agent = caller.headers.get(USER_AGENT);
             let agent = agent.and_then(|agent| agent.to_str().ok());
             let context = scoring::context(
@@ -142,14 +149,13 @@ impl Attempt {
 
         let fresh = Fresh::draw(app, now)?;
         let refresh = fresh.refresh;
-        let session = refresh.session();
-        self.trail.session_id = Some(session);
         for _ in 0..DECISIONS_MAX {
             let mut gathered = app
                 .store
                 .gather(question(provider, policy, &identity))
                 .await?;
             let stored = gathered.history.take();
+            let contact = contact(&gathered);
             let plan = account::plan(
                 &provider.spec,
                 &policy.key,
@@ -160,36 +166,63 @@ impl Attempt {
             )?;
             let user = plan.user();
             self.trail.user_id = Some(user.id);
-            let assessed = match &scored {
-                Some((risk, context)) => {
-                    Some(self.assess(policy, risk, context, stored.as_ref())?)
-                }
-                None => None,
-            };
-            let (assessed, history) = assessed.unzip();
+            let mut seen = None;
+            let (mut assessed, mut history) = (None, None);
+            if let Some((risk, context)) = &mut scored {
+                context.remembered_device = match &device {
+                    Some(device) if !plan.is_new() => {
+                        app.store.knows_device(user.id, *device, now).await?
+                    }
+                    Some(_) | None => false,
+                };
+                let (assessment, learnt) =
+                    self.assess(app, policy, risk, context, stored.as_ref())?;
+                seen = Some(Seen {
+                    acting: risk.acting,
+                    level: assessment.level,
+                    action: assessment.action,
+                    hard: assessment.is_hard(),
+                });
+                assessed = Some(RiskAssessmentInfo::of(&assessment, risk));
+                history = Some(learnt);
+            }
+            let first = history
+                .as_ref()
+                .is_some_and(|history: &NewHistory| history.replaces.is_none());
             let standing = password::standing(user.password, &policy.spec.password, now);
             let info = UserInfo::of(user, standing);
             let mut carried = carry(provider, policy, &identity, &info)?;
-
-            let mut ends_at = now.saturating_add(lifetime(policy.spec.token.session_max_ttl));
-            if standing.must_change {
-                password::CHANGE_SCOPE.clone_into(&mut carried.scope);
-                ends_at = now.saturating_add(password::CHANGE_SECONDS);
+            let account = account_of(&plan, &identity, app, provider);
+            let provider_mfa = || scoring::provider_mfa(&provider.spec, &identity.claims, now);
+            if let Some(demand) = demand(policy.spec.mfa.mode, seen, provider_mfa) {
+                let asked = Asked {
+                    provider,
+                    policy,
+                    identity: &identity,
+                    plan: &plan,
+                    account,
+                    contact,
+                    demand,
+                    carried,
+                    risk: assessed,
+                    history: history.zip(scored.as_ref().map(|(_, context)| context.values)),
+                    language: Language::of(caller.headers),
+                    now,
+                };
+                match challenge::open(app, asked, &mut self.trail).await? {
+                    Ok(challenged) => return Ok(challenged),
+                    Err(outcome) => decide_again(outcome)?,
+                }
+                continue;
             }
-            let refresh_expires_at = now
-                .saturating_add(lifetime(policy.spec.token.refresh_ttl))
-                .min(ends_at);
+
+            standing.restrict(&mut carried);
+            self.trail.session_id = Some(refresh.session());
+            let session = new_session(policy, &provider.key, &refresh, &carried, now)?;
+            let (session_id, ends_at) = (session.id, session.ends_at);
             let signin = Signin {
-                account: account_of(&plan, &identity, app, provider),
-                session: NewSession {
-                    id: session,
-                    provider: provider.key.clone(),
-                    refresh_digest: refresh.digest(),
-                    refresh_expires_at,
-                    ends_at,
-                    carried: serde_json::to_string(&carried)
-                        .map_err(|_| Code::Internal.because("the session cannot be written"))?,
-                },
+                account,
+                session,
                 replay: match provider.spec.token.replay {
                     Replay::Allow => None,
                     Replay::Reject => Some(ReplayKey {
@@ -204,10 +237,13 @@ impl Attempt {
             };
             match app.store.commit_signin(signin).await? {
                 SigninOutcome::Committed => {
+                    if let Some((_, context)) = &scored {
+                        app.censuses.count(&policy.key, &context.values, first);
+                    }
                     let stamp = Stamp {
                         now,
                         jti: fresh.jti,
-                        session,
+                        session: session_id,
                     };
                     let (token, expires_in) =
                         access_token(policy, key, user, &carried, stamp, ends_at)
@@ -219,33 +255,14 @@ impl Attempt {
                         token_type: Some("Bearer"),
                         expires_in: Some(expires_in),
                         user: Some(info),
-                        requires_mfa: Some(policy.spec.mfa.requires_factor()),
-                        risk_level: assessed.as_ref().map(|assessed| assessed.level),
+                        requires_mfa: Some(false),
+                        risk_level: assessed.as_ref().map(|assessed| assessed.level.clone()),
                         risk_assessment: assessed,
                         ..LoginResponse::default()
                     }
                     .with_password(standing));
                 }
-                SigninOutcome::Replayed => {
-                    return Err(Code::TokenReplayed
-                        .because("the token has signed somebody in before")
-                        .into());
-                }
-                SigninOutcome::UserNotActive(status) => {
-                    if let Some(refused) = account::status_refusal(status) {
-                        return Err(refused.into());
-                    }
-                }
-                // Decided again, on what the store has now.
-                SigninOutcome::Changed => {}
-                SigninOutcome::ChallengeGone | SigninOutcome::ProofUsed => {
-                    return Err(Code::Internal.because("there was no challenge").into());
-                }
-                SigninOutcome::LinkRefused => {
-                    return Err(Code::LinkRequired
-                        .because("the provider stopped linking while the sign-in was under way")
-                        .into());
-                }
+                outcome => decide_again(outcome)?,
             }
         }
         Err(TryAgainReason::StoreUnavailable
@@ -259,23 +276,24 @@ impl Attempt {
     /// Scores the sign-in, and refuses it where the policy says so.
     fn assess(
         &mut self,
+        app: &App,
         policy: &LivePolicy,
         risk: &Risk,
         context: &Context,
         stored: Option<&StoredHistory>,
-    ) -> Result<(RiskAssessmentInfo, NewHistory), Failure> {
-        let (assessment, learnt) = scoring::assess(risk, context, stored);
+    ) -> Result<(Assessment, NewHistory), Failure> {
+        let population = app.censuses.of(&policy.key, &context.values);
+        let (assessment, learnt) = scoring::assess(risk, context, stored, population);
         let record = risk::record(&assessment, risk.acting, &policy.spec);
         match (risk.acting, assessment.action) {
-            // No policy that enforces is compiled with RequireMfa until there are second factors: what should have been
-            // stopped is never let pass.
-            (Acting::Enforce, RiskAction::Deny | RiskAction::RequireMfa) => {
+            (Acting::Enforce, RiskAction::Deny) => {
                 return Err(Code::RiskDenied.because(record).into());
             }
-            (Acting::Enforce, RiskAction::Allow) | (Acting::Observe, _) => {}
+            (Acting::Enforce, RiskAction::Allow | RiskAction::RequireMfa)
+            | (Acting::Observe, _) => {}
         }
         self.trail.assessment = record;
-        Ok((RiskAssessmentInfo::of(&assessment, risk), learnt))
+        Ok((assessment, learnt))
     }
 
     fn count_failure(&self, app: &App, live: &Live, now: i64) {
@@ -326,6 +344,65 @@ impl Fresh {
             user: time_ordered(now, &user),
             jti: time_ordered(now, &jti),
         })
+    }
+}
+
+/// What a commit that wrote nothing means: nothing where the sign-in is to be decided again, on what the store has now.
+pub(crate) fn decide_again(outcome: SigninOutcome) -> Result<(), Failure> {
+    match outcome {
+        SigninOutcome::Committed | SigninOutcome::Changed => Ok(()),
+        SigninOutcome::Replayed => Err(Code::TokenReplayed
+            .because("the token has signed somebody in before")
+            .into()),
+        SigninOutcome::UserNotActive(status) => match account::status_refusal(status) {
+            Some(refused) => Err(refused.into()),
+            None => Ok(()),
+        },
+        SigninOutcome::LinkRefused => Err(Code::LinkRequired
+            .because("the provider stopped linking while the sign-in was under way")
+            .into()),
+        SigninOutcome::ChallengeGone => Err(Code::MfaChallengeInvalid
+            .because("it was answered already, or another one took its place")
+            .into()),
+        SigninOutcome::ProofUsed => Err(Code::MfaCodeInvalid
+            .because("what proved it was used already")
+            .into()),
+    }
+}
+
+/// The session of a sign-in that is complete.
+pub(crate) fn new_session(
+    policy: &LivePolicy,
+    provider: &str,
+    refresh: &RefreshToken,
+    carried: &Carried,
+    now: i64,
+) -> Result<NewSession, Failure> {
+    let lifetime_max = if carried.scope == CHANGE_SCOPE {
+        CHANGE_SECONDS
+    } else {
+        lifetime(policy.spec.token.session_max_ttl)
+    };
+    let ends_at = now.saturating_add(lifetime_max);
+    Ok(NewSession {
+        id: refresh.session(),
+        provider: provider.to_owned(),
+        refresh_digest: refresh.digest(),
+        refresh_expires_at: now
+            .saturating_add(lifetime(policy.spec.token.refresh_ttl))
+            .min(ends_at),
+        ends_at,
+        carried: serde_json::to_string(carried)
+            .map_err(|_| Code::Internal.because("the session cannot be written"))?,
+    })
+}
+
+/// Where codes may be sent: what is stored of the user whom the sign-in finds.
+fn contact(gathered: &Gathered) -> Contact {
+    match (&gathered.user, gathered.email_owners.as_slice()) {
+        (Some(user), _) => Contact::of(user),
+        (None, [owner]) => Contact::of(owner),
+        (None, _) => Contact::default(),
     }
 }
 

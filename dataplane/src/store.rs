@@ -3,16 +3,19 @@
 //! A sign-in reads once ([`Store::gather`]) and writes once ([`Store::commit_signin`]); whatever was read may have changed
 //! by then, so the commit checks again what it depends on and answers with what it found. `Ok(Committed)` means durable.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::mfa::{Completion, MfaStore};
 use self::passwords::PasswordStore;
 use crate::password::LocalPassword;
+use crate::risk::census::{Addition, Census};
 
 pub mod attempts;
 #[cfg(test)]
@@ -49,6 +52,12 @@ pub trait Store: MfaStore + PasswordStore + Send + Sync + fmt::Debug {
     /// What has been written since the start, for the metrics.
     fn work(&self) -> Work;
     fn hash_key(&self) -> HashKey;
+    /// Adds to what all users of a policy have shown: all of `part`, or nothing.
+    fn add_to_population(&self, part: Addition, now: i64) -> StoreFuture<'_, ()>;
+    /// By policy: what all its users have shown, of each kind the most frequent values.
+    fn censuses(&self) -> StoreFuture<'_, HashMap<String, Census>>;
+    /// Whether other processes may write to it, too.
+    fn is_shared(&self) -> bool;
     /// False when there is no such user. Whoever is no longer active loses the sessions too.
     fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool>;
     /// Ends all sessions that a user has now; false when there is no such user.
@@ -146,7 +155,7 @@ pub struct User {
 }
 
 /// What the provider says of a user; kept up to date at each sign-in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     pub username: Option<String>,
     /// Normalised.
@@ -332,6 +341,9 @@ pub struct Event {
 }
 
 pub const EVENT_DETAIL_BYTES_MAX: usize = 1024;
+const DAY_SECONDS: i64 = 86_400;
+/// How long a value is counted that no user shows any more.
+const POPULATION_RETENTION_DAYS: i64 = 366;
 /// How long events are kept.
 pub const EVENT_RETENTION_SECONDS: i64 = 180 * 24 * 3600;
 

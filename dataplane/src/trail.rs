@@ -38,6 +38,11 @@ impl Trail {
         self.event("ok", &self.assessment)
     }
 
+    /// The sign-in waits for a second factor.
+    pub fn challenged(&self) -> Event {
+        self.event("mfa_required", &self.assessment)
+    }
+
     pub fn failure(&self, failure: &Failure) -> Event {
         self.event(failure.code(), failure.audit())
     }

@@ -4,3 +4,4 @@ pub mod bench;
 pub mod cluster;
 pub mod e2e;
 pub mod fuzz;
+pub mod simulation;

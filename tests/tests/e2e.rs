@@ -17,6 +17,8 @@ mod examples;
 mod explain;
 #[path = "e2e/full_disk.rs"]
 mod full_disk;
+#[path = "e2e/geography.rs"]
+mod geography;
 #[path = "e2e/limits.rs"]
 mod limits;
 #[path = "e2e/local_tokens.rs"]

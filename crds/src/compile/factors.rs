@@ -95,6 +95,12 @@ pub(super) fn factors(
             Some(sentence) => missing.push(sentence),
         }
     }
+    if mode == MfaMode::Never && asked == Asked::Sometimes {
+        problems.warn(
+            "spec.mfa.mode",
+            "it is Never, and risk.actions ask for a factor all the same: write Adaptive",
+        );
+    }
     match asked {
         Asked::Never => {}
         Asked::Sometimes if methods.is_empty() && problems.is_empty() => {

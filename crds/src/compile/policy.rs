@@ -15,8 +15,8 @@ use crate::reference::SecretKeyRef;
 use crate::rotation::Schedule;
 use crate::schema;
 use crate::signin_policy::{
-    Actions, IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Mfa, MfaMode, Password,
-    Risk, RiskAction, RiskMode, SigninPolicySpec, Signing,
+    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Password, RiskMode,
+    SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
 use crate::snapshot::{
@@ -53,7 +53,6 @@ fn resolve(
         password,
         limits,
     } = spec;
-    refuse_unbuilt(&risk, &mfa, problems);
 
     let issuer = Issuer::parse(&token.issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
@@ -148,32 +147,6 @@ fn resolve(
             per_user_per_minute,
         },
     }))
-}
-
-/// A policy that asks for protection which is not there yet must not sign anyone in without it.
-fn refuse_unbuilt(risk: &Risk, mfa: &Mfa, problems: &mut Problems) {
-    match risk.mode {
-        RiskMode::Off | RiskMode::Observe => {}
-        RiskMode::Enforce => {
-            let Actions { low, medium, high } = &risk.actions;
-            for (level, action) in [("low", low), ("medium", medium), ("high", high)] {
-                match action {
-                    RiskAction::Allow | RiskAction::Deny => {}
-                    RiskAction::RequireMfa => problems.invalid(
-                        &format!("spec.risk.actions.{level}"),
-                        "second factors are not built yet: write Allow or Deny, or mode: Observe",
-                    ),
-                }
-            }
-        }
-    }
-    match mfa.mode {
-        MfaMode::Never => {}
-        MfaMode::Adaptive | MfaMode::Always => problems.invalid(
-            "spec.mfa.mode",
-            "second factors are not built yet: write mode: Never",
-        ),
-    }
 }
 
 fn signing_keys(

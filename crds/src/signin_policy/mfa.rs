@@ -18,8 +18,9 @@ use crate::reference::SecretKeyRef;
     }
 ]))]
 pub struct Mfa {
-    /// Adaptive: when risk asks for it. Always: at every sign-in. Never: not at all. Only Never is built yet; the others
-    /// are refused. Default: Never.
+    /// Always: at every sign-in, unless the provider's own factor is honoured and recent. Adaptive: when risk.mode is Enforce
+    /// and the action of the sign-in's level is RequireMfa. Never: the same, with a warning that it contradicts risk.actions.
+    /// Default: Never.
     pub mode: MfaMode,
     /// Factors that users may use, best first; email_otp and sms_otp are offered only with `email` and `sms`. Default: all of
     /// them.

@@ -10,8 +10,7 @@ use crate::reference::NETWORK_PATTERN;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Risk {
-    /// Enforce: score and act. Observe: score and record, and never act. Off: no scoring. RequireMfa under Enforce is not
-    /// built yet and is refused: write Allow or Deny as the actions. Default: Off.
+    /// Enforce: score and act. Observe: score and record, and never act. Off: no scoring. Default: Off.
     pub mode: RiskMode,
     /// The scores at which a level begins.
     pub thresholds: Thresholds,

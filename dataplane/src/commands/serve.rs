@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
@@ -17,10 +17,12 @@ use crate::cli::{LogFormat, ServeArgs, SnapshotArgs};
 use crate::clock::Clock;
 use crate::config::Manifests;
 use crate::config::snapshot::{Cluster, Sources};
+use crate::geography::Geography;
 use crate::http;
 use crate::keys::prefetch;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::risk::census::{ADD_EVERY, READ_EVERY};
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::database::Opened;
@@ -34,6 +36,8 @@ const RUNTIME_THREADS: usize = 2;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Rows that one sweep deletes: a commit of this size delays others by milliseconds.
 const SWEEP_ROWS_MAX: usize = 500;
+/// Values of the population that one write adds.
+const POPULATION_PART_VALUES: usize = 256;
 /// How long audit events that are still queued may take at the end.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
@@ -64,6 +68,7 @@ pub struct Running {
     admin: Arc<Admin>,
     stop: CancellationToken,
     public: tokio::task::JoinHandle<()>,
+    counting: tokio::task::JoinHandle<()>,
     store_died: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -90,6 +95,7 @@ pub async fn start(
             bail!("{}: a token has at least 16 characters", path.display());
         }
     }
+    let geography = Arc::new(Geography::open(&args.geoip_db)?);
     // Whoever asks for a port that is taken shall not wait for anything else first.
     let listener = listen(args.listen).await?;
     let admin_listener = listen(args.admin_listen).await?;
@@ -102,7 +108,10 @@ pub async fn start(
     } = database.open().await?;
     let http = args.issuers.http_issuers();
     let serving = Serving::empty(http, clock.clone());
-    let app = Arc::new(App::new(serving, store, clock, Metrics::default()));
+    let mut app = App::new(serving, store, clock, Metrics::default());
+    app.geography = Arc::clone(&geography);
+    let app = Arc::new(app);
+    tokio::spawn(geography.watch());
     let admin = Arc::new(Admin::default());
 
     if let Some(manifests) = &args.manifests {
@@ -123,6 +132,7 @@ pub async fn start(
         tokio::spawn(prefetch::run(Arc::clone(&app)));
     }
     tokio::spawn(sweep(Arc::clone(&app), stop.clone()));
+    let counting = tokio::spawn(keep_census(Arc::clone(&app), stop.clone()));
     if let Some(tls) = &tls {
         tokio::spawn(Arc::clone(tls).watch());
     }
@@ -166,6 +176,7 @@ pub async fn start(
         admin,
         stop,
         public,
+        counting,
         store_died,
     })
 }
@@ -178,6 +189,7 @@ impl Running {
             admin,
             stop,
             public,
+            counting,
             store_died,
             ..
         } = self;
@@ -188,6 +200,8 @@ impl Running {
         admin.draining.store(true, Ordering::SeqCst);
         tracing::info!("stopping: no new connections, requests under way are answered");
         public.await.context("the listener ended")?;
+        counting.await.context("the census ended")?;
+        add_to_population(&app).await;
         // A store that is gone keeps nobody from stopping.
         let _late = tokio::time::timeout(FLUSH_WAIT, app.store.flush()).await;
         tracing::info!("stopped");
@@ -252,6 +266,45 @@ async fn sweep(app: Arc<App>, stop: CancellationToken) {
             if rows < SWEEP_ROWS_MAX {
                 break;
             }
+        }
+    }
+}
+
+/// Reads what all users have shown, and adds what is counted here.
+async fn keep_census(app: Arc<App>, stop: CancellationToken) {
+    let mut read_at: Option<Instant> = None;
+    loop {
+        let due = match read_at {
+            None => true,
+            Some(at) => app.store.is_shared() && at.elapsed() >= READ_EVERY,
+        };
+        // The next round tries again; the store has logged why it cannot be used.
+        if due && let Ok(censuses) = app.store.censuses().await {
+            app.censuses.replace(censuses);
+            read_at = Some(Instant::now());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ADD_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        add_to_population(&app).await;
+    }
+}
+
+async fn add_to_population(app: &App) {
+    let now = app.clock.now();
+    let additions = app.censuses.take().into_iter();
+    let mut parts = additions.flat_map(|addition| addition.parts(POPULATION_PART_VALUES));
+    while let Some(part) = parts.next() {
+        if app
+            .store
+            .add_to_population(part.clone(), now)
+            .await
+            .is_err()
+        {
+            app.censuses
+                .put_back(std::iter::once(part).chain(parts).collect());
+            return;
         }
     }
 }

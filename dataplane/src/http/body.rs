@@ -58,6 +58,17 @@ impl Members {
         }
     }
 
+    /// A member that is true or false; missing and `null` are false.
+    pub fn flag(&mut self, name: &'static str) -> Result<bool, Failure> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(Code::InvalidRequest
+                .because(format!("{name} is neither true nor false"))
+                .into()),
+        }
+    }
+
     pub fn required_text(
         &mut self,
         name: &'static str,

@@ -17,6 +17,8 @@ use crate::failure::Failure;
 use crate::password::change;
 use crate::{refresh as refreshing, session, signin as signing_in};
 
+pub mod mfa;
+
 /// Sign in with an ID token
 ///
 /// Verifies an ID token that an external OpenID provider issued and answers with local tokens.
@@ -26,10 +28,10 @@ use crate::{refresh as refreshing, session, signin as signing_in};
     tag = "sign-in",
     request_body = SigninRequest,
     responses(
-        (status = 200, description = "Signed in", body = LoginResponse),
+        (status = 200, description = "Signed in, or a second factor is needed", body = LoginResponse),
         (status = 400, description = "invalid_request, id_token_required, provider_unknown, provider_required", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The token was refused: token_malformed, token_algorithm_not_allowed, token_key_unknown, token_signature_invalid, token_issuer_mismatch, token_audience_mismatch, token_expired, token_not_yet_valid, token_too_old, token_nonce_mismatch, token_nonce_required, token_replayed, token_type_not_allowed", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "claims_rejected, provider_suspended, user_not_provisioned, user_disabled, user_locked, link_required, risk_denied", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "claims_rejected, provider_suspended, user_not_provisioned, user_disabled, user_locked, link_required, risk_denied, mfa_unavailable", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "request_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = Problem, content_type = "application/problem+json"),

@@ -8,8 +8,9 @@ use utoipa::{Modify, OpenApi};
 
 use super::handlers;
 use crate::dto::{
-    LoginResponse, PasswordRequest, Problem, RefreshRequest, RevokeRequest, RiskAssessmentInfo,
-    SigninRequest, UserInfo,
+    ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
+    EnrollmentConfirmed, EnrollmentInfo, Enrollments, LoginResponse, PasswordRequest, Problem,
+    RefreshRequest, RevokeRequest, RiskAssessmentInfo, SigninRequest, UserInfo, VerifyRequest,
 };
 
 #[derive(OpenApi)]
@@ -19,11 +20,16 @@ use crate::dto::{
         description = "Sign-in for the services of a Kubernetes cluster, with an ID token that somebody else issued.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password),
-    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem)),
+    paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password,
+        handlers::mfa::challenge, handlers::mfa::verify, handlers::mfa::enroll, handlers::mfa::confirm, handlers::mfa::enrollments,
+        handlers::mfa::remove),
+    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
+        ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
+        EnrollmentInfo)),
     modifiers(&BearerToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),
+        (name = "second factors", description = "Challenges and what answers them"),
         (name = "session", description = "What goes on after a sign-in"),
     ),
 )]
@@ -73,6 +79,15 @@ mod tests {
                 dto::OPAQUE_TOKEN_CHARS_MAX,
             ),
             ("RevokeRequest", "token", dto::TOKEN_CHARS_MAX),
+            (
+                "VerifyRequest",
+                "challenge_token",
+                dto::OPAQUE_TOKEN_CHARS_MAX,
+            ),
+            ("VerifyRequest", "method", dto::METHOD_CHARS_MAX),
+            ("VerifyRequest", "code", dto::CODE_CHARS_MAX),
+            ("EnrollRequest", "name", dto::FACTOR_NAME_CHARS_MAX),
+            ("ConfirmRequest", "id", dto::ID_CHARS_MAX),
         ] {
             let place = format!("/components/schemas/{schema}/properties/{member}/maxLength");
             assert_eq!(document.pointer(&place), Some(&json!(length)), "{place}");

@@ -16,7 +16,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::ProviderUnknown
         | Code::ProviderRequired
         | Code::CurrentPasswordRequired
-        | Code::PasswordNotAcceptable => StatusCode::BAD_REQUEST,
+        | Code::PasswordNotAcceptable
+        | Code::MfaMethodUnavailable => StatusCode::BAD_REQUEST,
         Code::TokenMalformed
         | Code::TokenAlgorithmNotAllowed
         | Code::TokenKeyUnknown
@@ -30,6 +31,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::TokenNonceRequired
         | Code::TokenReplayed
         | Code::TokenTypeNotAllowed
+        | Code::MfaChallengeInvalid
+        | Code::MfaCodeInvalid
         | Code::RefreshTokenInvalid
         | Code::RefreshTokenReused
         | Code::PasswordInvalid
@@ -41,7 +44,9 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::UserLocked
         | Code::LinkRequired
         | Code::RiskDenied
-        | Code::PasswordChangeRequired => StatusCode::FORBIDDEN,
+        | Code::PasswordChangeRequired
+        | Code::MfaRequired
+        | Code::MfaUnavailable => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -53,9 +58,9 @@ pub fn status_of(code: Code) -> StatusCode {
 
 pub fn status_of_try_again(reason: TryAgainReason) -> StatusCode {
     match reason {
-        TryAgainReason::RateLimited | TryAgainReason::PasswordLocked => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
+        TryAgainReason::RateLimited
+        | TryAgainReason::PasswordLocked
+        | TryAgainReason::MfaLocked => StatusCode::TOO_MANY_REQUESTS,
         TryAgainReason::ProviderUnavailable
         | TryAgainReason::StoreUnavailable
         | TryAgainReason::NotReady

@@ -25,6 +25,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW, claims, snapshot, token, with};
 
 mod accounts;
+mod mfa;
 mod passwords;
 mod requests;
 mod risk;

@@ -17,9 +17,9 @@ use crate::live::Live;
 use crate::refresh::still_allowed;
 use crate::refresh_token::RefreshToken;
 use crate::session::{Opens, authenticate_for};
-use crate::signin::{FULL_SCOPE, lifetime};
+use crate::signin::{FULL_SCOPE, new_session};
 use crate::store::passwords::{ChangeOutcome, ChangePassword, ChangedBy, PasswordTry};
-use crate::store::{EventKind, NewSession, User};
+use crate::store::{EventKind, User};
 use crate::trail::Trail;
 
 /// Shortest password (NIST SP 800-63B-4, section 3.1.1.2, for one that is not the only factor).
@@ -72,7 +72,7 @@ async fn run(
     trail.user_id = Some(user.id);
     trail.policy.clone_from(&session.policy);
     trail.provider.clone_from(&session.provider);
-    let policy = still_allowed(live, &session, &user)?;
+    let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
     let key = policy
         .current_key()
         .ok_or_else(|| TryAgainReason::NotReady.after(1, "the policy has no signing key yet"))?;
@@ -94,23 +94,15 @@ async fn run(
         .map_err(|_| Code::Internal.because("the session cannot be read"))?;
     FULL_SCOPE.clone_into(&mut carried.scope);
     let refresh = RefreshToken::first(now, app.random()?);
-    let ends_at = now.saturating_add(lifetime(policy.spec.token.session_max_ttl));
-    let refresh_ttl = lifetime(policy.spec.token.refresh_ttl);
+    let next = new_session(policy, &session.provider, &refresh, &carried, now)?;
+    let ends_at = next.ends_at;
     trail.session_id = Some(refresh.session());
     let change = ChangePassword {
         user: user.id,
         by: ChangedBy::User {
             hash: stored,
             session: session.id,
-            next: NewSession {
-                id: refresh.session(),
-                provider: session.provider.clone(),
-                refresh_digest: refresh.digest(),
-                refresh_expires_at: now.saturating_add(refresh_ttl).min(ends_at),
-                ends_at,
-                carried: serde_json::to_string(&carried)
-                    .map_err(|_| Code::Internal.because("the session cannot be written"))?,
-            },
+            next,
         },
         hash,
         must_change: false,

@@ -8,6 +8,7 @@ use woothee::parser::Parser;
 
 use super::Values;
 use super::history::Kind;
+use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
 use crate::store::HashKey;
@@ -30,13 +31,19 @@ impl Hashing {
     }
 
     /// A private address is no evidence, and an agent that nobody can read is a device of its own.
-    pub fn values(&self, client: IpAddr, agent: Option<&str>) -> Values {
+    pub fn values(&self, client: IpAddr, location: &Location, agent: Option<&str>) -> Values {
         let mut values = Values::default();
         let mut set = |kind: Kind, text: &[&[u8]]| {
             values.0[kind as usize] = Some(self.hash(kind, text));
         };
         if is_public(client) {
             set(Kind::Ip, &[&of_address(client)]);
+            if let Some(asn) = location.asn {
+                set(Kind::Asn, &[&asn.to_be_bytes()]);
+            }
+            if let Some(country) = &location.country {
+                set(Kind::Country, &[country]);
+            }
         }
         let Some(agent) = agent.filter(|agent| !agent.is_empty()) else {
             return values;
@@ -85,7 +92,8 @@ mod tests {
 
     fn values(key: u8, client: &str, agent: &str) -> Values {
         let hashing = Hashing::new(&HashKey([key; 32]));
-        hashing.values(client.parse().expect("an address"), Some(agent))
+        let client = client.parse().expect("an address");
+        hashing.values(client, &Location::default(), Some(agent))
     }
 
     fn equal(a: &Values, b: &Values, kind: Kind) -> bool {

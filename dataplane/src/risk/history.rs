@@ -11,7 +11,7 @@ pub const VALUES_MAX: usize = 64;
 const KEPT_SECONDS: i64 = 366 * 86_400;
 
 /// What is looked at; the numbers are part of what is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The address: all 32 bits of IPv4, the /64 of IPv6.
     Ip,
@@ -41,6 +41,11 @@ impl Kind {
         Self::Device,
     ];
     pub const COUNT: usize = 8;
+
+    /// None for what this version does not know.
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -15,7 +15,6 @@ macro_rules! signals {
         pub(super) enum Signal { $($variant),* }
 
         impl Signal {
-            #[cfg(test)]
             pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
 
             pub(super) const fn code(self) -> &'static str {
@@ -63,6 +62,20 @@ pub(super) enum Group {
 
 impl Group {
     const COUNT: usize = 10;
+
+    /// Whether the facts are about who else might be signing in, whatever factor was asked for elsewhere.
+    pub(super) const fn is_hard(self) -> bool {
+        match self {
+            Self::Travel | Self::Velocity | Self::Reputation => true,
+            Self::Network
+            | Self::Device
+            | Self::Statistical
+            | Self::Time
+            | Self::Account
+            | Self::Assurance
+            | Self::Engine => false,
+        }
+    }
 
     /// Whether trust in a device, a network or a second factor makes the group weigh less. An attacker may have all of
     /// these, and still not travel at that speed.

@@ -12,6 +12,7 @@ const ALL_SIGNINS_MIN: u64 = 200;
 /// What the groups that yield to trust are multiplied by.
 const PROVIDER_MFA_TRUST: f64 = 0.5;
 const ALLOWED_NETWORK_TRUST: f64 = 0.5;
+const REMEMBERED_DEVICE_TRUST: f64 = 0.25;
 /// Kilometres.
 const EARTH_RADIUS: f64 = 6371.0;
 
@@ -112,7 +113,13 @@ fn trust(context: &Context, group: Group) -> f64 {
     } else {
         1.0
     };
-    network * factor
+    let device = match (context.remembered_device, group) {
+        // It is not new, however it calls itself by now.
+        (true, Group::Device) => 0.0,
+        (true, _) => REMEMBERED_DEVICE_TRUST,
+        (false, _) => 1.0,
+    };
+    network * factor * device
 }
 
 /// No evidence is nothing new, and neither is what the user has never shown any of.

@@ -35,6 +35,7 @@ fn usual() -> Context {
         listed: Listed::No,
         auth_time: Some(NOW - 60),
         provider_mfa: false,
+        remembered_device: false,
         user_failures: 0,
         address_failures: 0,
     }
@@ -310,6 +311,29 @@ fn trust_weighs_on_novelty_and_on_nothing_else() {
         ..usual()
     };
     assert_eq!(score(&trusted(failing.clone())), score(&failing));
+    let remembered = |context: Context| Context {
+        remembered_device: true,
+        ..context
+    };
+    assert!(score(&remembered(all_new())) < score(&trusted(all_new())));
+    assert_eq!(score(&remembered(failing.clone())), score(&failing));
+    let new_device = with_value(usual(), Kind::Device, Some(999));
+    assert_eq!(score(&remembered(new_device)), 0);
+}
+
+#[test]
+fn only_travel_velocity_and_reputation_are_hard() {
+    let hard = |context: &Context| assess(context, &known(5), &policy()).is_hard();
+    assert!(!hard(&all_new()));
+    let failing = Context {
+        user_failures: 5,
+        ..usual()
+    };
+    let denied = Context {
+        listed: Listed::Denied,
+        ..usual()
+    };
+    assert!(hard(&failing) && hard(&denied));
 }
 
 #[test]

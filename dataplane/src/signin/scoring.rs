@@ -6,9 +6,10 @@ use vestibule_crds::snapshot::{Provider, Risk};
 
 use super::{VerifiedIdentity, lifetime};
 use crate::app::App;
+use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
-use crate::risk::history::UserHistory;
+use crate::risk::history::{Population, UserHistory};
 use crate::risk::{self, Assessment, Context, History, Listed};
 use crate::store::{NewHistory, StoredHistory};
 
@@ -29,14 +30,21 @@ pub(super) fn context(
     } else {
         0
     };
+    let location = if is_public(client) {
+        app.geography.locate(client)
+    } else {
+        Location::default()
+    };
     let window = risk.signals.user_failures.window.as_secs();
     Context {
         now,
-        values: app.hashing.values(client, agent),
-        place: None,
+        values: app.hashing.values(client, &location, agent),
+        place: location.place,
         listed: Listed::of(client, risk),
         auth_time: auth_time(&identity.claims),
         provider_mfa: provider_mfa(provider, &identity.claims, now),
+        // Not known before the user is.
+        remembered_device: false,
         user_failures: recent.recent(&identity.identity, window, now),
         address_failures,
     }
@@ -47,6 +55,7 @@ pub(super) fn assess(
     risk: &Risk,
     context: &Context,
     stored: Option<&StoredHistory>,
+    population: Option<Population>,
 ) -> (Assessment, NewHistory) {
     let known = match stored {
         None => Some(UserHistory::default()),
@@ -56,7 +65,7 @@ pub(super) fn assess(
         Some(known) => {
             let history = History {
                 user: Some(known),
-                population: None,
+                population,
             };
             let assessment = risk::assess(context, &history, risk);
             (assessment, history.user.unwrap_or_default())
@@ -105,7 +114,7 @@ pub(super) fn trusted_acr<'c>(
 
 /// Whether the provider asked for a second factor that the operator honours, recently enough. A token that does not say
 /// when is not recent.
-fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
+pub(super) fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
     let (Some(trusted), Some(at)) = (&provider.upstream_mfa, auth_time(claims)) else {
         return false;
     };

@@ -31,7 +31,6 @@ pub struct TryLimits {
 
 /// What is counted of one user. Times are oldest first and none is older than a day.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Attempts {
     tried_at: Vec<i64>,
     consecutive: u32,

@@ -14,6 +14,7 @@ pub(crate) mod challenges;
 pub(crate) mod factors;
 pub(crate) mod histories;
 pub(crate) mod passwords;
+pub(crate) mod population;
 pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod signins;
@@ -42,6 +43,12 @@ macro_rules! suite {
             changed_profile_is_stored,
             status_is_set_and_survives_reopening,
             status_of_unknown_user_is_not_set,
+        );
+        $crate::store::conformance::suite!(@ $open, population:
+            population_of_nobody_is_empty,
+            population_is_added_up_by_policy_and_survives_reopening,
+            population_forgets_what_nobody_has_shown_for_a_year,
+            concurrent_additions_lose_nothing,
         );
         $crate::store::conformance::suite!(@ $open, signins:
             existing_user_signs_in,

@@ -4,6 +4,7 @@
 //! ([`signin`] says what isolates them). Audit events that nobody waits for are written in batches behind ([`events`]).
 //! Nothing that is asked here takes longer than 2 s, whatever becomes of the database.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,9 +21,10 @@ use self::sessions::{EndSession, ReadSession};
 use self::sweep::Cursor;
 use self::users::{RevokeSessions, SetStatus};
 use super::{
-    Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, Rotation, RotationOutcome, Session, Signin,
-    SigninOutcome, Store, StoreError, StoreFuture, User, UserStatus, Work,
+    DAY_SECONDS, Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, Rotation, RotationOutcome,
+    Session, Signin, SigninOutcome, Store, StoreError, StoreFuture, User, UserStatus, Work,
 };
+use crate::risk::census::{Addition, Census};
 
 mod connect;
 mod events;
@@ -31,6 +33,7 @@ mod history;
 mod mfa;
 mod passwords;
 mod pool;
+mod population;
 mod schema;
 mod sessions;
 mod signin;
@@ -221,6 +224,19 @@ impl Store for PostgresStore {
 
     fn hash_key(&self) -> HashKey {
         self.hash_key
+    }
+
+    fn add_to_population(&self, part: Addition, now: i64) -> StoreFuture<'_, ()> {
+        let day = now.div_euclid(DAY_SECONDS);
+        Box::pin(self.write(population::Add::new(part, day)))
+    }
+
+    fn censuses(&self) -> StoreFuture<'_, HashMap<String, Census>> {
+        Box::pin(population::censuses(&self.pool))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool> {

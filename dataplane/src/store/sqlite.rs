@@ -3,6 +3,7 @@
 //! Reads run on the caller's thread ([`readers`]); writes queue for one thread ([`writer`]), which commits whatever has
 //! queued as one transaction and answers after the commit.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,9 +26,10 @@ use self::sweep::Cursor;
 use self::users::{RevokeSessions, SetStatus};
 use self::writer::{Tally, Writer};
 use super::{
-    Event, Gather, Gathered, HashKey, Rotation, RotationOutcome, Session, Signin, SigninOutcome,
-    Store, StoreFuture, User, UserStatus, Work,
+    DAY_SECONDS, Event, Gather, Gathered, HashKey, Rotation, RotationOutcome, Session, Signin,
+    SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
 };
+use crate::risk::census::{Addition, Census};
 
 mod checkpoint;
 mod connection;
@@ -38,6 +40,7 @@ mod job;
 mod mfa;
 mod open;
 mod passwords;
+mod population;
 mod queue;
 mod readers;
 mod sessions;
@@ -271,6 +274,20 @@ impl Store for SqliteStore {
 
     fn hash_key(&self) -> HashKey {
         self.hash_key
+    }
+
+    fn add_to_population(&self, part: Addition, now: i64) -> StoreFuture<'_, ()> {
+        let day = now.div_euclid(DAY_SECONDS);
+        self.submit(population::Add { part, day })
+    }
+
+    fn censuses(&self) -> StoreFuture<'_, HashMap<String, Census>> {
+        self.read(population::censuses)
+    }
+
+    /// It is held by one process.
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool> {

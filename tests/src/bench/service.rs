@@ -1,6 +1,7 @@
 //! The service under measurement: its manifests, its tokens, and the process itself; or its request path with a store that
 //! keeps nothing, for what the store costs.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vestibule_crds::algorithm::SigningAlgorithm;
 use vestibule_crds::issuer::HttpIssuers;
+use vestibule_crds::secret::Secret;
 use vestibule_crds::signing_key::SigningKey;
 use vestibule_dataplane::admin::Admin;
 use vestibule_dataplane::app::App;
@@ -30,8 +32,16 @@ use vestibule_dataplane::clock::Clock;
 use vestibule_dataplane::config::Manifests;
 use vestibule_dataplane::live::Serving;
 use vestibule_dataplane::metrics::Metrics;
+use vestibule_dataplane::risk::census::{Addition, Census};
 use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
+use vestibule_dataplane::store::mfa::{
+    ConfirmOutcome, Confirming, DeviceKey, Enrollment, Factors, FoundChallenge, MfaStore,
+    OpenChallenge, Removal, Try, TryOutcome, Waiting,
+};
+use vestibule_dataplane::store::passwords::{
+    ChangeOutcome, ChangePassword, ImportOutcome, ImportUser, PasswordStore, PasswordTry, UserPage,
+};
 use vestibule_dataplane::store::{
     Event, Gather, Gathered, HashKey, Profile, Rotation, RotationOutcome, Session, Signin,
     SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
@@ -334,11 +344,101 @@ impl Store for NoStore {
         HashKey([0; 32])
     }
 
+    fn add_to_population(&self, _: Addition, _: i64) -> StoreFuture<'_, ()> {
+        ready(())
+    }
+
+    fn censuses(&self) -> StoreFuture<'_, HashMap<String, Census>> {
+        ready(HashMap::new())
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn set_user_status(&self, _: Uuid, _: UserStatus, _: i64) -> StoreFuture<'_, bool> {
         ready(false)
     }
 
     fn revoke_user_sessions(&self, _: Uuid, _: i64) -> StoreFuture<'_, bool> {
         ready(false)
+    }
+}
+
+/// Nobody has a password here.
+impl PasswordStore for NoStore {
+    fn password_hash(&self, _: Uuid) -> StoreFuture<'_, Option<Secret>> {
+        ready(None)
+    }
+
+    fn count_password_try(&self, _: Uuid, _: i64) -> StoreFuture<'_, PasswordTry> {
+        ready(PasswordTry::Gone)
+    }
+
+    fn change_password(&self, _: ChangePassword) -> StoreFuture<'_, ChangeOutcome> {
+        ready(ChangeOutcome::Gone)
+    }
+
+    fn require_password_change(&self, _: Uuid, _: Event) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn import_user(&self, _: ImportUser) -> StoreFuture<'_, ImportOutcome> {
+        ready(ImportOutcome::Known)
+    }
+
+    fn user(&self, _: Uuid) -> StoreFuture<'_, Option<User>> {
+        ready(None)
+    }
+
+    fn users(&self, _: UserPage) -> StoreFuture<'_, Vec<User>> {
+        ready(Vec::new())
+    }
+
+    fn users_named(&self, _: String, _: String) -> StoreFuture<'_, Vec<User>> {
+        ready(Vec::new())
+    }
+}
+
+/// Nobody is asked for a second factor here.
+impl MfaStore for NoStore {
+    fn factors(&self, _: Uuid) -> StoreFuture<'_, Factors> {
+        ready(Factors::default())
+    }
+
+    fn knows_device(&self, _: Uuid, _: DeviceKey, _: i64) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn open_challenge(&self, _: OpenChallenge) -> StoreFuture<'_, SigninOutcome> {
+        ready(SigninOutcome::Changed)
+    }
+
+    fn challenge(&self, _: [u8; 32]) -> StoreFuture<'_, Option<FoundChallenge>> {
+        ready(None)
+    }
+
+    fn count_try(&self, _: Try) -> StoreFuture<'_, TryOutcome> {
+        ready(TryOutcome::Gone)
+    }
+
+    fn await_answer(&self, _: Waiting) -> StoreFuture<'_, TryOutcome> {
+        ready(TryOutcome::Gone)
+    }
+
+    fn begin_enrollment(&self, _: Enrollment) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn confirm_enrollment(&self, _: Confirming) -> StoreFuture<'_, ConfirmOutcome> {
+        ready(ConfirmOutcome::Gone)
+    }
+
+    fn remove_factor(&self, _: Removal) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn forget_devices(&self, _: Uuid) -> StoreFuture<'_, ()> {
+        ready(())
     }
 }

@@ -4,6 +4,10 @@ use vestibule_crds::duration::Duration;
 use vestibule_crds::signin_policy::{Actions, MfaMethod, OnError, RiskAction, Signals, Thresholds};
 use vestibule_crds::snapshot::{Acting, Risk, UpstreamMfa};
 
+use std::collections::HashMap;
+
+use crate::risk::census::Census;
+
 use super::*;
 
 /// Where the service's users come from; the test's own address is the trusted proxy in front of them.
@@ -361,4 +365,51 @@ async fn an_old_authentication_at_the_provider_is_a_reason() {
     assert_eq!(*reasons(&stale), json!(["stale_auth_time"]));
     let fresh = signin_from(&service, HOME, &at(60)).await;
     assert_eq!(*reasons(&fresh), json!([]));
+}
+
+/// Of many others, most with this agent from this address.
+fn others(service: &Service, agent: &str, client: &str) -> Census {
+    let location = crate::geography::Location::default();
+    let client = client.parse().expect("an address");
+    let values = service.app.hashing.values(client, &location, Some(agent));
+    let mut census = Census::default();
+    for number in 0..300 {
+        census.count(&values, number < 30);
+    }
+    census
+}
+
+#[tokio::test]
+async fn what_many_others_show_and_the_user_hardly_ever_is_unlike_the_user() {
+    let service = service(Some(risk(Acting::Observe))).await;
+    let everybody = others(&service, PHONE, "192.0.1.99");
+    let policy = "auth/default".to_owned();
+    service
+        .app
+        .censuses
+        .replace(HashMap::from([(policy, everybody)]));
+    // Known, but seldom shown.
+    signin_with(&service, "192.0.1.99", PHONE, "alice").await;
+    for _ in 0..30 {
+        signin_with(&service, HOME, LAPTOP, "alice").await;
+    }
+    let usual = signin_with(&service, HOME, LAPTOP, "alice").await;
+    let seldom = signin_with(&service, "192.0.1.99", PHONE, "alice").await;
+    let score = |reply: &Reply| reply.body["risk_assessment"]["score"].as_u64();
+    assert_eq!(reasons(&seldom), &json!(["unlike_history"]));
+    assert!(score(&seldom) > Some(30), "{:?}", seldom.body);
+    assert!(score(&usual) < Some(5), "{:?}", usual.body);
+}
+
+#[tokio::test]
+async fn only_a_sign_in_that_succeeded_is_counted_among_all() {
+    let service = service(Some(risk(Acting::Enforce))).await;
+    service.app.censuses.replace(HashMap::new());
+    let denied = signin_from(&service, DENIED, &claims()).await;
+    assert_eq!(denied.code(), "risk_denied");
+    assert!(service.app.censuses.take().is_empty());
+    signin_from(&service, HOME, &claims()).await;
+    signin_from(&service, HOME, &claims()).await;
+    let counted = service.app.censuses.take();
+    assert_eq!((counted[0].signins, counted[0].users), (2, 1));
 }

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::{Ask, Pool};
-use crate::store::{EVENT_RETENTION_SECONDS, StoreError};
+use super::population::FORGET;
+use crate::store::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError};
 
 /// Rows that one statement deletes.
 const DELETE_ROWS_MAX: usize = 128;
@@ -44,12 +45,14 @@ pub(super) async fn sweep(
 ) -> Result<usize, StoreError> {
     let events_before = now.saturating_sub(EVENT_RETENTION_SECONDS);
     let mut deleted = 0;
+    let shown_before = now.div_euclid(DAY_SECONDS) - POPULATION_RETENTION_DAYS;
     for (text, before) in [
         (OLDEST_REPLAYS, now),
         (OLDEST_EVENTS, events_before),
         (OLDEST_CHALLENGES, now),
         (OLDEST_FACTORS, now),
         (OLDEST_DEVICES, now),
+        (FORGET, shown_before),
     ] {
         while deleted < rows_max {
             let rows = DELETE_ROWS_MAX.min(rows_max - deleted);

@@ -7,6 +7,7 @@ use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::Ask;
 use crate::password::LocalPassword;
+use crate::store::attempts::Attempts;
 use crate::store::{Gather, Gathered, IdentityKey, Profile, StoredHistory, User, UserStatus};
 
 /// What [`user_of`] reads, in its order.
@@ -174,7 +175,7 @@ impl Ask for SetStatus {
             .prepared(
                 // Whoever unlocks a user lets the user try second factors again.
                 "WITH forgiven AS (DELETE FROM mfa_counters WHERE user_id = $1 AND $2 = 'active'), \
-                 tried AS (UPDATE passwords SET tries = '{}' WHERE user_id = $1 AND $2 = 'active') \
+                 tried AS (UPDATE passwords SET tries = $4 WHERE user_id = $1 AND $2 = 'active') \
                  UPDATE users SET status = $2, sessions_valid_from = \
                  CASE WHEN $2 = 'active' THEN sessions_valid_from ELSE greatest(sessions_valid_from, $3) END \
                  WHERE id = $1",
@@ -183,7 +184,15 @@ impl Ask for SetStatus {
         let valid_from = after(self.now);
         let changed = db
             .client
-            .execute(&statement, &[&self.user, &self.status.name(), &valid_from])
+            .execute(
+                &statement,
+                &[
+                    &self.user,
+                    &self.status.name(),
+                    &valid_from,
+                    &Attempts::default().encode(),
+                ],
+            )
             .await?;
         Ok(changed == 1)
     }

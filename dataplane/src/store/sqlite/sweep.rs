@@ -10,7 +10,8 @@ use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::job::Write;
-use crate::store::{EVENT_RETENTION_SECONDS, StoreError};
+use super::population::Forget;
+use crate::store::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError};
 
 /// Rows that one write deletes, so that a sweep keeps no sign-in waiting for long.
 const DELETE_ROWS_MAX: usize = 128;
@@ -53,6 +54,15 @@ pub(super) async fn sweep(
             if gone < rows {
                 break;
             }
+        }
+    }
+    let before_day = now.div_euclid(DAY_SECONDS) - POPULATION_RETENTION_DAYS;
+    while deleted < rows_max {
+        let rows = DELETE_ROWS_MAX.min(rows_max - deleted);
+        let gone = store.submit(Forget { before_day, rows }).await?;
+        deleted += gone;
+        if gone < rows {
+            break;
         }
     }
     deleted += sweep_sessions(store, now, rows_max - deleted).await?;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::history::history;
 use super::job::Write;
 use crate::password::LocalPassword;
+use crate::store::attempts::Attempts;
 use crate::store::{Gather, Gathered, IdentityKey, Profile, User, UserStatus};
 
 /// What [`user_of`] reads, in its order.
@@ -220,8 +221,8 @@ impl Write for SetStatus {
             // Whoever unlocks a user lets the user try again.
             db.prepare_cached("DELETE FROM mfa_counters WHERE user_id = ?1")?
                 .execute([self.user.as_bytes()])?;
-            db.prepare_cached("UPDATE passwords SET tries = '{}' WHERE user_id = ?1")?
-                .execute([self.user.as_bytes()])?;
+            db.prepare_cached("UPDATE passwords SET tries = ?2 WHERE user_id = ?1")?
+                .execute(params![self.user.as_bytes(), Attempts::default().encode()])?;
         } else {
             revoke_sessions(db, self.user, self.now)?;
         }

@@ -1,0 +1,305 @@
+//! A sign-in that waits for a second factor: kept under the SHA-256 of a token, until it is answered once.
+//!
+//! A new user is created with the challenge, without a profile: tries are counted of a user, and whoever has a valid ID token
+//! could otherwise start counting anew by never finishing. What the provider says of a person, a link to an account, the
+//! session and all that the risk engine learns come with the completion.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use vestibule_crds::signin_policy::MfaMethod;
+use vestibule_crds::snapshot::Replay;
+
+use super::demand::{Contact, Demand, Offer, offer};
+use crate::account::Plan;
+use crate::app::App;
+use crate::dto::{LoginResponse, RiskAssessmentInfo};
+use crate::encoding::{hex, sha256};
+use crate::failure::{Code, Failure};
+use crate::issue::Carried;
+use crate::language::Language;
+use crate::live::{LivePolicy, LiveProvider};
+use crate::risk::{Level, Values};
+use crate::signin::{VerifiedIdentity, lifetime};
+use crate::store::mfa::{Factors, OpenChallenge};
+use crate::store::{Account, IdentityKey, NewHistory, Profile, ReplayKey, SigninOutcome};
+use crate::trail::Trail;
+
+/// So that secret scanners and people know one when they see it.
+const PREFIX: &str = "vct_";
+const TOKEN_BYTES: usize = 32;
+
+/// In the clear: it exists only while a request is answered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChallengeToken([u8; TOKEN_BYTES]);
+
+impl ChallengeToken {
+    pub fn new(random: [u8; TOKEN_BYTES]) -> Self {
+        Self(random)
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        Some(Self(bytes.try_into().ok()?))
+    }
+
+    /// The token as the caller gets it.
+    pub fn expose(&self) -> String {
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0))
+    }
+
+    pub fn digest(&self) -> [u8; 32] {
+        sha256(&self.0)
+    }
+}
+
+impl fmt::Debug for ChallengeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChallengeToken([redacted])")
+    }
+}
+
+/// The sign-in as far as it went, as the store keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kept {
+    /// `namespace/name` and revision of the policy that asked.
+    pub policy: String,
+    pub policy_revision: String,
+    pub issuer: String,
+    pub subject: String,
+    /// SHA-256 of the ID token, for whoever must find out where a challenge came from.
+    pub token: String,
+    pub account: KeptAccount,
+    pub carried: Carried,
+    pub level: KeptLevel,
+    /// Whether risk asked for the factor, not the mode alone.
+    pub by_risk: bool,
+    /// How the sign-in was assessed, for the audit trail.
+    pub assessment: String,
+    pub risk: Option<RiskAssessmentInfo>,
+    pub history: Option<KeptHistory>,
+    pub methods: Vec<MfaMethod>,
+    pub enrollable: Vec<MfaMethod>,
+}
+
+/// What becomes of the account once the sign-in is complete.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum KeptAccount {
+    /// With the attributes to store, when they changed or are the first.
+    Existing(Option<Profile>),
+    /// A link to the owner of this verified address.
+    Link(String),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum KeptLevel {
+    Low,
+    Medium,
+    High,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptHistory {
+    replaces: Option<i64>,
+    /// Base64.
+    content: String,
+    /// What the sign-in showed: it counts among all once it is complete.
+    #[serde(default)]
+    pub values: Values,
+}
+
+impl KeptLevel {
+    pub fn level(self) -> Level {
+        match self {
+            Self::Low => Level::Low,
+            Self::Medium => Level::Medium,
+            Self::High => Level::High,
+        }
+    }
+
+    fn of(level: Level) -> Self {
+        match level {
+            Level::Low => Self::Low,
+            Level::Medium => Self::Medium,
+            Level::High => Self::High,
+        }
+    }
+}
+
+impl KeptHistory {
+    fn of(history: &NewHistory, values: Values) -> Self {
+        Self {
+            replaces: history.replaces,
+            content: STANDARD_NO_PAD.encode(&history.content),
+            values,
+        }
+    }
+
+    /// None for what nobody of us wrote: nothing is learnt then.
+    pub fn history(&self) -> Option<NewHistory> {
+        Some(NewHistory {
+            replaces: self.replaces,
+            content: STANDARD_NO_PAD.decode(&self.content).ok()?,
+        })
+    }
+}
+
+impl Kept {
+    pub fn identity(&self) -> IdentityKey {
+        IdentityKey {
+            policy: self.policy.clone(),
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+        }
+    }
+}
+
+/// A sign-in that was asked for a factor.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    pub provider: &'a LiveProvider,
+    pub policy: &'a LivePolicy,
+    pub identity: &'a VerifiedIdentity,
+    pub plan: &'a Plan,
+    pub account: Account,
+    /// Of the user as stored.
+    pub contact: Contact,
+    pub demand: Demand,
+    pub carried: Carried,
+    pub risk: Option<RiskAssessmentInfo>,
+    /// What is learnt, and what the sign-in showed.
+    pub history: Option<(NewHistory, Values)>,
+    pub language: Language,
+    pub now: i64,
+}
+
+/// Keeps the sign-in, and answers with its challenge or with why there is none.
+pub async fn open(
+    app: &App,
+    asked: Asked<'_>,
+    trail: &mut Trail,
+) -> Result<Result<LoginResponse, SigninOutcome>, Failure> {
+    let Asked {
+        provider,
+        policy,
+        identity,
+        plan,
+        account,
+        contact,
+        demand,
+        carried,
+        risk,
+        history,
+        language,
+        now,
+    } = asked;
+    let mfa = &policy.spec.mfa;
+    let factors = match plan {
+        Plan::Create { .. } => Factors::default(),
+        Plan::SignIn { user, .. } | Plan::Link { user } => app.store.factors(user.id).await?,
+    };
+    let offered = offer(mfa, demand.level, &factors, contact);
+    if offered.is_empty() {
+        let audit = format!("no factor can be asked for: {}", trail.assessment);
+        return Err(Code::MfaUnavailable.because(audit).into());
+    }
+    let Offer {
+        methods,
+        enrollable,
+    } = offered;
+    let kept = Kept {
+        policy: policy.key.clone(),
+        policy_revision: policy.spec.revision.as_str().to_owned(),
+        issuer: identity.identity.issuer.clone(),
+        subject: identity.identity.subject.clone(),
+        token: hex(&identity.digest),
+        account: match plan {
+            Plan::SignIn { user, changed } => {
+                KeptAccount::Existing(changed.then(|| user.profile.clone()))
+            }
+            Plan::Create { user } => KeptAccount::Existing(Some(user.profile.clone())),
+            Plan::Link { .. } => {
+                KeptAccount::Link(identity.mapped.email.clone().unwrap_or_default())
+            }
+        },
+        carried,
+        level: KeptLevel::of(demand.level),
+        by_risk: demand.by_risk,
+        assessment: trail.assessment.clone(),
+        risk,
+        history: history.map(|(history, values)| KeptHistory::of(&history, values)),
+        methods,
+        enrollable,
+    };
+    let token = ChallengeToken::new(app.random()?);
+    let ttl = lifetime(mfa.challenge_ttl);
+    trail.session_id = None;
+    let opening = OpenChallenge {
+        account,
+        replay: match provider.spec.token.replay {
+            Replay::Allow => None,
+            Replay::Reject => Some(ReplayKey {
+                expires_at: identity.expires_at,
+                digest: identity.digest,
+            }),
+        },
+        digest: token.digest(),
+        provider: provider.key.clone(),
+        expires_at: now.saturating_add(ttl),
+        content: serde_json::to_string(&kept)
+            .map_err(|_| Code::Internal.because("the sign-in cannot be kept"))?,
+        event: trail.challenged(),
+        now,
+    };
+    match app.store.open_challenge(opening).await? {
+        SigninOutcome::Committed => {}
+        outcome => return Ok(Err(outcome)),
+    }
+    app.metrics.challenged();
+    let Kept {
+        by_risk,
+        risk,
+        methods,
+        ..
+    } = kept;
+    let heaviest = risk.as_ref().and_then(|risk| risk.reasons.first());
+    let reason = match heaviest {
+        Some(code) if by_risk => code.as_ref(),
+        Some(_) | None if by_risk => "risk",
+        Some(_) | None => "always",
+    };
+    Ok(Ok(LoginResponse {
+        expires_in: Some(ttl),
+        requires_mfa: Some(true),
+        challenge_token: Some(token.expose()),
+        required_mfa_methods: Some(methods.into_iter().map(MfaMethod::name).collect()),
+        mfa_check_reason: Some(language.reason(reason)),
+        risk_level: risk.as_ref().map(|risk| risk.level.clone()),
+        risk_assessment: risk,
+        ..LoginResponse::default()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_reads_back_and_nothing_else_does() {
+        let token = ChallengeToken::new([7; 32]);
+        let text = token.expose();
+        assert_eq!(ChallengeToken::parse(&text), Some(token));
+        let cut = &text[..text.len() - 1];
+        for bad in ["", "vct_", cut, &text[4..], &format!("{text}A"), "vct_!"] {
+            assert_eq!(ChallengeToken::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let token = ChallengeToken::new([7; 32]);
+        assert!(!format!("{token:?}").contains('7'));
+    }
+}

@@ -1,0 +1,229 @@
+//! A sign-in that was challenged comes to its end: what proves it, the session, what is learnt and the event in one commit.
+
+use std::sync::Arc;
+
+use vestibule_crds::claims::MappedClaims;
+use vestibule_crds::signin_policy::MfaMethod;
+
+use super::attempt::{Attempt, Open, invalid};
+use super::challenge::KeptAccount;
+use super::device::DeviceToken;
+use crate::app::App;
+use crate::dto::{LoginResponse, UserInfo};
+use crate::failure::{Code, Failure, TryAgainReason};
+use crate::issue::{Carried, Stamp, access_token};
+use crate::password;
+use crate::refresh_token::RefreshToken;
+use crate::signin::linking::link_account;
+use crate::signin::{decide_again, lifetime, new_session};
+use crate::store::mfa::{Completion, NewDevice, Proof};
+use crate::store::{Account, Signin, SigninOutcome, User};
+
+/// What the answer to a challenge proved.
+#[derive(Debug)]
+pub(super) struct Proved {
+    pub(super) method: MfaMethod,
+    pub(super) proof: Proof,
+    /// When the try was counted; none where none was.
+    pub(super) tried_at: Option<i64>,
+    pub(super) remember_device: bool,
+}
+
+pub(super) async fn complete(
+    app: &Arc<App>,
+    attempt: &mut Attempt,
+    open: Open,
+    proved: Proved,
+) -> Result<LoginResponse, Failure> {
+    let Proved {
+        method,
+        proof,
+        tried_at,
+        remember_device,
+    } = proved;
+    let now = attempt.now;
+    let (policy, kept) = (&open.policy, &open.kept);
+    let key = policy
+        .current_key()
+        .ok_or_else(|| TryAgainReason::NotReady.after(1, "the policy has no signing key yet"))?;
+    let (account, user) = account(app, &open);
+    let standing = password::standing(user.password, &policy.spec.password, now);
+    let info = UserInfo::of(&user, standing);
+    let mut carried = Carried {
+        auth_time: Some(now),
+        amr: amr(&kept.carried.amr, method, kept.by_risk),
+        ..kept.carried.clone()
+    };
+    standing.restrict(&mut carried);
+    let refresh = RefreshToken::first(now, app.random()?);
+    let session = new_session(policy, &open.provider.key, &refresh, &carried, now)?;
+    let (session_id, ends_at) = (session.id, session.ends_at);
+    attempt.trail.session_id = Some(session_id);
+    let device = if remember_device && earns_trust(method) {
+        Some(DeviceToken::new(app.id(now)?, app.random()?))
+    } else {
+        None
+    };
+    let remembered = lifetime(policy.spec.mfa.remember_device);
+    let learnt = kept.history.as_ref();
+    let history = learnt.and_then(|learnt| learnt.history());
+    let counted = learnt.zip(history.as_ref());
+    let counted = counted.map(|(learnt, history)| (learnt.values, history.replaces.is_none()));
+    let signin = Signin {
+        account,
+        session,
+        // The token was used up when the challenge was opened.
+        replay: None,
+        history,
+        completion: Some(Completion {
+            challenge: open.token.digest(),
+            proof,
+            tried_at,
+            device: device.as_ref().map(|device| NewDevice {
+                key: device.key(),
+                expires_at: now.saturating_add(remembered),
+            }),
+        }),
+        event: attempt.trail.success(),
+        now,
+    };
+    match app.store.commit_signin(signin).await? {
+        SigninOutcome::Committed => {}
+        outcome => {
+            decide_again(outcome)?;
+            return Err(invalid("its account changed meanwhile"));
+        }
+    }
+    if let Some((values, first)) = counted {
+        app.censuses.count(&policy.key, &values, first);
+    }
+    let stamp = Stamp {
+        now,
+        jti: app.id(now)?,
+        session: session_id,
+    };
+    let (token, expires_in) = access_token(policy, key, &user, &carried, stamp, ends_at)
+        .map_err(|error| Code::Internal.because(error.to_string()))?;
+    Ok(LoginResponse {
+        access_token: Some(token),
+        refresh_token: (!standing.must_change).then(|| refresh.expose()),
+        token_type: Some("Bearer"),
+        expires_in: Some(expires_in),
+        user: Some(info),
+        requires_mfa: Some(false),
+        device_token: device.map(|device| device.expose()),
+        risk_level: kept.risk.as_ref().map(|risk| risk.level.clone()),
+        risk_assessment: kept.risk.clone(),
+        ..LoginResponse::default()
+    }
+    .with_password(standing))
+}
+
+/// What becomes of the account, and the user as it is then.
+fn account(app: &Arc<App>, open: &Open) -> (Account, User) {
+    let user = open.user.clone();
+    match &open.kept.account {
+        KeptAccount::Existing(profile) => {
+            let account = Account::Existing {
+                user_id: user.id,
+                profile: profile.clone(),
+            };
+            let profile = profile.clone().unwrap_or_else(|| user.profile.clone());
+            (account, User { profile, ..user })
+        }
+        KeptAccount::Link(email) => {
+            let mapped = MappedClaims {
+                email: Some(email.clone()),
+                email_verified: true,
+                ..MappedClaims::default()
+            };
+            let identity = open.kept.identity();
+            let account = link_account(app, &open.provider.spec, &mapped, identity, user.id);
+            (account, user)
+        }
+    }
+}
+
+/// A device is remembered only after a factor that is more than a code somebody else could have been given.
+const fn earns_trust(method: MfaMethod) -> bool {
+    match method {
+        MfaMethod::Webauthn | MfaMethod::Totp | MfaMethod::SmsOtp => true,
+        MfaMethod::EmailOtp | MfaMethod::RecoveryCode => false,
+    }
+}
+
+/// Values of RFC 8176: what the provider said and the operator trusts, what was proved here, `mfa` for two kinds of factor and
+/// `rba` where risk asked for it.
+fn amr(trusted: &[String], method: MfaMethod, by_risk: bool) -> Vec<String> {
+    /// Something that the person has.
+    const POSSESSION: [&str; 7] = ["otp", "sms", "hwk", "swk", "sc", "tel", "pop"];
+    let proved = match method {
+        // User verification on the device is a kind of its own.
+        MfaMethod::Webauthn => "hwk",
+        MfaMethod::SmsOtp => "sms",
+        MfaMethod::Totp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => "otp",
+    };
+    // A provider that says how it asked, and only for something that the person has, asked for the same kind.
+    let same_kind = !trusted.is_empty()
+        && trusted
+            .iter()
+            .all(|value| POSSESSION.contains(&value.as_str()));
+    let two_kinds = method == MfaMethod::Webauthn || !same_kind;
+    let mut amr = trusted.to_vec();
+    let own = [
+        Some(proved),
+        two_kinds.then_some("mfa"),
+        by_risk.then_some("rba"),
+    ];
+    for value in own.into_iter().flatten() {
+        if !amr.iter().any(|known| known == value) {
+            amr.push(value.to_owned());
+        }
+    }
+    amr
+}
+
+/// Whether a session's `amr` holds a second factor.
+pub(super) fn holds_second_factor(amr: &[String]) -> bool {
+    const SECOND: [&str; 4] = ["otp", "sms", "hwk", "mfa"];
+    amr.iter().any(|value| SECOND.contains(&value.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amr_says_what_was_proved_and_by_how_many_kinds() {
+        use MfaMethod::{EmailOtp, RecoveryCode, SmsOtp, Totp, Webauthn};
+        for (trusted, method, by_risk, expected) in [
+            (vec![], Totp, false, "otp mfa"),
+            (vec![], Totp, true, "otp mfa rba"),
+            (vec!["pwd"], Totp, false, "pwd otp mfa"),
+            (vec!["pwd", "mfa"], SmsOtp, true, "pwd mfa sms rba"),
+            (vec!["otp"], Totp, false, "otp"),
+            (vec!["hwk"], SmsOtp, false, "hwk sms"),
+            (vec!["otp"], Webauthn, false, "otp hwk mfa"),
+            (vec![], Webauthn, false, "hwk mfa"),
+            (vec![], EmailOtp, true, "otp mfa rba"),
+            (vec![], RecoveryCode, false, "otp mfa"),
+        ] {
+            let trusted: Vec<String> = trusted.into_iter().map(str::to_owned).collect();
+            assert_eq!(
+                amr(&trusted, method, by_risk).join(" "),
+                expected,
+                "{method:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_was_proved_is_a_second_factor() {
+        let held = |values: &[&str]| {
+            let amr: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();
+            holds_second_factor(&amr)
+        };
+        assert!(held(&["pwd", "otp"]) && held(&["hwk"]) && held(&["mfa"]));
+        assert!(!held(&[]) && !held(&["pwd"]) && !held(&["rba"]));
+    }
+}

@@ -1,0 +1,349 @@
+//! Enrolling a factor: begin, confirm, list, remove.
+//!
+//! Whoever has a factor enrols and removes others only with a session that a second factor stands behind. Whoever has none
+//! may enrol with any session, or with a challenge where its risk allows that; the sign-in is then complete.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use uuid::Uuid;
+use vestibule_crds::signin_policy::MfaMethod;
+
+use super::attempt::{Attempt, Open};
+use super::complete::{Proved, complete, holds_second_factor};
+use super::demand::can_be_enrolled;
+use super::verify::no_key_yet;
+use super::{recovery, totp};
+use crate::app::{App, Caller};
+use crate::clock::rfc3339;
+use crate::dto::{
+    ConfirmRequest, EnrollRequest, Enrollment, EnrollmentConfirmed, EnrollmentInfo, Enrollments,
+    LoginResponse,
+};
+use crate::failure::{Code, Failure};
+use crate::issue::Carried;
+use crate::live::LivePolicy;
+use crate::refresh::still_allowed;
+use crate::session::authenticate;
+use crate::store::mfa::{
+    ConfirmOutcome, Confirmation, Confirming, Enrollment as NewEnrollment, Factor, Factors, Proof,
+    Removal,
+};
+use crate::store::{EventKind, User};
+
+/// How long a factor waits to be confirmed.
+const CONFIRM_SECONDS: i64 = 600;
+
+/// Who enrols.
+struct Enroller {
+    user: User,
+    factors: Factors,
+    policy: Arc<LivePolicy>,
+    /// What the user is about to be known by.
+    name: String,
+    /// Present where a challenge is answered by it.
+    open: Option<Open>,
+}
+
+pub async fn begin(
+    app: &Arc<App>,
+    method: MfaMethod,
+    request: &EnrollRequest,
+    caller: Caller<'_>,
+) -> Result<Enrollment, Failure> {
+    let mut attempt = Attempt::begin(app, caller, EventKind::MfaEnroll);
+    let result = begin_story(app, method, request, caller.headers, &mut attempt).await;
+    attempt.end(app, result)
+}
+
+async fn begin_story(
+    app: &Arc<App>,
+    method: MfaMethod,
+    request: &EnrollRequest,
+    headers: &HeaderMap,
+    attempt: &mut Attempt,
+) -> Result<Enrollment, Failure> {
+    attempt.check_failures(app)?;
+    let challenge = request.challenge_token.as_deref();
+    let enroller = enroller(app, method, challenge, headers, attempt).await?;
+    match method {
+        MfaMethod::Totp => begin_totp(app, enroller, request.name.clone(), attempt.now).await,
+        MfaMethod::Webauthn | MfaMethod::SmsOtp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => {
+            Err(Code::MfaMethodUnavailable.into())
+        }
+    }
+}
+
+async fn begin_totp(
+    app: &App,
+    enroller: Enroller,
+    name: Option<String>,
+    now: i64,
+) -> Result<Enrollment, Failure> {
+    let keys = enroller.policy.sealing.as_ref().ok_or_else(no_key_yet)?;
+    let id = app.id(now)?;
+    let secret = totp::Secret::new(app.random()?);
+    let associated = totp::associated(enroller.user.id, id);
+    let factor = Factor {
+        id,
+        method: MfaMethod::Totp,
+        name,
+        secret: keys.seal(&associated, secret.bytes(), app.random()?),
+        last_step: -1,
+        created_at: now,
+        last_used_at: None,
+        expires_at: Some(now.saturating_add(CONFIRM_SECONDS)),
+    };
+    keep(app, enroller.user.id, factor).await?;
+    let uri = secret.uri(site(&enroller.policy), &enroller.name);
+    Ok(Enrollment {
+        id: id.to_string(),
+        method: MfaMethod::Totp.name(),
+        secret: Some(secret.base32()),
+        qr_svg: totp::qr_svg(&uri),
+        otpauth_uri: Some(uri),
+        options: None,
+    })
+}
+
+async fn keep(app: &App, user: Uuid, factor: Factor) -> Result<(), Failure> {
+    let kept = app.store.begin_enrollment(NewEnrollment { user, factor });
+    if kept.await? {
+        Ok(())
+    } else {
+        Err(Code::MfaMethodUnavailable
+            .because("the user has as many factors as there may be")
+            .into())
+    }
+}
+
+/// What a person reads in an authenticator app.
+fn site(policy: &LivePolicy) -> &str {
+    let issuer = policy.spec.token.issuer.as_str();
+    let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+    host.trim_end_matches('/')
+}
+
+/// What a confirmation answers.
+#[derive(Debug)]
+pub enum Confirmed {
+    Enrolled(EnrollmentConfirmed),
+    SignedIn(Box<LoginResponse>),
+}
+
+pub async fn confirm(
+    app: &Arc<App>,
+    method: MfaMethod,
+    request: &ConfirmRequest,
+    caller: Caller<'_>,
+) -> Result<Confirmed, Failure> {
+    let mut attempt = Attempt::begin(app, caller, EventKind::MfaEnroll);
+    let result = confirm_story(app, method, request, caller.headers, &mut attempt).await;
+    attempt.end(app, result)
+}
+
+async fn confirm_story(
+    app: &Arc<App>,
+    method: MfaMethod,
+    request: &ConfirmRequest,
+    headers: &HeaderMap,
+    attempt: &mut Attempt,
+) -> Result<Confirmed, Failure> {
+    attempt.check_failures(app)?;
+    let challenge = request.challenge_token.as_deref();
+    let enroller = enroller(app, method, challenge, headers, attempt).await?;
+    let now = attempt.now;
+    let wrong = |why: &'static str| Failure::from(Code::MfaCodeInvalid.because(why));
+    let id: Option<Uuid> = request.id.parse().ok();
+    let waiting = enroller.factors.all.iter().find(|factor| {
+        Some(factor.id) == id
+            && factor.method == method
+            && factor.expires_at.is_some_and(|at| at > now)
+    });
+    let waiting = waiting.ok_or_else(|| wrong("no such factor waits to be confirmed"))?;
+    let (step, secret) = match method {
+        MfaMethod::Totp => {
+            let keys = enroller.policy.sealing.as_ref().ok_or_else(no_key_yet)?;
+            let associated = totp::associated(enroller.user.id, waiting.id);
+            let secret = keys
+                .open(&associated, &waiting.secret)
+                .map_err(|error| Code::Internal.because(error.to_string()))?;
+            let code = request.code.as_deref().unwrap_or_default();
+            let step = totp::Secret::of_bytes(secret).step_of(code, now);
+            (step.ok_or_else(|| wrong("totp"))?, None)
+        }
+        MfaMethod::Webauthn | MfaMethod::SmsOtp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => {
+            return Err(Code::MfaMethodUnavailable.into());
+        }
+    };
+    let offers_recovery = enroller
+        .policy
+        .spec
+        .mfa
+        .methods
+        .contains(&MfaMethod::RecoveryCode);
+    let (codes, digests) = if offers_recovery {
+        recovery::codes(&app.random()?)
+    } else {
+        (Vec::new(), Vec::new())
+    };
+    let confirmation = Confirmation {
+        factor: waiting.id,
+        step,
+        secret,
+        recovery_codes: digests,
+    };
+    let shown = (!codes.is_empty()).then_some(codes);
+    let Enroller { user, open, .. } = enroller;
+    if let Some(open) = open {
+        let proved = Proved {
+            method,
+            proof: Proof::Enrolled(confirmation),
+            tried_at: None,
+            remember_device: false,
+        };
+        let signed_in = complete(app, attempt, open, proved).await?;
+        return Ok(Confirmed::SignedIn(Box::new(LoginResponse {
+            recovery_codes: shown,
+            ..signed_in
+        })));
+    }
+    let confirming = Confirming {
+        user: user.id,
+        confirmation,
+        event: attempt.trail.success(),
+        now,
+    };
+    match app.store.confirm_enrollment(confirming).await? {
+        ConfirmOutcome::Confirmed { first } => Ok(Confirmed::Enrolled(EnrollmentConfirmed {
+            id: request.id.clone(),
+            method: method.name(),
+            recovery_codes: shown.filter(|_| first),
+        })),
+        ConfirmOutcome::Gone => Err(wrong("the factor was confirmed or replaced meanwhile")),
+    }
+}
+
+pub async fn list(app: &Arc<App>, headers: &HeaderMap) -> Result<Enrollments, Failure> {
+    let (_, user) = authenticate(app, headers).await?;
+    let factors = app.store.factors(user.id).await?;
+    let enrollments = factors.confirmed().map(|factor| EnrollmentInfo {
+        id: factor.id.to_string(),
+        method: factor.method.name(),
+        name: factor.name.clone(),
+        created_at: rfc3339(factor.created_at),
+        last_used_at: factor.last_used_at.map(rfc3339),
+    });
+    Ok(Enrollments {
+        enrollments: enrollments.collect(),
+        recovery_codes_left: factors.recovery_codes_left,
+    })
+}
+
+pub async fn remove(app: &Arc<App>, factor: Uuid, caller: Caller<'_>) -> Result<(), Failure> {
+    let mut attempt = Attempt::begin(app, caller, EventKind::MfaRemove);
+    let result = remove_story(app, factor, caller.headers, &mut attempt).await;
+    attempt.end(app, result)
+}
+
+async fn remove_story(
+    app: &Arc<App>,
+    factor: Uuid,
+    headers: &HeaderMap,
+    attempt: &mut Attempt,
+) -> Result<(), Failure> {
+    attempt.check_failures(app)?;
+    let (session, user) = authenticate(app, headers).await?;
+    attempt.trail.user_id = Some(user.id);
+    attempt.trail.session_id = Some(session.id);
+    attempt.trail.policy.clone_from(&session.policy);
+    attempt.trail.provider.clone_from(&session.provider);
+    let factors = app.store.factors(user.id).await?;
+    let mut own = factors.confirmed();
+    if !own.any(|own| own.id == factor) {
+        return Err(Code::NotFound.into());
+    }
+    check_second_factor(&factors, &session.carried)?;
+    let removal = Removal {
+        user: user.id,
+        factor,
+        event: attempt.trail.success(),
+    };
+    if app.store.remove_factor(removal).await? {
+        Ok(())
+    } else {
+        Err(Code::NotFound.into())
+    }
+}
+
+/// Who enrols, and whether that is allowed.
+async fn enroller(
+    app: &Arc<App>,
+    method: MfaMethod,
+    challenge: Option<&str>,
+    headers: &HeaderMap,
+    attempt: &mut Attempt,
+) -> Result<Enroller, Failure> {
+    if let Some(text) = challenge {
+        let open = attempt.find(app, text).await?;
+        if open.offer.enrollable.is_empty() {
+            return Err(Code::MfaUnavailable
+                .because("nothing may be enrolled with this challenge")
+                .into());
+        }
+        if !open.offer.enrollable.contains(&method) {
+            return Err(Code::MfaMethodUnavailable.into());
+        }
+        let kept = match &open.kept.account {
+            super::challenge::KeptAccount::Existing(profile) => profile.as_ref(),
+            super::challenge::KeptAccount::Link(_) => None,
+        };
+        let profile = kept.unwrap_or(&open.user.profile);
+        return Ok(Enroller {
+            name: shown_name(profile, open.user.id),
+            user: open.user.clone(),
+            factors: open.factors.clone(),
+            policy: Arc::clone(&open.policy),
+            open: Some(open),
+        });
+    }
+    let (session, user) = authenticate(app, headers).await?;
+    attempt.trail.user_id = Some(user.id);
+    attempt.trail.session_id = Some(session.id);
+    attempt.trail.policy.clone_from(&session.policy);
+    attempt.trail.provider.clone_from(&session.provider);
+    let (policy, _provider) =
+        still_allowed(&attempt.live, &session.policy, &session.provider, &user)?;
+    let offered = policy.spec.mfa.methods.contains(&method) && can_be_enrolled(method);
+    if !offered {
+        return Err(Code::MfaMethodUnavailable.into());
+    }
+    let factors = app.store.factors(user.id).await?;
+    check_second_factor(&factors, &session.carried)?;
+    Ok(Enroller {
+        name: shown_name(&user.profile, user.id),
+        policy: Arc::clone(policy),
+        user,
+        factors,
+        open: None,
+    })
+}
+
+/// Whoever has a factor changes factors only after having shown one.
+fn check_second_factor(factors: &Factors, carried: &str) -> Result<(), Failure> {
+    if factors.confirmed().next().is_none() {
+        return Ok(());
+    }
+    let carried: Carried = serde_json::from_str(carried)
+        .map_err(|_| Code::Internal.because("the session cannot be read"))?;
+    if holds_second_factor(&carried.amr) {
+        Ok(())
+    } else {
+        Err(Code::MfaRequired.into())
+    }
+}
+
+fn shown_name(profile: &crate::store::Profile, user: Uuid) -> String {
+    let name = profile.email.as_ref().or(profile.username.as_ref());
+    name.cloned().unwrap_or_else(|| user.to_string())
+}

@@ -1,0 +1,116 @@
+//! One answer to a challenge: find, choose, count, prove, complete.
+//!
+//! The try is counted, for the challenge and for the user, before the answer is looked at.
+
+use std::sync::Arc;
+
+use vestibule_crds::signin_policy::MfaMethod;
+
+use super::attempt::{Attempt, Open, invalid, locked};
+use super::complete::{Proved, complete};
+use super::{recovery, totp};
+use crate::app::{App, Caller};
+use crate::dto::{LoginResponse, VerifyRequest};
+use crate::failure::{Code, Failure, TryAgainReason};
+use crate::store::EventKind;
+use crate::store::attempts::TryLimits;
+use crate::store::mfa::{Proof, Try, TryOutcome};
+
+pub async fn verify(
+    app: &Arc<App>,
+    request: &VerifyRequest,
+    caller: Caller<'_>,
+) -> Result<LoginResponse, Failure> {
+    let mut attempt = Attempt::begin(app, caller, EventKind::MfaVerify);
+    let result = answer(app, request, &mut attempt).await;
+    let method = MfaMethod::named(&request.method);
+    app.metrics.verification(method, result.as_ref().err());
+    attempt.end(app, result)
+}
+
+async fn answer(
+    app: &Arc<App>,
+    request: &VerifyRequest,
+    attempt: &mut Attempt,
+) -> Result<LoginResponse, Failure> {
+    attempt.check_failures(app)?;
+    let open = attempt.find(app, &request.challenge_token).await?;
+    let method = chosen(&open, &request.method)?;
+    let attempts = &open.policy.spec.mfa.attempts;
+    let tried = app.store.count_try(Try {
+        user: open.user.id,
+        challenge: open.token.digest(),
+        limits: TryLimits {
+            per_challenge: attempts.per_challenge,
+            per_15m: attempts.per_15m,
+            per_day: attempts.per_day,
+        },
+        takes_pending: method == MfaMethod::Webauthn,
+        now: attempt.now,
+    });
+    match tried.await? {
+        TryOutcome::Counted(_pending) => {}
+        TryOutcome::Gone => return Err(invalid("its tries are used up, or it was answered")),
+        TryOutcome::Locked(seconds) => return Err(locked(seconds)),
+    }
+    let proof = prove(&open, method, request.code.as_deref(), attempt.now)?;
+    let proof = proof.ok_or_else(|| Code::MfaCodeInvalid.because(method.name()))?;
+    let proved = Proved {
+        method,
+        proof,
+        tried_at: Some(attempt.now),
+        remember_device: request.remember_device,
+    };
+    complete(app, attempt, open, proved).await
+}
+
+/// The method that the challenge can be answered with.
+pub(super) fn chosen(open: &Open, name: &str) -> Result<MfaMethod, Failure> {
+    let method = MfaMethod::named(name);
+    let method = method.filter(|method| open.offer.methods.contains(method));
+    method.ok_or_else(|| Code::MfaMethodUnavailable.into())
+}
+
+/// None where the answer proves nothing.
+fn prove(
+    open: &Open,
+    method: MfaMethod,
+    code: Option<&str>,
+    now: i64,
+) -> Result<Option<Proof>, Failure> {
+    let code = code.unwrap_or_default();
+    match method {
+        MfaMethod::Totp => prove_totp(open, code, now),
+        MfaMethod::RecoveryCode => Ok(recovery::digest(code).map(Proof::RecoveryCode)),
+        MfaMethod::Webauthn | MfaMethod::SmsOtp | MfaMethod::EmailOtp => {
+            Err(Code::MfaMethodUnavailable.into())
+        }
+    }
+}
+
+fn prove_totp(open: &Open, code: &str, now: i64) -> Result<Option<Proof>, Failure> {
+    let keys = open.policy.sealing.as_ref().ok_or_else(no_key_yet)?;
+    let mut factors = open.factors.confirmed();
+    let proof = factors.find_map(|factor| {
+        if factor.method != MfaMethod::Totp {
+            return None;
+        }
+        let associated = totp::associated(open.user.id, factor.id);
+        let secret = keys.open(&associated, &factor.secret);
+        let secret = secret.inspect_err(|error| {
+            tracing::warn!(factor.id = %factor.id, "the secret of a factor cannot be opened: {error}");
+        });
+        let step = totp::Secret::of_bytes(secret.ok()?).step_of(code, now)?;
+        Some(Proof::Step {
+            factor: factor.id,
+            step,
+        })
+    });
+    Ok(proof)
+}
+
+pub(super) fn no_key_yet() -> Failure {
+    TryAgainReason::NotReady
+        .after(1, "the policy has no encryption key yet")
+        .into()
+}

@@ -1,0 +1,92 @@
+//! What all users of a policy have shown together.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use super::job::Write;
+use crate::risk::census::{Addition, Census, VALUES_MAX};
+use crate::risk::history::Kind;
+
+/// Adds to it, a part of one addition at a time.
+pub(super) struct Add {
+    pub(super) part: Addition,
+    pub(super) day: i64,
+}
+
+impl Write for Add {
+    type Answer = ();
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        let Self { part, day } = self;
+        db.prepare_cached(
+            "INSERT INTO risk_totals (policy, users, signins) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE \
+             SET users = users + excluded.users, signins = signins + excluded.signins",
+        )?
+        .execute(params![part.policy, part.users.cast_signed(), part.signins.cast_signed()])?;
+        let mut add = db.prepare_cached(
+            "INSERT INTO risk_population (policy, kind, value, count, seen_day) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO UPDATE SET count = count + excluded.count, seen_day = excluded.seen_day",
+        )?;
+        for ((kind, value), count) in &part.values {
+            add.execute(params![
+                part.policy,
+                *kind as u8,
+                value.cast_signed(),
+                count.cast_signed(),
+                day
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn censuses(db: &Connection) -> rusqlite::Result<HashMap<String, Census>> {
+    let mut all: HashMap<String, Census> = HashMap::new();
+    let mut totals = db.prepare("SELECT policy, users, signins FROM risk_totals")?;
+    let mut rows = totals.query([])?;
+    while let Some(row) = rows.next()? {
+        let census = all.entry(row.get(0)?).or_default();
+        census.users = row.get::<_, i64>(1)?.cast_unsigned();
+        census.signins = row.get::<_, i64>(2)?.cast_unsigned();
+    }
+    let mut values = db.prepare(
+        "SELECT policy, value, count FROM risk_population WHERE kind = ?1 ORDER BY count DESC LIMIT ?2",
+    )?;
+    let mut distinct =
+        db.prepare("SELECT policy, count(*) FROM risk_population WHERE kind = ?1 GROUP BY policy")?;
+    for kind in Kind::ALL {
+        let mut rows = values.query(params![kind as u8, VALUES_MAX as i64])?;
+        while let Some(row) = rows.next()? {
+            if let Some(census) = all.get_mut(row.get_ref(0)?.as_str()?) {
+                let (value, count) = (row.get::<_, i64>(1)?, row.get::<_, i64>(2)?);
+                census.add(kind, value.cast_unsigned(), count.cast_unsigned());
+            }
+        }
+        let mut rows = distinct.query([kind as u8])?;
+        while let Some(row) = rows.next()? {
+            if let Some(census) = all.get_mut(row.get_ref(0)?.as_str()?) {
+                census.set_distinct(kind, row.get::<_, i64>(1)?.cast_unsigned());
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Values that nobody has shown for long.
+pub(super) struct Forget {
+    pub(super) before_day: i64,
+    pub(super) rows: usize,
+}
+
+impl Write for Forget {
+    type Answer = usize;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<usize> {
+        db.prepare_cached(
+            "DELETE FROM risk_population WHERE (policy, kind, value) IN \
+             (SELECT policy, kind, value FROM risk_population WHERE seen_day < ?1 LIMIT ?2)",
+        )?
+        .execute(params![self.before_day, self.rows as i64])
+    }
+}
