@@ -11,6 +11,7 @@ use vestibule_crds::snapshot::Risk;
 
 pub mod census;
 pub mod evidence;
+pub mod facts;
 pub mod failures;
 mod freeman;
 pub mod history;
@@ -20,8 +21,9 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
+use facts::Facts;
 use history::{Kind, Population, UserHistory};
-pub use record::record;
+pub use record::{Record, Replayed, record};
 use score::Signal;
 
 /// Changes whenever the same input may get another score; recorded with each assessment.
@@ -70,7 +72,7 @@ pub fn reason_codes() -> impl Iterator<Item = &'static str> {
 }
 
 /// Whether the policy's lists name the address.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listed {
     Denied,
     Allowed,
@@ -157,7 +159,12 @@ pub struct Reason {
 }
 
 pub fn assess(context: &Context, history: &History, policy: &Risk) -> Assessment {
-    let fired = signals::fired(context, history, policy);
+    assess_facts(&Facts::of(context, history), policy)
+}
+
+/// The same with what the audit trail has kept.
+pub fn assess_facts(facts: &Facts, policy: &Risk) -> Assessment {
+    let fired = signals::fired(facts, policy);
     let (score, reasons) = score::combine(&fired);
     let level = if score >= policy.thresholds.high {
         Level::High
@@ -166,7 +173,7 @@ pub fn assess(context: &Context, history: &History, policy: &Risk) -> Assessment
     } else {
         Level::Low
     };
-    let action = match context.listed {
+    let action = match facts.listed {
         Listed::Denied => RiskAction::Deny,
         Listed::Allowed | Listed::No => level.action(policy),
     };

@@ -42,6 +42,7 @@ mod verified;
 use carrying::carry;
 pub use choosing::choose_provider;
 use linking::account_of;
+use scoring::Scored;
 pub use verified::{VerifiedIdentity, check_signature, verify};
 
 /// How often a sign-in is decided anew because its account changed between the read and the commit.
@@ -283,8 +284,12 @@ impl Attempt {
         stored: Option<&StoredHistory>,
     ) -> Result<(Assessment, NewHistory), Failure> {
         let population = app.censuses.of(&policy.key, &context.values);
-        let (assessment, learnt) = scoring::assess(risk, context, stored, population);
-        let record = risk::record(&assessment, risk.acting, &policy.spec);
+        let Scored {
+            assessment,
+            facts,
+            learnt,
+        } = scoring::assess(risk, context, stored, population);
+        let record = risk::record(&assessment, facts, risk, &policy.spec);
         match (risk.acting, assessment.action) {
             (Acting::Enforce, RiskAction::Deny) => {
                 return Err(Code::RiskDenied.because(record).into());

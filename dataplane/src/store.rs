@@ -340,7 +340,7 @@ pub struct Event {
     pub detail: String,
 }
 
-pub const EVENT_DETAIL_BYTES_MAX: usize = 1024;
+pub const EVENT_DETAIL_BYTES_MAX: usize = 2048;
 const DAY_SECONDS: i64 = 86_400;
 /// How long a value is counted that no user shows any more.
 const POPULATION_RETENTION_DAYS: i64 = 366;

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
+use crate::risk::facts::Facts;
 use crate::risk::history::{Population, UserHistory};
 use crate::risk::{self, Assessment, Context, History, Listed};
 use crate::store::{NewHistory, StoredHistory};
@@ -50,34 +51,46 @@ pub(super) fn context(
     }
 }
 
-/// The assessment, and the user's history should the sign-in succeed.
+/// An assessment, what it was made from, and the user's history should the sign-in succeed.
+pub(super) struct Scored {
+    pub(super) assessment: Assessment,
+    /// None where it could not be scored.
+    pub(super) facts: Option<Facts>,
+    pub(super) learnt: NewHistory,
+}
+
 pub(super) fn assess(
     risk: &Risk,
     context: &Context,
     stored: Option<&StoredHistory>,
     population: Option<Population>,
-) -> (Assessment, NewHistory) {
+) -> Scored {
     let known = match stored {
         None => Some(UserHistory::default()),
         Some(stored) => UserHistory::decode(&stored.content),
     };
-    let (assessment, known) = match known {
+    let (assessment, facts, known) = match known {
         Some(known) => {
             let history = History {
                 user: Some(known),
                 population,
             };
-            let assessment = risk::assess(context, &history, risk);
-            (assessment, history.user.unwrap_or_default())
+            let facts = Facts::of(context, &history);
+            let assessment = risk::assess_facts(&facts, risk);
+            (assessment, Some(facts), history.user.unwrap_or_default())
         }
         // It begins anew with what is seen now.
-        None => (risk::unscored(context, risk), UserHistory::default()),
+        None => (risk::unscored(context, risk), None, UserHistory::default()),
     };
     let learnt = NewHistory {
         replaces: stored.map(|stored| stored.version),
         content: known.with(context).encode(),
     };
-    (assessment, learnt)
+    Scored {
+        assessment,
+        facts,
+        learnt,
+    }
 }
 
 pub(super) fn auth_time(claims: &serde_json::Value) -> Option<i64> {

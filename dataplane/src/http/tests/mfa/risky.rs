@@ -112,8 +112,8 @@ async fn an_unusual_sign_in_is_asked_and_a_usual_one_is_not() {
     let counted = service.app.censuses.take();
     assert_eq!(
         counted.iter().map(|of| of.signins).sum::<u64>(),
-        2,
-        "at home, and now"
+        3,
+        "twice at home, and now"
     );
     let known = signin_with(&service, AWAY, PHONE, &claims(), None).await;
     assert_eq!(
