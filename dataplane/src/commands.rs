@@ -6,3 +6,4 @@ pub mod explain;
 pub mod migrate;
 pub mod serve;
 pub mod terminal;
+pub mod users;

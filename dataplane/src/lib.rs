@@ -34,4 +34,5 @@ pub(crate) mod testing;
 pub mod tls;
 pub mod token;
 pub mod trail;
+pub mod users;
 pub mod verify;

@@ -172,6 +172,15 @@ pub enum UserStatus {
 }
 
 impl UserStatus {
+    /// As the API and the command line name it.
+    pub fn as_str(self) -> &'static str {
+        self.name()
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     /// As it is stored.
     fn name(self) -> &'static str {
         match self {
