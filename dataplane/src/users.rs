@@ -200,6 +200,12 @@ impl Desk<'_> {
             let message = "name the policy with --policy, or the user by id";
             return Err(AskError::Wrong(message.to_owned()));
         };
+        // Addresses are kept in lower case.
+        let name = if name.contains('@') {
+            name.to_lowercase()
+        } else {
+            name
+        };
         let found = self.store.users_named(self.policy(policy)?, name).await?;
         if found.is_empty() {
             return Err(AskError::NoUser);
