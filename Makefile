@@ -23,6 +23,7 @@ test: tools ## builds everything and runs every test
 	cargo build --workspace
 	cargo test --workspace
 	node --test tests/provider/provider.test.mjs tests/verify/verify.test.mjs
+	node --test --test-concurrency=2 tests/page/views.test.mjs tests/page/flows.test.mjs
 	target/tools/python/bin/python -m unittest discover --start-directory tests/chart
 	tests/cluster/with tests/cluster/test
 

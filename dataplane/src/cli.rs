@@ -36,6 +36,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Bring a database's schema up to date, which serve does by itself where its user may
     Migrate(MigrateArgs),
+    /// Decide the scored sign-ins of the last days again: whether what was decided stands, and with --policy what another
+    /// policy would have decided
+    Replay(ReplayArgs),
     /// See and change users, through a data plane that runs or in its PostgreSQL database
     Users(UsersArgs),
     /// Print the OpenAPI 3.1 document of the API
@@ -186,6 +189,36 @@ pub struct MigrateArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Directory of the SQLite file; a data plane may go on using it
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VESTIBULE_DATA_DIR",
+        default_value = "./vestibule-data"
+    )]
+    pub data_dir: PathBuf,
+    /// How many days to look back; events are kept for 180
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub days: u16,
+    /// Only the sign-in of this request (the X-Request-Id of its answer)
+    #[arg(long, value_name = "ID")]
+    pub request: Option<String>,
+    /// Only sign-ins of this SigninPolicy
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub of: Option<String>,
+    /// File with the SigninPolicy to try instead: its risk.signals, thresholds and actions count, its ipLists and the windows of
+    /// its failures do not, since addresses are not stored
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Form of the report
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 }
 
 /// Where a data plane of a cluster finds what the operator publishes.

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod migrate;
+pub mod replay;
 pub mod serve;
 pub mod terminal;
 pub mod users;

@@ -94,6 +94,9 @@ pub struct VerifyRequest {
     /// The code, for every method but webauthn.
     #[schema(max_length = 64)]
     pub code: Option<String>,
+    /// For webauthn: what `PublicKeyCredential.toJSON` gives.
+    #[schema(value_type = Option<Object>)]
+    pub credential: Option<serde_json::Value>,
     /// Whether the answer is to have a `device_token`. After `webauthn`, `totp` and `sms_otp` only.
     pub remember_device: bool,
 }
@@ -118,9 +121,12 @@ pub struct ConfirmRequest {
     /// Of the enrolment.
     #[schema(max_length = 36)]
     pub id: String,
-    /// A code of the new factor.
+    /// A code of the new factor, for totp.
     #[schema(max_length = 64)]
     pub code: Option<String>,
+    /// For webauthn: what `PublicKeyCredential.toJSON` gives.
+    #[schema(value_type = Option<Object>)]
+    pub credential: Option<serde_json::Value>,
 }
 
 /// What a challenge can be answered with.
@@ -138,6 +144,10 @@ pub struct ChallengeInfo {
     /// Origins of the pages that may be told of the sign-in. Present where no method was chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origins: Option<Vec<String>>,
+    /// Why a second factor is asked for, as the sign-in said it, in the language of `Accept-Language`. Present where no method was
+    /// chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfa_check_reason: Option<&'static str>,
     /// Where the code went, masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_to: Option<String>,

@@ -92,7 +92,7 @@ codes! {
     MfaCodeInvalid "mfa_code_invalid" "That did not prove the second factor: try again.";
     MfaMethodUnavailable "mfa_method_unavailable" "This challenge cannot be answered with this method.";
     MfaRequired "mfa_required" "Sign in with your second factor first.";
-    MfaUnavailable "mfa_unavailable" "There is no second factor that this user could complete this sign-in with.";
+    MfaUnavailable "mfa_unavailable" "There is no second factor that would do, or this one cannot be used now.";
     RefreshTokenInvalid "refresh_token_invalid" "The refresh token is unknown, expired or revoked: sign in again.";
     RefreshTokenReused "refresh_token_reused" "The refresh token was used before, so its session has been ended: sign in again.";
     PasswordChangeRequired "password_change_required" "The password must be changed first: sign in again and send the new one to /auth/password.";

@@ -19,6 +19,7 @@ use crate::mfa::demand::can_be_enrolled;
 pub mod body;
 pub mod handlers;
 pub mod openapi;
+pub mod page;
 pub mod problem;
 
 pub type Answer = Response<Full<Bytes>>;
@@ -46,7 +47,9 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     };
     let path = head.uri.path();
     let result = match route(path) {
-        Some(route) if route.allows(&head.method) => route.answer(&app, caller, body).await,
+        Some(route) if route.allows(&head.method) => {
+            route.answer(&app, caller, head.uri.query(), body).await
+        }
         Some(route) => Ok(method_not_allowed(route, &request_id)),
         None => document(&app, &head, path),
     };
@@ -79,6 +82,7 @@ enum Route {
     MfaEnrollments,
     MfaRemove(Uuid),
     OpenApi,
+    Page(page::File),
 }
 
 fn route(path: &str) -> Option<Route> {
@@ -93,7 +97,10 @@ fn route(path: &str) -> Option<Route> {
         "/auth/mfa/challenge" => Some(Route::MfaChallenge),
         "/auth/mfa/verify" => Some(Route::MfaVerify),
         "/auth/mfa/enrollments" => Some(Route::MfaEnrollments),
-        _ => enrollment(path.strip_prefix("/auth/mfa/enrollments/")?),
+        _ => match path.strip_prefix("/auth/mfa/enrollments/") {
+            Some(rest) => enrollment(rest),
+            None => page::File::at(path).map(Route::Page),
+        },
     }
 }
 
@@ -121,7 +128,7 @@ impl Route {
             | Self::MfaVerify
             | Self::MfaEnroll(_)
             | Self::MfaConfirm(_) => "POST",
-            Self::Userinfo | Self::MfaEnrollments | Self::OpenApi => "GET, HEAD",
+            Self::Userinfo | Self::MfaEnrollments | Self::OpenApi | Self::Page(_) => "GET, HEAD",
             Self::MfaRemove(_) => "DELETE",
         }
     }
@@ -134,6 +141,7 @@ impl Route {
         self,
         app: &Arc<App>,
         caller: Caller<'_>,
+        query: Option<&str>,
         body: Incoming,
     ) -> Result<Answer, Failure> {
         match self {
@@ -150,6 +158,7 @@ impl Route {
             Self::MfaEnrollments => handlers::mfa::enrollments(app, caller).await,
             Self::MfaRemove(factor) => handlers::mfa::remove(app, caller, factor).await,
             Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
+            Self::Page(file) => Ok(page::answer(file, caller.headers, query)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The language in which people are told something, by `Accept-Language` (RFC 9110, section 12.5.4), and the sentences.
 //!
-//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for.
+//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for, `mail` and `sms` what is
+//! sent with a code, `page` what the page says on which one is given.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -20,6 +21,15 @@ pub enum Language {
 }
 
 impl Language {
+    /// The language of a tag such as `zh` or `zh-Hans-CN`, where it is one of ours.
+    pub fn named(tag: &str) -> Option<Self> {
+        match tag.split('-').next()?.to_ascii_lowercase().as_str() {
+            "en" => Some(Self::English),
+            "zh" => Some(Self::Chinese),
+            _ => None,
+        }
+    }
+
     /// The one that is wanted most of those that there are; English where none is.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut wanted = (Self::English, 0.0);
@@ -30,11 +40,9 @@ impl Language {
         for range in ranges.take(RANGES_MAX) {
             let mut parts = range.split(';').map(str::trim);
             let tag = parts.next().unwrap_or_default();
-            let primary = tag.split('-').next().unwrap_or_default();
-            let language = match primary.to_ascii_lowercase().as_str() {
-                "en" | "*" => Self::English,
-                "zh" => Self::Chinese,
-                _ => continue,
+            let any = (tag == "*").then_some(Self::English);
+            let Some(language) = any.or_else(|| Self::named(tag)) else {
+                continue;
             };
             let weight = parts.find_map(|part| part.strip_prefix("q="));
             let weight = weight.map_or(Some(1.0), |text| text.parse::<f32>().ok());
@@ -46,6 +54,14 @@ impl Language {
             }
         }
         wanted.0
+    }
+
+    /// As `Accept-Language` writes it.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Chinese => "zh",
+        }
     }
 
     /// The file of this language.
@@ -121,14 +137,17 @@ mod tests {
         assert_eq!(Language::of(&HeaderMap::new()), Language::English);
     }
 
-    /// Every name that a file has, with the objects that they stand in.
+    /// Every name that a file has, with the objects that they stand in, and what each sentence has a place for.
     fn names(language: Language) -> BTreeSet<String> {
         let file: Value = serde_json::from_str(language.text()).expect("JSON");
         let mut names = BTreeSet::new();
         for (object, members) in file.as_object().expect("an object") {
             for (name, text) in members.as_object().expect("an object of strings") {
                 assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{name}");
-                names.insert(format!("{object}.{name}"));
+                let places = text.as_str().unwrap_or_default().split('{').skip(1);
+                let places: BTreeSet<&str> =
+                    places.filter_map(|rest| rest.split('}').next()).collect();
+                names.insert(format!("{object}.{name} {places:?}"));
             }
         }
         names

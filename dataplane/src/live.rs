@@ -15,7 +15,10 @@ use vestibule_crds::verification_key::KeySet;
 
 use crate::clock::Clock;
 use crate::keys::{Changes, RemoteKeys, Settings};
+use crate::mfa::email::MailServer;
 use crate::mfa::seal::SealingKeys;
+use crate::mfa::sms::Webhook;
+use crate::mfa::webauthn::RelyingParty;
 
 pub mod documents;
 mod shared_rules;
@@ -68,6 +71,10 @@ pub struct LivePolicy {
     pub key: String,
     /// What secrets of second factors are sealed with; none while a managed key has not been made yet.
     pub sealing: Option<SealingKeys>,
+    /// What each method needs, where the policy has it.
+    pub relying_party: Option<RelyingParty>,
+    pub mail_server: Option<MailServer>,
+    pub sms_webhook: Option<Webhook>,
     /// In the order of the snapshot.
     pub keys: Vec<PolicyKey>,
     current: Option<usize>,
@@ -208,7 +215,7 @@ impl Live {
             let policy = match previous.policies.get(name) {
                 Some(policy) if policy.spec.revision == spec.revision => Arc::clone(policy),
                 _ => Arc::new(
-                    LivePolicy::build(spec)
+                    LivePolicy::build(spec, context.http)
                         .map_err(|error| BuildError::Policy(name.clone(), error))?,
                 ),
             };
@@ -353,7 +360,7 @@ impl LiveProvider {
 }
 
 impl LivePolicy {
-    fn build(spec: &Arc<Policy>) -> Result<Self, String> {
+    fn build(spec: &Arc<Policy>, http: HttpIssuers) -> Result<Self, String> {
         let mut keys = Vec::with_capacity(spec.signing_keys.len());
         for key in &spec.signing_keys {
             let wanted = vestibule_crds::algorithm::SigningAlgorithm::of(key.algorithm);
@@ -366,12 +373,29 @@ impl LivePolicy {
                 state: key.state,
             });
         }
+        // A method that cannot be built is not there; the policy is, and so are the others.
+        let name = &spec.name;
+        let told = |error: &dyn std::fmt::Display| {
+            tracing::error!("policy {name}: a method of second factors cannot be used: {error}");
+        };
+        let timeout = std::time::Duration::from_secs(spec.mfa.challenge_ttl.as_secs());
+        let relying_party = spec.mfa.webauthn.as_ref().and_then(|site| {
+            let relying_party = RelyingParty::new(site, timeout);
+            relying_party.inspect_err(|error| told(error)).ok()
+        });
+        let mail_server = spec.mfa.email.as_ref().and_then(|email| {
+            let mail_server = MailServer::new(email);
+            mail_server.inspect_err(|error| told(error)).ok()
+        });
         let extra_claims =
             ExtraClaims::parse(&spec.extra_claims).map_err(|error| error.to_string())?;
         Ok(Self {
             current: keys.iter().position(|key| key.state == KeyState::Current),
             key: format!("{}/{}", spec.namespace, spec.name),
             sealing: SealingKeys::new(&spec.mfa.keys),
+            relying_party,
+            mail_server,
+            sms_webhook: spec.mfa.sms.as_ref().map(|sms| Webhook::new(sms, http)),
             spec: Arc::clone(spec),
             extra_claims,
             keys,

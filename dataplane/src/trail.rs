@@ -43,6 +43,11 @@ impl Trail {
         self.event("mfa_required", &self.assessment)
     }
 
+    /// Something of a request that goes on.
+    pub fn noted(&self, what: &'static str) -> Event {
+        self.event(what, "")
+    }
+
     pub fn failure(&self, failure: &Failure) -> Event {
         self.event(failure.code(), failure.audit())
     }

@@ -25,12 +25,16 @@ mod limits;
 mod local_tokens;
 #[path = "e2e/mail.rs"]
 mod mail;
+#[path = "e2e/mfa.rs"]
+mod mfa;
 #[path = "e2e/postgres.rs"]
 mod postgres;
 #[path = "e2e/provider.rs"]
 mod provider;
 #[path = "e2e/reload.rs"]
 mod reload;
+#[path = "e2e/replay.rs"]
+mod replay;
 #[path = "e2e/replicas.rs"]
 mod replicas;
 #[path = "e2e/schemathesis.rs"]

@@ -15,6 +15,7 @@ main() {
   mkdir -p "$cache" "$links"
   npm_packages tests/provider
   npm_packages tests/verify
+  npm_packages tests/page
   python_environment
   go_program tests/verify verify-go "the verifier in Go"
   go_program examples/callers/go signin-go "the caller in Go"
@@ -22,15 +23,24 @@ main() {
 
 # Only what has no ordinary way without root, and only where nobody is asked for a password.
 debian_packages() {
-  if has_postgres || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
-  echo "installing PostgreSQL"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; } >/dev/null ||
-    echo "PostgreSQL could not be installed" >&2
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
+  local packages=()
+  has_postgres || packages+=(postgresql)
+  # Without a font for Chinese the screenshots of it show boxes.
+  has_chromium || packages+=(chromium fonts-wqy-microhei)
+  if [ ${#packages[@]} -eq 0 ]; then return; fi
+  echo "installing ${packages[*]}"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}"; } >/dev/null ||
+    echo "${packages[*]} could not be installed" >&2
 }
 
 # Debian keeps its programs out of the PATH.
 has_postgres() {
   [ -n "$(find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/postgres' 2>/dev/null)" ] || command -v postgres >/dev/null
+}
+
+has_chromium() {
+  [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
 }
 
 name_what_is_missing() {
@@ -41,6 +51,7 @@ name_what_is_missing() {
   if command -v python3 >/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=("Python's venv (Debian: python3-venv)"); fi
   has_version go 'go([0-9]+)\.([0-9]+)' 1 25 version || missing+=("Go 1.25 or newer")
   has_postgres || missing+=("PostgreSQL 13 or newer (Debian: postgresql)")
+  has_chromium || missing+=("Chromium (Debian: chromium)")
   command -v openssl >/dev/null || missing+=("openssl")
   command -v curl >/dev/null || missing+=("curl")
   command -v jq >/dev/null || missing+=("jq")

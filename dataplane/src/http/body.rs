@@ -69,6 +69,17 @@ impl Members {
         }
     }
 
+    /// A member that is an object; missing and `null` are the same.
+    pub fn object(&mut self, name: &'static str) -> Result<Option<Value>, Failure> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(object @ Value::Object(_)) => Ok(Some(object)),
+            Some(_) => Err(Code::InvalidRequest
+                .because(format!("{name} is not an object"))
+                .into()),
+        }
+    }
+
     pub fn required_text(
         &mut self,
         name: &'static str,

@@ -53,6 +53,11 @@ impl ChallengeToken {
     pub fn digest(&self) -> [u8; 32] {
         sha256(&self.0)
     }
+
+    /// A digest of a code that was sent for this challenge.
+    pub fn bind(&self, code: &str) -> [u8; 32] {
+        sha256(&[b"code".as_slice(), &self.0, code.as_bytes()].concat())
+    }
 }
 
 impl fmt::Debug for ChallengeToken {
@@ -153,6 +158,16 @@ impl Kept {
             issuer: self.issuer.clone(),
             subject: self.subject.clone(),
         }
+    }
+
+    /// Why a factor is asked for: the heaviest of the risk's reasons, or that this policy always does.
+    pub fn reason(&self, language: Language) -> &'static str {
+        let heaviest = self.risk.as_ref().and_then(|risk| risk.reasons.first());
+        language.reason(match heaviest {
+            Some(code) if self.by_risk => code.as_ref(),
+            Some(_) | None if self.by_risk => "risk",
+            Some(_) | None => "always",
+        })
     }
 }
 
@@ -258,24 +273,14 @@ pub async fn open(
         outcome => return Ok(Err(outcome)),
     }
     app.metrics.challenged();
-    let Kept {
-        by_risk,
-        risk,
-        methods,
-        ..
-    } = kept;
-    let heaviest = risk.as_ref().and_then(|risk| risk.reasons.first());
-    let reason = match heaviest {
-        Some(code) if by_risk => code.as_ref(),
-        Some(_) | None if by_risk => "risk",
-        Some(_) | None => "always",
-    };
+    let reason = kept.reason(language);
+    let Kept { risk, methods, .. } = kept;
     Ok(Ok(LoginResponse {
         expires_in: Some(ttl),
         requires_mfa: Some(true),
         challenge_token: Some(token.expose()),
         required_mfa_methods: Some(methods.into_iter().map(MfaMethod::name).collect()),
-        mfa_check_reason: Some(language.reason(reason)),
+        mfa_check_reason: Some(reason),
         risk_level: risk.as_ref().map(|risk| risk.level.clone()),
         risk_assessment: risk,
         ..LoginResponse::default()

@@ -17,6 +17,7 @@
 use vestibule_crds::signin_policy::{MfaMethod, MfaMode, NoEnrollmentAction, RiskAction};
 use vestibule_crds::snapshot::{Acting, Mfa};
 
+use super::sms::PhoneNumber;
 use crate::risk::Level;
 use crate::store::User;
 use crate::store::mfa::Factors;
@@ -76,7 +77,12 @@ impl Contact {
     pub fn of(user: &User) -> Self {
         Self {
             verified_email: user.profile.email.is_some() && user.profile.email_verified,
-            phone: user.profile.phone.is_some(),
+            phone: user
+                .profile
+                .phone
+                .as_deref()
+                .and_then(PhoneNumber::parse)
+                .is_some(),
         }
     }
 }

@@ -12,7 +12,8 @@ use vestibule_crds::signin_policy::MfaMethod;
 use super::attempt::{Attempt, Open};
 use super::complete::{Proved, complete, holds_second_factor};
 use super::demand::can_be_enrolled;
-use super::verify::no_key_yet;
+use super::verify::{keys_of, no_key_yet};
+use super::webauthn::Owner;
 use super::{recovery, totp};
 use crate::app::{App, Caller};
 use crate::clock::rfc3339;
@@ -68,7 +69,10 @@ async fn begin_story(
     let enroller = enroller(app, method, challenge, headers, attempt).await?;
     match method {
         MfaMethod::Totp => begin_totp(app, enroller, request.name.clone(), attempt.now).await,
-        MfaMethod::Webauthn | MfaMethod::SmsOtp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => {
+        MfaMethod::Webauthn => {
+            begin_webauthn(app, enroller, request.name.clone(), attempt.now).await
+        }
+        MfaMethod::SmsOtp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => {
             Err(Code::MfaMethodUnavailable.into())
         }
     }
@@ -103,6 +107,45 @@ async fn begin_totp(
         qr_svg: totp::qr_svg(&uri),
         otpauth_uri: Some(uri),
         options: None,
+    })
+}
+
+async fn begin_webauthn(
+    app: &App,
+    enroller: Enroller,
+    name: Option<String>,
+    now: i64,
+) -> Result<Enrollment, Failure> {
+    let unavailable = |why: String| Failure::from(Code::MfaUnavailable.because(why));
+    let site = enroller.policy.relying_party.as_ref();
+    let site = site.ok_or_else(|| unavailable("there is no relying party".to_owned()))?;
+    let owner = Owner {
+        id: enroller.user.id,
+        name: &enroller.name,
+    };
+    let (_, existing) = keys_of(&enroller.factors);
+    let begun = site
+        .begin_registration(owner, &existing)
+        .map_err(|error| unavailable(error.to_string()))?;
+    let id = app.id(now)?;
+    let factor = Factor {
+        id,
+        method: MfaMethod::Webauthn,
+        name,
+        secret: begun.state,
+        last_step: -1,
+        created_at: now,
+        last_used_at: None,
+        expires_at: Some(now.saturating_add(CONFIRM_SECONDS)),
+    };
+    keep(app, enroller.user.id, factor).await?;
+    Ok(Enrollment {
+        id: id.to_string(),
+        method: MfaMethod::Webauthn.name(),
+        secret: None,
+        otpauth_uri: None,
+        qr_svg: None,
+        options: Some(begun.options),
     })
 }
 
@@ -172,7 +215,18 @@ async fn confirm_story(
             let step = totp::Secret::of_bytes(secret).step_of(code, now);
             (step.ok_or_else(|| wrong("totp"))?, None)
         }
-        MfaMethod::Webauthn | MfaMethod::SmsOtp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => {
+        MfaMethod::Webauthn => {
+            let site = enroller.policy.relying_party.as_ref();
+            let site = site.ok_or_else(|| Failure::from(Code::MfaUnavailable))?;
+            let answer = request.credential.as_ref();
+            let answer = answer.ok_or_else(|| wrong("webauthn"))?;
+            let credential = site
+                .end_registration(&waiting.secret, answer)
+                .map_err(|refused| Code::MfaCodeInvalid.because(refused.to_string()))?;
+            // It has no steps: its state is used with the confirmation.
+            (0, Some(credential.to_bytes()))
+        }
+        MfaMethod::SmsOtp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => {
             return Err(Code::MfaMethodUnavailable.into());
         }
     };

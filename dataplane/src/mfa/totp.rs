@@ -167,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn another_implementation_reads_the_uri_and_agrees_on_every_code() {
+        for byte in 0..50_u8 {
+            let secret = Secret::new(std::array::from_fn(|at| byte.wrapping_mul(31) ^ at as u8));
+            let uri = secret.uri("auth.example", "ann@shop.example");
+            let other = totp_rs::Totp::from_url(&uri).expect("it reads the URI");
+            let now = 1_900_000_000 + i64::from(byte) * 1_234_567;
+            let code = other.generate(now.unsigned_abs()).to_string();
+            assert_eq!(secret.step_of(&code, now), Some(now / 30), "{now}");
+        }
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         assert!(!format!("{:?}", secret()).contains("49, 50"));
     }

@@ -4,17 +4,21 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+use uuid::Uuid;
 use vestibule_crds::signin_policy::MfaMethod;
 
 use super::attempt::{Attempt, Open, invalid, locked};
 use super::complete::{Proved, complete};
+use super::pending::Pending;
+use super::webauthn::{Assertion, Counter, Credential};
 use super::{recovery, totp};
 use crate::app::{App, Caller};
 use crate::dto::{LoginResponse, VerifyRequest};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::store::EventKind;
 use crate::store::attempts::TryLimits;
-use crate::store::mfa::{Proof, Try, TryOutcome};
+use crate::store::mfa::{Factors, Proof, Try, TryOutcome};
 
 pub async fn verify(
     app: &Arc<App>,
@@ -48,12 +52,28 @@ async fn answer(
         takes_pending: method == MfaMethod::Webauthn,
         now: attempt.now,
     });
-    match tried.await? {
-        TryOutcome::Counted(_pending) => {}
+    let pending = match tried.await? {
+        TryOutcome::Counted(pending) => pending.as_deref().and_then(Pending::decode),
         TryOutcome::Gone => return Err(invalid("its tries are used up, or it was answered")),
         TryOutcome::Locked(seconds) => return Err(locked(seconds)),
-    }
-    let proof = prove(&open, method, request.code.as_deref(), attempt.now)?;
+    };
+    let code = request.code.as_deref().unwrap_or_default();
+    let now = attempt.now;
+    let proof = match method {
+        MfaMethod::Totp => prove_totp(&open, code, now)?,
+        MfaMethod::RecoveryCode => recovery::digest(code).map(Proof::RecoveryCode),
+        MfaMethod::SmsOtp | MfaMethod::EmailOtp => {
+            let right = pending.is_some_and(|pending| pending.is(method, &open.token, code, now));
+            right.then_some(Proof::SentCode)
+        }
+        MfaMethod::Webauthn => {
+            let answer = request.credential.as_ref();
+            let state = pending.and_then(|pending| pending.state(now));
+            answer
+                .zip(state)
+                .and_then(|(answer, state)| prove_key(app, &open, attempt, &state, answer))
+        }
+    };
     let proof = proof.ok_or_else(|| Code::MfaCodeInvalid.because(method.name()))?;
     let proved = Proved {
         method,
@@ -71,23 +91,7 @@ pub(super) fn chosen(open: &Open, name: &str) -> Result<MfaMethod, Failure> {
     method.ok_or_else(|| Code::MfaMethodUnavailable.into())
 }
 
-/// None where the answer proves nothing.
-fn prove(
-    open: &Open,
-    method: MfaMethod,
-    code: Option<&str>,
-    now: i64,
-) -> Result<Option<Proof>, Failure> {
-    let code = code.unwrap_or_default();
-    match method {
-        MfaMethod::Totp => prove_totp(open, code, now),
-        MfaMethod::RecoveryCode => Ok(recovery::digest(code).map(Proof::RecoveryCode)),
-        MfaMethod::Webauthn | MfaMethod::SmsOtp | MfaMethod::EmailOtp => {
-            Err(Code::MfaMethodUnavailable.into())
-        }
-    }
-}
-
+/// None where the answer proves nothing, here and below.
 fn prove_totp(open: &Open, code: &str, now: i64) -> Result<Option<Proof>, Failure> {
     let keys = open.policy.sealing.as_ref().ok_or_else(no_key_yet)?;
     let mut factors = open.factors.confirmed();
@@ -107,6 +111,43 @@ fn prove_totp(open: &Open, code: &str, now: i64) -> Result<Option<Proof>, Failur
         })
     });
     Ok(proof)
+}
+
+fn prove_key(
+    app: &App,
+    open: &Open,
+    attempt: &Attempt,
+    state: &[u8],
+    answer: &Value,
+) -> Option<Proof> {
+    let site = open.policy.relying_party.as_ref()?;
+    let (factors, credentials) = keys_of(&open.factors);
+    let used = site.end_authentication(state, &credentials, answer);
+    let Assertion {
+        credential,
+        counter,
+    } = used
+        .inspect_err(|refused| tracing::debug!("a key was refused: {refused}"))
+        .ok()?;
+    let mut pairs = factors.iter().zip(&credentials);
+    let (factor, _) = pairs.find(|(_, known)| known.id() == credential.id())?;
+    if counter == Counter::Regressed && !app.store.record(attempt.trail.noted("counter_regressed"))
+    {
+        app.metrics.events_dropped();
+    }
+    Some(Proof::Credential {
+        factor: *factor,
+        secret: credential.to_bytes(),
+    })
+}
+
+/// The user's keys, with the ids of their factors.
+pub(super) fn keys_of(factors: &Factors) -> (Vec<Uuid>, Vec<Credential>) {
+    let keys = factors
+        .confirmed()
+        .filter(|factor| factor.method == MfaMethod::Webauthn);
+    keys.filter_map(|factor| Some((factor.id, Credential::from_bytes(&factor.secret)?)))
+        .unzip()
 }
 
 pub(super) fn no_key_yet() -> Failure {

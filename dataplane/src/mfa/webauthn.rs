@@ -299,4 +299,4 @@ fn refused(error: WebauthnError) -> Refused {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

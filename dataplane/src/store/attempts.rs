@@ -6,17 +6,18 @@
 //! | tries in any 15 minutes | `per_15m` | the oldest of them is 15 minutes old |
 //! | tries in any day | `per_day` | the oldest of them is a day old |
 //! | tries since the last success | 100 | an administrator unlocks the user |
-//! | codes sent | one in 30 s, 5 in any 15 minutes, 20 in any day | the oldest of them is that old |
+//! | codes sent | one of a method in 30 s, 5 in any 15 minutes, 20 in any day | the oldest of them is that old |
 //!
 //! A try counts before its code is looked at, so that a thousand at once are no more than one after the other. A success
 //! takes its own try back and ends the row of failures; it does not make the failures before it unhappen.
 
 use serde::{Deserialize, Serialize};
+use vestibule_crds::signin_policy::MfaMethod;
 
 const QUARTER_SECONDS: i64 = 15 * 60;
 const DAY_SECONDS: i64 = 24 * 3600;
 pub const CONSECUTIVE_MAX: u32 = 100;
-/// Between two codes that are sent to one user.
+/// Between two codes that are sent to one user in one way.
 pub const RESEND_SECONDS: i64 = 30;
 const SENT_PER_QUARTER: usize = 5;
 const SENT_PER_DAY: usize = 20;
@@ -34,7 +35,7 @@ pub struct TryLimits {
 pub struct Attempts {
     tried_at: Vec<i64>,
     consecutive: u32,
-    sent_at: Vec<i64>,
+    sent: Vec<(i64, MfaMethod)>,
 }
 
 /// Seconds until the next one may succeed.
@@ -67,15 +68,20 @@ impl Attempts {
     }
 
     /// Counts one more code, or says how long none is sent.
-    pub fn send(&mut self, now: i64) -> Result<(), Locked> {
-        forget(&mut self.sent_at, now);
+    pub fn send(&mut self, method: MfaMethod, now: i64) -> Result<(), Locked> {
+        self.sent.retain(|(at, _)| is_of_the_day(*at, now));
+        let times = |wanted: &dyn Fn(MfaMethod) -> bool| -> Vec<i64> {
+            let sent = self.sent.iter().filter(|(_, method)| wanted(*method));
+            sent.map(|(at, _)| *at).collect()
+        };
+        // Of another method the next one may come at once: the first may not work.
+        room(&times(&|sent| sent == method), &[(1, RESEND_SECONDS)], now)?;
         let windows = [
-            (1, RESEND_SECONDS),
             (SENT_PER_QUARTER, QUARTER_SECONDS),
             (SENT_PER_DAY, DAY_SECONDS),
         ];
-        room(&self.sent_at, &windows, now)?;
-        self.sent_at.push(now);
+        room(&times(&|_| true), &windows, now)?;
+        self.sent.push((now, method));
         Ok(())
     }
 
@@ -97,7 +103,11 @@ impl Locked {
 }
 
 fn forget(times: &mut Vec<i64>, now: i64) {
-    times.retain(|at| now.saturating_sub(*at) < DAY_SECONDS);
+    times.retain(|at| is_of_the_day(*at, now));
+}
+
+fn is_of_the_day(at: i64, now: i64) -> bool {
+    now.saturating_sub(at) < DAY_SECONDS
 }
 
 /// Whether one more fits into each window; otherwise how long until it fits into all of them.
@@ -216,10 +226,24 @@ mod tests {
         ] {
             let (mut attempts, mut done) = (Attempts::default(), 0);
             for number in 0..codes {
-                done += i64::from(attempts.send(NOW + number * seconds_apart).is_ok());
+                let now = NOW + number * seconds_apart;
+                done += i64::from(attempts.send(MfaMethod::EmailOtp, now).is_ok());
             }
             assert_eq!(done, sent, "{codes} every {seconds_apart} s");
         }
+    }
+
+    #[test]
+    fn a_code_of_another_method_may_come_at_once_and_counts_with_the_others() {
+        let mut attempts = Attempts::default();
+        for method in [MfaMethod::EmailOtp, MfaMethod::SmsOtp] {
+            assert_eq!(attempts.send(method, NOW), Ok(()));
+            assert_eq!(attempts.send(method, NOW), Err(Locked(30)));
+        }
+        for seconds in [30, 60, 90] {
+            assert_eq!(attempts.send(MfaMethod::EmailOtp, NOW + seconds), Ok(()));
+        }
+        assert_eq!(attempts.send(MfaMethod::SmsOtp, NOW + 90), Err(Locked(810)));
     }
 
     #[test]
@@ -235,7 +259,7 @@ mod tests {
             if attempts.count(most, now).is_ok() {
                 attempts.succeed(now - 1);
             }
-            let _ = attempts.send(now);
+            let _ = attempts.send(MfaMethod::SmsOtp, now);
         }
         let text = attempts.encode();
         assert!(text.len() < 2048, "{}", text.len());

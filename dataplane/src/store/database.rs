@@ -11,6 +11,8 @@ use super::Store;
 use super::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl, UrlError};
 use super::sqlite::{self, SqliteOptions, SqliteStore};
 
+pub mod decisions;
+
 /// The file's name where `--database` names none.
 const FILE_NAME: &str = "vestibule.db";
 

@@ -122,8 +122,8 @@ pub struct Waiting {
     pub user: Uuid,
     pub challenge: Digest,
     pub pending: Vec<u8>,
-    /// Whether something is sent to the user.
-    pub sends: bool,
+    /// The way in which something is sent to the user.
+    pub sends: Option<MfaMethod>,
     pub now: i64,
 }
 

@@ -34,6 +34,7 @@ mod mfa;
 mod passwords;
 mod pool;
 mod population;
+pub mod reading;
 mod schema;
 mod sessions;
 mod signin;

@@ -78,6 +78,7 @@ pub async fn verify(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
         challenge_token: members.required_text("challenge_token", BODY_BYTES_MAX)?,
         method: members.required_text("method", dto::METHOD_CHARS_MAX)?,
         code: members.text("code", dto::CODE_CHARS_MAX)?,
+        credential: members.object("credential")?,
         remember_device: members.flag("remember_device")?,
     };
     private_json(&verify::verify(app, &request, caller).await?)
@@ -156,6 +157,7 @@ pub async fn confirm(
         challenge_token: members.text("challenge_token", BODY_BYTES_MAX)?,
         id: members.required_text("id", dto::ID_CHARS_MAX)?,
         code: members.text("code", dto::CODE_CHARS_MAX)?,
+        credential: members.object("credential")?,
     };
     match enroll::confirm(app, method, &request, caller).await? {
         Confirmed::Enrolled(enrolled) => private_json(&enrolled),

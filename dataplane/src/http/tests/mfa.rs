@@ -10,6 +10,7 @@ use crate::mfa::totp::Secret;
 use crate::store::UserStatus;
 
 mod enrolling;
+mod keys;
 mod limits;
 mod risky;
 

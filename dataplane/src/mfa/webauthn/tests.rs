@@ -43,10 +43,10 @@ impl UserValidationMethod for Person {
 }
 
 /// A browser with an authenticator.
-struct Device(Client<MemoryStore, Person, AvailableBackend, PublicSuffixList, ()>);
+pub(crate) struct Device(Client<MemoryStore, Person, AvailableBackend, PublicSuffixList, ()>);
 
 impl Device {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(MemoryStore::new())
     }
 
@@ -58,11 +58,11 @@ impl Device {
     }
 
     /// Another authenticator with the same keys.
-    fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         Self::with(self.0.authenticator().store().clone())
     }
 
-    async fn create(&mut self, origin: &str, options: &Value) -> Value {
+    pub(crate) async fn create(&mut self, origin: &str, options: &Value) -> Value {
         let options: CredentialCreationOptions =
             serde_json::from_value(json!({"publicKey": options})).expect("options");
         let origin = Url::parse(origin).expect("an origin");
@@ -70,7 +70,7 @@ impl Device {
         serde_json::to_value(created.expect("a credential")).expect("JSON")
     }
 
-    async fn use_key(&mut self, origin: &str, options: &Value) -> Value {
+    pub(crate) async fn use_key(&mut self, origin: &str, options: &Value) -> Value {
         let options: CredentialRequestOptions =
             serde_json::from_value(json!({"publicKey": options})).expect("options");
         let origin = Url::parse(origin).expect("an origin");

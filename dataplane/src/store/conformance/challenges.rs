@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use uuid::Uuid;
+use vestibule_crds::signin_policy::MfaMethod;
 
 use super::Fixture;
 use super::rows::*;
@@ -451,7 +452,7 @@ pub(crate) async fn what_is_pending_is_taken_once(fixture: impl Fixture) {
         user,
         challenge: digest,
         pending: b"state".to_vec(),
-        sends: false,
+        sends: None,
         now: NOW + 1,
     };
     let waited = store.await_answer(waiting).await;
@@ -485,7 +486,7 @@ pub(crate) async fn codes_are_sent_with_a_wait_between_them(fixture: impl Fixtur
             user,
             challenge,
             pending: vec![1],
-            sends: true,
+            sends: Some(MfaMethod::EmailOtp),
             now: NOW + after,
         };
         store

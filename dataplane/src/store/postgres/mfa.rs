@@ -307,8 +307,8 @@ impl Ask for Waiting {
         if answerable.await?.is_none() {
             return Ok(TryOutcome::Gone);
         }
-        if *sends {
-            if let Err(Locked(seconds)) = attempts.send(*now) {
+        if let Some(method) = sends {
+            if let Err(Locked(seconds)) = attempts.send(*method, *now) {
                 return Ok(TryOutcome::Locked(seconds));
             }
             counters.set(client, *user, &attempts).await?;

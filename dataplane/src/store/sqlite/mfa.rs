@@ -177,9 +177,9 @@ impl Write for Waiting {
         if answerable(db, *user, challenge, *now)?.is_none() {
             return Ok(TryOutcome::Gone);
         }
-        if *sends {
+        if let Some(method) = sends {
             let mut attempts = attempts(db, *user)?;
-            if let Err(Locked(seconds)) = attempts.send(*now) {
+            if let Err(Locked(seconds)) = attempts.send(*method, *now) {
                 return Ok(TryOutcome::Locked(seconds));
             }
             set_attempts(db, *user, &attempts)?;
