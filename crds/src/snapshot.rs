@@ -182,11 +182,24 @@ pub struct Policy {
     /// Set when Vestibule makes and rotates the keys.
     pub managed: Option<crate::rotation::Schedule>,
     pub mfa: Mfa,
+    #[serde(default)]
+    pub password: PasswordLife,
     /// Absent where sign-ins are not scored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
+}
+
+/// How long local passwords are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordLife {
+    /// None: they do not expire.
+    pub max_age: Option<Duration>,
+    /// How long before that the user is warned.
+    pub warning_window: Duration,
+    /// How long after it they still work.
+    pub grace_period: Duration,
 }
 
 /// When a sign-in needs an extra factor, which ones there are and what they need.
@@ -326,6 +339,16 @@ impl Provider {
             self.egress,
         );
         Revision::of(&serde_json::to_vec(&source).expect("strings and sorted maps are JSON"))
+    }
+}
+
+impl Default for PasswordLife {
+    fn default() -> Self {
+        Self {
+            max_age: None,
+            warning_window: Duration::from_secs(0),
+            grace_period: Duration::from_secs(0),
+        }
     }
 }
 

@@ -268,6 +268,7 @@ fn new_user(run: Uuid, number: usize) -> Signin {
         status: UserStatus::Active,
         created_at: NOW,
         sessions_valid_from: 0,
+        password: None,
     };
     signin(Account::Create { user, identity })
 }

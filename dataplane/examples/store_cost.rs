@@ -220,6 +220,7 @@ async fn populate(store: &SqliteStore, users: u64) -> anyhow::Result<()> {
             status: UserStatus::Active,
             created_at: NOW,
             sessions_valid_from: 0,
+            password: None,
         };
         let account = Account::Create {
             user,

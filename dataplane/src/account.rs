@@ -99,6 +99,7 @@ pub fn plan(
                 status: UserStatus::Active,
                 created_at: now,
                 sessions_valid_from: 0,
+                password: None,
             },
         }),
     }

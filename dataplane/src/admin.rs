@@ -1,6 +1,8 @@
-//! The admin listener: health, readiness, metrics, what is being served, and which keys of providers are known. Read only, and open to its network.
+//! The admin listener: health, readiness, metrics, what is being served, and which keys of providers are known. Read only, and open to its
+//! network; but for the users, which want a token.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,16 +19,30 @@ use crate::clock::rfc3339;
 use crate::http::Answer;
 
 mod discovery;
+pub mod users;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What the admin listener knows beside the application.
 #[derive(Debug, Default)]
 pub struct Admin {
     /// Set when the process has been told to stop.
     pub draining: AtomicBool,
+    /// What whoever reads or changes users must show.
+    token: users::Token,
     refused: std::sync::Mutex<Refusals>,
 }
 
 impl Admin {
+    /// Users are read and changed by whoever shows what stands in this file; nobody without one.
+    pub fn with_token_file(path: Option<PathBuf>) -> Self {
+        Self {
+            token: users::Token(path),
+            ..Self::default()
+        }
+    }
+
     /// False when this is what was known already.
     pub fn set_refusals(&self, refusals: Refusals) -> bool {
         let mut known = self.lock();
@@ -52,6 +68,9 @@ pub async fn handle(
     _peer: IpAddr,
     request: Request<Incoming>,
 ) -> Answer {
+    if request.uri().path() == "/users" {
+        return users::handle(&app, &admin.token, request).await;
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
         answer
@@ -71,7 +90,7 @@ pub async fn handle(
         }
         _ => text(
             StatusCode::NOT_FOUND,
-            "here are /healthz, /readyz, /metrics, /revision and /discovery\n".into(),
+            "here are /healthz, /readyz, /metrics, /revision, /discovery and /users\n".into(),
         ),
     }
 }

@@ -15,6 +15,7 @@ use crate::geography::Geography;
 use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::password;
 use crate::risk::census::Censuses;
 use crate::risk::evidence::Hashing;
 use crate::risk::failures::RecentFailures;
@@ -34,6 +35,7 @@ pub struct App {
     pub recent_failures: RecentFailures,
     /// With the store's key.
     pub hashing: Hashing,
+    pub hashing_passwords: password::hashing::Hashing,
     /// What all users have shown, where a policy scores sign-ins.
     pub censuses: Censuses,
     /// Where addresses are.
@@ -60,6 +62,7 @@ impl App {
         let _random = random.fill(&mut process_id);
         Self {
             hashing: Hashing::new(&store.hash_key()),
+            hashing_passwords: password::hashing::Hashing::default(),
             serving,
             store,
             clock,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use uuid::Uuid;
 use vestibule_crds::issuer::HttpIssuers;
 
 use crate::store::database::{Database, DatabaseError};
@@ -38,6 +39,8 @@ pub enum Command {
     /// Decide the scored sign-ins of the last days again: whether what was decided stands, and with --policy what another
     /// policy would have decided
     Replay(ReplayArgs),
+    /// See and change users, through a data plane that runs or in its PostgreSQL database
+    Users(UsersArgs),
     /// Print the OpenAPI 3.1 document of the API
     Openapi,
     /// Print a completion script for a shell
@@ -326,4 +329,118 @@ pub struct ExplainArgs {
     /// Form of the answer
     #[arg(long, value_name = "FORM", default_value = "text")]
     pub output: Output,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct UsersArgs {
+    /// Admin listener of a data plane
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "VESTIBULE_ADMIN",
+        default_value = "http://127.0.0.1:8081",
+        global = true
+    )]
+    pub admin: String,
+    /// File with the token that the data plane was given with the same flag
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VESTIBULE_ADMIN_TOKEN_FILE",
+        global = true
+    )]
+    pub admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub database: UsersDatabaseArgs,
+    /// Form of the answer
+    #[arg(long, value_name = "FORM", default_value = "text", global = true)]
+    pub output: Output,
+    #[command(subcommand)]
+    pub command: UsersCommand,
+}
+
+/// Not from the environment of a data plane: whoever names a database means it.
+#[derive(Clone, Args)]
+pub struct UsersDatabaseArgs {
+    /// The database itself, instead of a data plane: postgres://…
+    #[arg(long = "database", value_name = "URL", global = true)]
+    pub url: Option<String>,
+    /// File with the password of the postgres:// user
+    #[arg(long, value_name = "FILE", global = true)]
+    pub database_password_file: Option<PathBuf>,
+}
+
+impl UsersDatabaseArgs {
+    pub fn database(&self, data: &Path) -> Result<Database, DatabaseError> {
+        let password_file = self.database_password_file.as_deref();
+        Database::parse(self.url.as_deref(), password_file, data)
+    }
+}
+
+/// The URL may hold a password.
+impl fmt::Debug for UsersDatabaseArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UsersDatabaseArgs")
+            .field("url", &self.url.as_ref().map(|_| "…"))
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct UserArgs {
+    /// Id, user name or email address
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// SigninPolicy of the user, as namespace/name or name; not needed with an id
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Option<String>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum UsersCommand {
+    /// Users in the order of their ids
+    List {
+        /// Of this SigninPolicy only, as namespace/name or name
+        #[arg(long, value_name = "POLICY")]
+        policy: Option<String>,
+        /// With this status only: active, disabled or locked
+        #[arg(long, value_name = "STATUS")]
+        status: Option<String>,
+        /// The last id of the page before
+        #[arg(long, value_name = "ID")]
+        after: Option<Uuid>,
+        /// Users of the page
+        #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// All that is known of a user
+    Show(UserArgs),
+    /// End a user's sessions and refuse new ones
+    Disable(UserArgs),
+    /// Let a disabled user sign in again
+    Enable(UserArgs),
+    /// Let a locked user sign in again, and forget wrong codes and passwords
+    Unlock(UserArgs),
+    /// Have a user change the local password at the next sign-in
+    RequirePasswordChange(UserArgs),
+    /// Set a user's local password, read from standard input or a file; the user's sessions end
+    SetPassword {
+        #[command(flatten)]
+        user: UserArgs,
+        /// File with the password [default: standard input]
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// Have the user change it at the next sign-in
+        #[arg(long)]
+        require_change: bool,
+    },
+    /// Add users from JSON lines, with argon2id or bcrypt hashes; who is there already stays as is
+    Import {
+        /// File of JSON objects, one a line; - reads standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// SigninPolicy of the users, as namespace/name or name
+        #[arg(long, value_name = "POLICY")]
+        policy: String,
+    },
 }

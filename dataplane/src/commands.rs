@@ -7,3 +7,4 @@ pub mod migrate;
 pub mod replay;
 pub mod serve;
 pub mod terminal;
+pub mod users;

@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use vestibule_crds::secret::Secret;
 use vestibule_crds::signin_policy::RiskAction;
 use vestibule_crds::snapshot::Risk;
 
 use crate::clock::rfc3339;
+use crate::password::{Standing, Warning};
 use crate::risk::Assessment;
 use crate::store::{User, UserStatus};
 
@@ -56,6 +58,17 @@ pub struct RevokeRequest {
     /// A refresh token or an access token of the session that is to end.
     #[schema(max_length = 16384)]
     pub token: String,
+}
+
+/// The body of `POST /auth/password`.
+#[derive(Debug, Clone, ToSchema)]
+pub struct PasswordRequest {
+    /// Required when the account has a password.
+    #[schema(value_type = Option<String>, max_length = 256)]
+    pub current_password: Option<Secret>,
+    /// At least 8 characters, and at most 256 bytes.
+    #[schema(value_type = String, min_length = 8, max_length = 256)]
+    pub new_password: Secret,
 }
 
 /// The body of `POST /auth/mfa/challenge`.
@@ -253,6 +266,31 @@ pub struct LoginResponse {
     /// Present where the policy scores sign-ins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_assessment: Option<RiskAssessmentInfo>,
+    /// True: `access_token` changes the password and opens nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub must_change_password: Option<bool>,
+    /// Days until the local password expires, rounded up; 0 or less once it has. Present where it can expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_expires_in: Option<i64>,
+    /// `expiring`, `expired_grace` or `expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_warning: Option<&'static str>,
+}
+
+impl LoginResponse {
+    pub fn with_password(self, standing: Standing) -> Self {
+        let Standing {
+            must_change,
+            expires_in,
+            warning,
+        } = standing;
+        Self {
+            must_change_password: Some(must_change),
+            password_expires_in: expires_in,
+            password_warning: warning.map(Warning::name),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -318,11 +356,23 @@ pub struct UserInfo {
     pub status: &'static str,
     /// RFC 3339.
     pub created_at: String,
+    pub must_change_password: bool,
+    /// Days until the local password expires, rounded up; 0 or less once it has. Present where it can expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_expires_in: Option<i64>,
+    /// `expiring`, `expired_grace` or `expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_warning: Option<&'static str>,
 }
 
 impl UserInfo {
-    pub fn of(user: &User) -> Self {
+    pub fn of(user: &User, standing: Standing) -> Self {
         let profile = &user.profile;
+        let Standing {
+            must_change,
+            expires_in,
+            warning,
+        } = standing;
         Self {
             id: user.id.to_string(),
             username: profile.username.clone(),
@@ -334,6 +384,9 @@ impl UserInfo {
                 UserStatus::Locked => "locked",
             },
             created_at: rfc3339(user.created_at),
+            must_change_password: must_change,
+            password_expires_in: expires_in,
+            password_warning: warning.map(Warning::name),
         }
     }
 }

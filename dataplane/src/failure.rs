@@ -35,7 +35,9 @@ pub enum TryAgainReason {
     ProviderUnavailable,
     StoreUnavailable,
     NotReady,
+    Busy,
     RateLimited,
+    PasswordLocked,
     MfaLocked,
 }
 
@@ -93,6 +95,10 @@ codes! {
     MfaUnavailable "mfa_unavailable" "There is no second factor that would do, or this one cannot be used now.";
     RefreshTokenInvalid "refresh_token_invalid" "The refresh token is unknown, expired or revoked: sign in again.";
     RefreshTokenReused "refresh_token_reused" "The refresh token was used before, so its session has been ended: sign in again.";
+    PasswordChangeRequired "password_change_required" "The password must be changed first: sign in again and send the new one to /auth/password.";
+    CurrentPasswordRequired "current_password_required" "Send the current password in the member current_password.";
+    PasswordInvalid "password_invalid" "The current password is not right.";
+    PasswordNotAcceptable "password_not_acceptable" "A new password has at least 8 characters and at most 256 bytes, and is neither the current one nor the user's name or address.";
     AccessTokenInvalid "access_token_invalid" "Send a valid access token of this service as a Bearer token.";
     NotFound "not_found" "There is nothing at this path.";
     MethodNotAllowed "method_not_allowed" "This path does not take this method: see the Allow header.";
@@ -103,11 +109,13 @@ codes! {
 }
 
 impl TryAgainReason {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::ProviderUnavailable,
         Self::StoreUnavailable,
         Self::NotReady,
+        Self::Busy,
         Self::RateLimited,
+        Self::PasswordLocked,
         Self::MfaLocked,
     ];
 
@@ -116,7 +124,9 @@ impl TryAgainReason {
             Self::ProviderUnavailable => "provider_unavailable",
             Self::StoreUnavailable => "store_unavailable",
             Self::NotReady => "not_ready",
+            Self::Busy => "busy",
             Self::RateLimited => "rate_limited",
+            Self::PasswordLocked => "password_locked",
             Self::MfaLocked => "mfa_locked",
         }
     }
@@ -128,6 +138,8 @@ impl TryAgainReason {
             }
             Self::StoreUnavailable => "The sign-in cannot be recorded now: try again.",
             Self::NotReady => "The service is not ready for this yet: try again.",
+            Self::Busy => "Too many ask for this at once: try again.",
+            Self::PasswordLocked => "Too many wrong passwords: try again later.",
             Self::RateLimited => {
                 "Too many failed sign-ins from here, or sign-ins of this user: try again later."
             }

@@ -74,6 +74,7 @@ enum Route {
     Revoke,
     Signout,
     Userinfo,
+    Password,
     MfaChallenge,
     MfaVerify,
     MfaEnroll(MfaMethod),
@@ -91,6 +92,7 @@ fn route(path: &str) -> Option<Route> {
         "/auth/token/revoke" => Some(Route::Revoke),
         "/auth/signout" => Some(Route::Signout),
         "/auth/userinfo" => Some(Route::Userinfo),
+        "/auth/password" => Some(Route::Password),
         "/openapi.json" => Some(Route::OpenApi),
         "/auth/mfa/challenge" => Some(Route::MfaChallenge),
         "/auth/mfa/verify" => Some(Route::MfaVerify),
@@ -121,6 +123,7 @@ impl Route {
             | Self::Refresh
             | Self::Revoke
             | Self::Signout
+            | Self::Password
             | Self::MfaChallenge
             | Self::MfaVerify
             | Self::MfaEnroll(_)
@@ -147,6 +150,7 @@ impl Route {
             Self::Revoke => handlers::revoke(app, caller, body).await,
             Self::Signout => handlers::signout(app, caller).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,
+            Self::Password => handlers::password(app, caller, body).await,
             Self::MfaChallenge => handlers::mfa::challenge(app, caller, body).await,
             Self::MfaVerify => handlers::mfa::verify(app, caller, body).await,
             Self::MfaEnroll(method) => handlers::mfa::enroll(app, caller, body, method).await,

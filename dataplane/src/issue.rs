@@ -8,6 +8,7 @@ use uuid::Uuid;
 use vestibule_crds::signing_key::{SigningFailed, SigningKey};
 
 use crate::live::{LivePolicy, PolicyKey};
+use crate::password::{CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::store::User;
 
 /// Ordinary claims fit; more grow.
@@ -84,11 +85,24 @@ pub fn access_token(
     stamp: Stamp,
     session_ends_at: i64,
 ) -> Result<(String, i64), IssueError> {
-    let ttl = i64::try_from(policy.spec.token.access_ttl.as_secs()).unwrap_or(i64::MAX);
+    let only_changes_password = carried.scope == CHANGE_SCOPE;
+    let ttl = if only_changes_password {
+        CHANGE_SECONDS
+    } else {
+        i64::try_from(policy.spec.token.access_ttl.as_secs()).unwrap_or(i64::MAX)
+    };
     let expires_in = ttl.min(session_ends_at.saturating_sub(stamp.now));
-    let audiences = policy.spec.token.audiences.as_slice();
+    let issuer = policy.spec.token.issuer.as_str();
+    let (ours, nothing) = ([issuer.to_owned()], Map::new());
+    let (audiences, groups, extra) = if only_changes_password {
+        // Nobody but us is meant, also where a service looks at no scope.
+        (ours.as_slice(), [].as_slice(), &nothing)
+    } else {
+        let audiences = policy.spec.token.audiences.as_slice();
+        (audiences, carried.groups.as_slice(), &carried.extra)
+    };
     let claims = AccessClaims {
-        iss: policy.spec.token.issuer.as_str(),
+        iss: issuer,
         sub: user.id,
         aud: match audiences {
             [only] => Audience::One(only),
@@ -105,8 +119,8 @@ pub fn access_token(
         acr: carried.acr.as_deref(),
         idp: &carried.idp,
         email: user.profile.email.as_deref(),
-        groups: &carried.groups,
-        extra: &carried.extra,
+        groups,
+        extra,
     };
     let mut json = Vec::with_capacity(CLAIMS_BYTES);
     serde_json::to_writer(&mut json, &claims).map_err(|_| IssueError::Claims)?;

@@ -10,6 +10,7 @@ use crate::failure::{Code, Failure, TryAgainReason};
 use crate::issue::{Carried, Stamp, access_token};
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy, LiveProvider};
+use crate::password::{self, CHANGE_SCOPE, Standing};
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
 use crate::signin::lifetime;
 use crate::store::{Event, EventKind, Rotation, RotationOutcome, Session, User};
@@ -65,6 +66,13 @@ async fn rotate(
         trail.provider.clone_from(&session.provider);
         check_session(&session, &user, now)?;
         let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
+        let carried: Carried = serde_json::from_str(&session.carried)
+            .map_err(|_| Code::Internal.because("the session cannot be read"))?;
+        let standing = password::standing(user.password, &policy.spec.password, now);
+        if standing.must_change || carried.scope == CHANGE_SCOPE {
+            let why = "the password must be changed at a new sign-in";
+            return Err(Code::PasswordChangeRequired.because(why).into());
+        }
         let grace = lifetime(policy.spec.token.refresh_reuse_grace);
 
         let live_token = match judge(&token, &session, grace, now) {
@@ -99,7 +107,15 @@ async fn rotate(
                 }
             }
         };
-        return answer(app, policy, &session, &user, &live_token, now);
+        return answer(
+            app,
+            policy,
+            &session,
+            (&user, standing),
+            &carried,
+            &live_token,
+            now,
+        );
     }
     Err(TryAgainReason::StoreUnavailable
         .after(1, "the session kept changing while it was refreshed")
@@ -156,7 +172,8 @@ fn answer(
     app: &App,
     policy: &LivePolicy,
     session: &Session,
-    user: &User,
+    (user, standing): (&User, Standing),
+    carried: &Carried,
     refresh_token: &RefreshToken,
     now: i64,
 ) -> Result<LoginResponse, Failure> {
@@ -164,23 +181,22 @@ fn answer(
     let key = policy
         .current_key()
         .ok_or_else(|| TryAgainReason::NotReady.after(1, "the policy has no signing key yet"))?;
-    let carried: Carried = serde_json::from_str(&session.carried)
-        .map_err(|_| internal("the session cannot be read".to_owned()))?;
     let stamp = Stamp {
         now,
         jti: app.id(now)?,
         session: session.id,
     };
-    let (token, expires_in) = access_token(policy, key, user, &carried, stamp, session.ends_at)
+    let (token, expires_in) = access_token(policy, key, user, carried, stamp, session.ends_at)
         .map_err(|error| internal(error.to_string()))?;
     Ok(LoginResponse {
         access_token: Some(token),
         refresh_token: Some(refresh_token.expose()),
         token_type: Some("Bearer"),
         expires_in: Some(expires_in),
-        user: Some(UserInfo::of(user)),
+        user: Some(UserInfo::of(user, standing)),
         ..LoginResponse::default()
-    })
+    }
+    .with_password(standing))
 }
 
 /// The event of a session that its own user ends.

@@ -13,6 +13,7 @@ use crate::app::{App, Caller};
 use crate::dto::UserInfo;
 use crate::failure::{Code, Failure};
 use crate::live::Live;
+use crate::password::{self, CHANGE_SCOPE};
 use crate::refresh::signout_event;
 use crate::refresh_token::RefreshToken;
 use crate::store::{Session, User};
@@ -20,7 +21,13 @@ use crate::token::UnverifiedToken;
 
 pub async fn userinfo(app: &Arc<App>, headers: &HeaderMap) -> Result<UserInfo, Failure> {
     let (_, user) = authenticate(app, headers).await?;
-    Ok(UserInfo::of(&user))
+    let live = app.serving.live();
+    let life = live
+        .policy_of_key(&user.policy)
+        .map(|policy| policy.spec.password)
+        .unwrap_or_default();
+    let standing = password::standing(user.password, &life, app.clock.now());
+    Ok(UserInfo::of(&user, standing))
 }
 
 pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
@@ -47,7 +54,7 @@ pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(
             })
         }
         None => match verify_access_token(&app.serving.live(), token, app.clock.now()) {
-            Ok(id) => app.store.session(id).await?,
+            Ok(presented) => app.store.session(presented.session).await?,
             Err(_) => None,
         },
     };
@@ -61,17 +68,39 @@ pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(
     Ok(())
 }
 
+/// What a token may be meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opens {
+    /// Nothing that a token which only changes the password opens.
+    Everything,
+    PasswordChange,
+}
+
 /// The live session and active user of a request's Bearer token (RFC 6750).
 pub(crate) async fn authenticate(
     app: &Arc<App>,
     headers: &HeaderMap,
 ) -> Result<(Session, User), Failure> {
+    authenticate_for(app, headers, Opens::Everything).await
+}
+
+/// As [`authenticate`], for what the token is presented for.
+pub async fn authenticate_for(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    opens: Opens,
+) -> Result<(Session, User), Failure> {
     let invalid = |why: &'static str| Failure::from(Code::AccessTokenInvalid.because(why));
     let token = bearer(headers).ok_or_else(|| invalid("no Bearer token"))?;
     let now = app.clock.now();
-    let id = verify_access_token(&app.serving.live(), token, now)
+    let presented = verify_access_token(&app.serving.live(), token, now)
         .map_err(|why| Code::AccessTokenInvalid.because(why))?;
-    let found = app.store.session(id).await?;
+    if presented.only_changes_password && opens != Opens::PasswordChange {
+        return Err(Code::PasswordChangeRequired
+            .because("the token is for changing the password alone")
+            .into());
+    }
+    let found = app.store.session(presented.session).await?;
     let (session, user) = found.ok_or_else(|| invalid("there is no such session"))?;
     if session.ended_at.is_some()
         || now >= session.ends_at
@@ -96,8 +125,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .then_some(token.trim())
 }
 
-/// The session id of one of our own access tokens (RFC 9068, section 4).
-fn verify_access_token(live: &Live, text: &str, now: i64) -> Result<Uuid, String> {
+/// One of our own access tokens, verified.
+struct PresentedToken {
+    session: Uuid,
+    only_changes_password: bool,
+}
+
+/// What one of our own access tokens says (RFC 9068, section 4).
+fn verify_access_token(live: &Live, text: &str, now: i64) -> Result<PresentedToken, String> {
     let token = UnverifiedToken::parse(text).map_err(|malformed| malformed.to_string())?;
     if token.jws.header.typ.as_deref() != Some("at+jwt") {
         return Err("its type is not at+jwt".to_owned());
@@ -122,9 +157,12 @@ fn verify_access_token(live: &Live, text: &str, now: i64) -> Result<Uuid, String
     if now >= token.expires_at {
         return Err("it has expired".to_owned());
     }
-    let sid = token.claims.get("sid").and_then(Value::as_str);
-    sid.and_then(|sid| sid.parse().ok())
-        .ok_or_else(|| "it names no session".to_owned())
+    let claim = |name: &str| token.claims.get(name).and_then(Value::as_str);
+    let session = claim("sid").and_then(|sid| sid.parse().ok());
+    Ok(PresentedToken {
+        session: session.ok_or("it names no session")?,
+        only_changes_password: claim("scope") == Some(CHANGE_SCOPE),
+    })
 }
 
 /// Our own published key, ready to verify.

@@ -23,6 +23,7 @@ use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::mfa::challenge::{self, Asked};
 use crate::mfa::demand::{Contact, Seen, demand};
 use crate::mfa::device::DeviceToken;
+use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
 use crate::risk::{self, Assessment, Context};
 use crate::store::{
@@ -189,8 +190,9 @@ impl Attempt {
             let first = history
                 .as_ref()
                 .is_some_and(|history: &NewHistory| history.replaces.is_none());
-            let info = UserInfo::of(user);
-            let carried = carry(provider, policy, &identity, &info)?;
+            let standing = password::standing(user.password, &policy.spec.password, now);
+            let info = UserInfo::of(user, standing);
+            let mut carried = carry(provider, policy, &identity, &info)?;
             let account = account_of(&plan, &identity, app, provider);
             let provider_mfa = || scoring::provider_mfa(&provider.spec, &identity.claims, now);
             if let Some(demand) = demand(policy.spec.mfa.mode, seen, provider_mfa) {
@@ -215,6 +217,7 @@ impl Attempt {
                 continue;
             }
 
+            standing.restrict(&mut carried);
             self.trail.session_id = Some(refresh.session());
             let session = new_session(policy, &provider.key, &refresh, &carried, now)?;
             let (session_id, ends_at) = (session.id, session.ends_at);
@@ -248,7 +251,8 @@ impl Attempt {
                             .map_err(|error| Code::Internal.because(error.to_string()))?;
                     return Ok(LoginResponse {
                         access_token: Some(token),
-                        refresh_token: Some(refresh.expose()),
+                        // Without it nothing comes of such a session but a new password.
+                        refresh_token: (!standing.must_change).then(|| refresh.expose()),
                         token_type: Some("Bearer"),
                         expires_in: Some(expires_in),
                         user: Some(info),
@@ -256,7 +260,8 @@ impl Attempt {
                         risk_level: assessed.as_ref().map(|assessed| assessed.level.clone()),
                         risk_assessment: assessed,
                         ..LoginResponse::default()
-                    });
+                    }
+                    .with_password(standing));
                 }
                 outcome => decide_again(outcome)?,
             }
@@ -378,7 +383,12 @@ pub(crate) fn new_session(
     carried: &Carried,
     now: i64,
 ) -> Result<NewSession, Failure> {
-    let ends_at = now.saturating_add(lifetime(policy.spec.token.session_max_ttl));
+    let lifetime_max = if carried.scope == CHANGE_SCOPE {
+        CHANGE_SECONDS
+    } else {
+        lifetime(policy.spec.token.session_max_ttl)
+    };
+    let ends_at = now.saturating_add(lifetime_max);
     Ok(NewSession {
         id: refresh.session(),
         provider: provider.to_owned(),

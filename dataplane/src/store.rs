@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::mfa::{Completion, MfaStore};
+use self::passwords::PasswordStore;
+use crate::password::LocalPassword;
 use crate::risk::census::{Addition, Census};
 
 pub mod attempts;
@@ -20,6 +22,7 @@ pub mod attempts;
 mod conformance;
 pub mod database;
 pub mod mfa;
+pub mod passwords;
 pub mod postgres;
 mod rotated;
 pub mod sqlite;
@@ -27,7 +30,7 @@ pub mod sqlite;
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Times are seconds since the Unix epoch. `policy` is `namespace/name`: one policy's rows mean nothing to another.
-pub trait Store: MfaStore + Send + Sync + fmt::Debug {
+pub trait Store: MfaStore + PasswordStore + Send + Sync + fmt::Debug {
     /// Everything that a sign-in reads.
     fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered>;
     /// Everything that a sign-in writes, or none of it.
@@ -148,6 +151,7 @@ pub struct User {
     pub created_at: i64,
     /// Sessions made before this are over.
     pub sessions_valid_from: i64,
+    pub password: Option<LocalPassword>,
 }
 
 /// What the provider says of a user; kept up to date at each sign-in.
@@ -168,6 +172,15 @@ pub enum UserStatus {
 }
 
 impl UserStatus {
+    /// As the API and the command line name it.
+    pub fn as_str(self) -> &'static str {
+        self.name()
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     /// As it is stored.
     fn name(self) -> &'static str {
         match self {
@@ -354,6 +367,10 @@ pub enum EventKind {
     MfaSend,
     MfaEnroll,
     MfaRemove,
+    /// A local password that its user changed, or tried to.
+    PasswordChange,
+    /// A user whom an administrator changed.
+    UserChange,
 }
 
 impl EventKind {
@@ -367,6 +384,8 @@ impl EventKind {
             Self::MfaSend => "mfa_send",
             Self::MfaEnroll => "mfa_enroll",
             Self::MfaRemove => "mfa_remove",
+            Self::PasswordChange => "password_change",
+            Self::UserChange => "user_change",
         }
     }
 }

@@ -14,8 +14,8 @@ use vestibule_crds::signin_policy::{Attempts, MfaMethod, MfaMode, NoEnrollment};
 use vestibule_crds::signing_key::SigningKey;
 use vestibule_crds::snapshot::{
     Egress, EncryptionKeySource, FORMAT, KeySource, KeyState, Limits, Linking, LocalToken, Mapping,
-    Mfa, Nonce, NonceForm, Policy, PolicyKey, Provider, Provisioning, Replay, Revision, Snapshot,
-    TokenRules,
+    Mfa, Nonce, NonceForm, PasswordLife, Policy, PolicyKey, Provider, Provisioning, Replay,
+    Revision, Snapshot, TokenRules,
 };
 
 pub(crate) const NOW: i64 = 1_900_000_000;
@@ -107,6 +107,7 @@ pub(crate) fn policy() -> Policy {
             email: None,
             sms: None,
         },
+        password: PasswordLife::default(),
         risk: None,
         trusted_proxies: Vec::new(),
         limits: Limits {

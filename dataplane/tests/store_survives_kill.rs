@@ -106,6 +106,7 @@ fn signin(id: Uuid) -> Signin {
                 status: UserStatus::Active,
                 created_at: NOW,
                 sessions_valid_from: 0,
+                password: None,
             },
             identity: IdentityKey {
                 policy: policy.clone(),

@@ -45,3 +45,5 @@ mod secrets;
 mod start;
 #[path = "e2e/tls.rs"]
 mod tls;
+#[path = "e2e/users.rs"]
+mod users;

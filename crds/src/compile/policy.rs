@@ -19,7 +19,9 @@ use crate::signin_policy::{
     SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
-use crate::snapshot::{self, Acting, KeyState, Limits, LocalToken, Policy, PolicyKey, Revision};
+use crate::snapshot::{
+    self, Acting, KeyState, Limits, LocalToken, PasswordLife, Policy, PolicyKey, Revision,
+};
 
 /// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
 pub(super) fn compile(object: &Object, references: &References<'_>) -> (Option<Policy>, Problems) {
@@ -51,7 +53,6 @@ fn resolve(
         password,
         limits,
     } = spec;
-    refuse_unbuilt(&password, problems);
 
     let issuer = Issuer::parse(&token.issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
@@ -101,6 +102,11 @@ fn resolve(
             .unwrap_or_default(),
     });
 
+    let Password {
+        max_age,
+        warning_window,
+        grace_period,
+    } = password;
     let LocalTokenSpec {
         issuer: _,
         audiences,
@@ -129,6 +135,11 @@ fn resolve(
         signing_keys,
         managed,
         mfa: mfa?,
+        password: PasswordLife {
+            max_age,
+            warning_window,
+            grace_period,
+        },
         risk: scoring,
         trusted_proxies,
         limits: Limits {
@@ -136,16 +147,6 @@ fn resolve(
             per_user_per_minute,
         },
     }))
-}
-
-/// A policy that asks for protection which is not there yet must not sign anyone in without it.
-fn refuse_unbuilt(password: &Password, problems: &mut Problems) {
-    if password.max_age.is_some() {
-        problems.invalid(
-            "spec.password.maxAge",
-            "expiry of passwords is not built yet: leave maxAge out",
-        );
-    }
 }
 
 fn signing_keys(

@@ -192,7 +192,7 @@ pub enum NoEnrollmentAction {
     }
 ]))]
 pub struct Password {
-    /// How long a password is good for. Not built yet: refused when set. Default: none, passwords do not expire.
+    /// How long a password is good for. Default: none, passwords do not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Duration>,
     /// How long before that the user is warned; 0s: never. Default: 336h.

@@ -90,9 +90,13 @@ pub async fn start(
     let tls = tls(&args)?;
     let database = args.database.database(&args.data_dir)?;
     if let Some(path) = &args.admin_token_file {
-        let token = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        if token.trim().len() < 16 {
-            bail!("{}: a token has at least 16 characters", path.display());
+        std::fs::metadata(path).with_context(|| path.display().to_string())?;
+        if admin::users::read(path).is_none() {
+            bail!(
+                "{}: a token has at least {} characters",
+                path.display(),
+                admin::users::TOKEN_CHARS_MIN
+            );
         }
     }
     let geography = Arc::new(Geography::open(&args.geoip_db)?);
@@ -112,7 +116,7 @@ pub async fn start(
     app.geography = Arc::clone(&geography);
     let app = Arc::new(app);
     tokio::spawn(geography.watch());
-    let admin = Arc::new(Admin::default());
+    let admin = Arc::new(Admin::with_token_file(args.admin_token_file.clone()));
 
     if let Some(manifests) = &args.manifests {
         let configuration = Manifests::open(

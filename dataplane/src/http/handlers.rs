@@ -4,14 +4,17 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use vestibule_crds::secret::Secret;
 
 use super::body::BODY_BYTES_MAX;
 use super::{Answer, body, no_content, private_json};
 use crate::app::{App, Caller};
 use crate::dto::{
-    self, LoginResponse, Problem, RefreshRequest, RevokeRequest, SigninRequest, UserInfo,
+    self, LoginResponse, PasswordRequest, Problem, RefreshRequest, RevokeRequest, SigninRequest,
+    UserInfo,
 };
 use crate::failure::Failure;
+use crate::password::change;
 use crate::{refresh as refreshing, session, signin as signing_in};
 
 pub mod mfa;
@@ -61,7 +64,7 @@ pub async fn signin(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
         (status = 200, description = "Refreshed", body = LoginResponse),
         (status = 400, description = "invalid_request", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "refresh_token_invalid, refresh_token_reused", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "provider_suspended, user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "provider_suspended, user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "request_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = Problem, content_type = "application/problem+json"),
@@ -119,7 +122,7 @@ pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
     responses(
         (status = 204, description = "The session has ended"),
         (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -137,10 +140,46 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failu
     responses(
         (status = 200, description = "The user of the access token", body = UserInfo),
         (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn userinfo(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failure> {
     private_json(&session::userinfo(app, caller.headers).await?)
+}
+
+/// Set or change the local password
+///
+/// Wants the current password when there is one. All sessions and remembered devices of the user end, and the answer begins a
+/// new session. A token of the scope `password:change` opens this endpoint and no other.
+#[utoipa::path(
+    post,
+    path = "/auth/password",
+    tag = "session",
+    security(("bearer" = [])),
+    request_body = PasswordRequest,
+    responses(
+        (status = 200, description = "Changed", body = LoginResponse),
+        (status = 400, description = "invalid_request, current_password_required, password_not_acceptable", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, password_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "provider_suspended, user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "request_too_large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "unsupported_media_type", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited, password_locked, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "busy, store_unavailable, not_ready, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn password(
+    app: &Arc<App>,
+    caller: Caller<'_>,
+    body: Incoming,
+) -> Result<Answer, Failure> {
+    let mut members = body::read(caller.headers, body).await?;
+    let current = members.text("current_password", BODY_BYTES_MAX)?;
+    let request = PasswordRequest {
+        current_password: current.map(Secret::new),
+        new_password: Secret::new(members.required_text("new_password", BODY_BYTES_MAX)?),
+    };
+    private_json(&change::change(app, request, caller).await?)
 }

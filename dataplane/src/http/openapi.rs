@@ -9,8 +9,8 @@ use utoipa::{Modify, OpenApi};
 use super::handlers;
 use crate::dto::{
     ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
-    EnrollmentConfirmed, EnrollmentInfo, Enrollments, LoginResponse, Problem, RefreshRequest,
-    RevokeRequest, RiskAssessmentInfo, SigninRequest, UserInfo, VerifyRequest,
+    EnrollmentConfirmed, EnrollmentInfo, Enrollments, LoginResponse, PasswordRequest, Problem,
+    RefreshRequest, RevokeRequest, RiskAssessmentInfo, SigninRequest, UserInfo, VerifyRequest,
 };
 
 #[derive(OpenApi)]
@@ -20,10 +20,10 @@ use crate::dto::{
         description = "Sign-in for the services of a Kubernetes cluster, with an ID token that somebody else issued.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo,
+    paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password,
         handlers::mfa::challenge, handlers::mfa::verify, handlers::mfa::enroll, handlers::mfa::confirm, handlers::mfa::enrollments,
         handlers::mfa::remove),
-    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
+    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
         ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
         EnrollmentInfo)),
     modifiers(&BearerToken),

@@ -15,6 +15,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::IdTokenRequired
         | Code::ProviderUnknown
         | Code::ProviderRequired
+        | Code::CurrentPasswordRequired
+        | Code::PasswordNotAcceptable
         | Code::MfaMethodUnavailable => StatusCode::BAD_REQUEST,
         Code::TokenMalformed
         | Code::TokenAlgorithmNotAllowed
@@ -33,6 +35,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::MfaCodeInvalid
         | Code::RefreshTokenInvalid
         | Code::RefreshTokenReused
+        | Code::PasswordInvalid
         | Code::AccessTokenInvalid => StatusCode::UNAUTHORIZED,
         Code::ClaimsRejected
         | Code::ProviderSuspended
@@ -41,6 +44,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::UserLocked
         | Code::LinkRequired
         | Code::RiskDenied
+        | Code::PasswordChangeRequired
         | Code::MfaRequired
         | Code::MfaUnavailable => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
@@ -54,10 +58,13 @@ pub fn status_of(code: Code) -> StatusCode {
 
 pub fn status_of_try_again(reason: TryAgainReason) -> StatusCode {
     match reason {
-        TryAgainReason::RateLimited | TryAgainReason::MfaLocked => StatusCode::TOO_MANY_REQUESTS,
+        TryAgainReason::RateLimited
+        | TryAgainReason::PasswordLocked
+        | TryAgainReason::MfaLocked => StatusCode::TOO_MANY_REQUESTS,
         TryAgainReason::ProviderUnavailable
         | TryAgainReason::StoreUnavailable
-        | TryAgainReason::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        | TryAgainReason::NotReady
+        | TryAgainReason::Busy => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -27,6 +27,7 @@ use crate::testing::{self, NOW, claims, snapshot, token, with};
 mod accounts;
 mod mfa;
 mod page;
+mod passwords;
 mod requests;
 mod risk;
 mod sessions;
@@ -224,6 +225,11 @@ impl Reply {
             Some(b"application/problem+json".as_slice())
         );
         self.body["code"].as_str().expect("a problem has a code")
+    }
+
+    #[track_caller]
+    pub(super) fn text_of_user(&self, name: &str) -> &str {
+        self.body["user"][name].as_str().expect("a text")
     }
 
     #[track_caller]

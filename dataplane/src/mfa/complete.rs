@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::dto::{LoginResponse, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::issue::{Carried, Stamp, access_token};
+use crate::password;
 use crate::refresh_token::RefreshToken;
 use crate::signin::linking::link_account;
 use crate::signin::{decide_again, lifetime, new_session};
@@ -46,12 +47,14 @@ pub(super) async fn complete(
         .current_key()
         .ok_or_else(|| TryAgainReason::NotReady.after(1, "the policy has no signing key yet"))?;
     let (account, user) = account(app, &open);
-    let info = UserInfo::of(&user);
-    let carried = Carried {
+    let standing = password::standing(user.password, &policy.spec.password, now);
+    let info = UserInfo::of(&user, standing);
+    let mut carried = Carried {
         auth_time: Some(now),
         amr: amr(&kept.carried.amr, method, kept.by_risk),
         ..kept.carried.clone()
     };
+    standing.restrict(&mut carried);
     let refresh = RefreshToken::first(now, app.random()?);
     let session = new_session(policy, &open.provider.key, &refresh, &carried, now)?;
     let (session_id, ends_at) = (session.id, session.ends_at);
@@ -103,7 +106,7 @@ pub(super) async fn complete(
         .map_err(|error| Code::Internal.because(error.to_string()))?;
     Ok(LoginResponse {
         access_token: Some(token),
-        refresh_token: Some(refresh.expose()),
+        refresh_token: (!standing.must_change).then(|| refresh.expose()),
         token_type: Some("Bearer"),
         expires_in: Some(expires_in),
         user: Some(info),
@@ -112,7 +115,8 @@ pub(super) async fn complete(
         risk_level: kept.risk.as_ref().map(|risk| risk.level.clone()),
         risk_assessment: kept.risk.clone(),
         ..LoginResponse::default()
-    })
+    }
+    .with_password(standing))
 }
 
 /// What becomes of the account, and the user as it is then.

@@ -13,6 +13,7 @@ pub(crate) mod accounts;
 pub(crate) mod challenges;
 pub(crate) mod factors;
 pub(crate) mod histories;
+pub(crate) mod passwords;
 pub(crate) mod population;
 pub(crate) mod rows;
 pub(crate) mod sessions;
@@ -120,6 +121,28 @@ macro_rules! suite {
             the_last_factor_takes_the_recovery_codes_along,
             change_of_factors_forgets_devices,
             factor_that_was_never_confirmed_is_swept,
+        );
+        $crate::store::conformance::suite!(@ $open, passwords:
+            user_without_a_password_has_none,
+            first_password_is_set_in_a_session_that_makes_room_for_another,
+            password_is_changed_only_from_the_one_that_was_verified,
+            of_two_changes_at_once_one_is_made,
+            session_that_is_over_changes_no_password,
+            disabled_or_locked_user_changes_no_password,
+            change_takes_back_sessions_devices_and_tries,
+            administrator_sets_a_password_of_anybody,
+            change_can_be_demanded_of_whoever_has_a_password,
+            a_thousand_wrong_tries_at_once_stay_in_bounds,
+            tries_are_forgiven_to_whoever_is_unlocked,
+            unverified_account_loses_its_password_to_whoever_proves_the_address,
+            verified_account_or_another_policys_keeps_its_password,
+            refused_sign_in_takes_no_password,
+            user_is_imported_once,
+            imported_identity_signs_in,
+            identity_of_another_is_not_imported,
+            users_are_listed_page_by_page,
+            users_are_found_by_name_and_address,
+            password_survives_reopening,
         );
         $crate::store::conformance::suite!(@ $open, sessions:
             unknown_session_is_none,

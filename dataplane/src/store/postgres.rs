@@ -31,6 +31,7 @@ mod events;
 mod fault;
 mod history;
 mod mfa;
+mod passwords;
 mod pool;
 mod population;
 pub mod reading;

@@ -39,6 +39,7 @@ mod history;
 mod job;
 mod mfa;
 mod open;
+mod passwords;
 mod population;
 mod queue;
 mod readers;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vestibule_crds::algorithm::SigningAlgorithm;
 use vestibule_crds::issuer::HttpIssuers;
+use vestibule_crds::secret::Secret;
 use vestibule_crds::signing_key::SigningKey;
 use vestibule_dataplane::admin::Admin;
 use vestibule_dataplane::app::App;
@@ -37,6 +38,9 @@ use vestibule_dataplane::server::{Gauge, Server};
 use vestibule_dataplane::store::mfa::{
     ConfirmOutcome, Confirming, DeviceKey, Enrollment, Factors, FoundChallenge, MfaStore,
     OpenChallenge, Removal, Try, TryOutcome, Waiting,
+};
+use vestibule_dataplane::store::passwords::{
+    ChangeOutcome, ChangePassword, ImportOutcome, ImportUser, PasswordStore, PasswordTry, UserPage,
 };
 use vestibule_dataplane::store::{
     Event, Gather, Gathered, HashKey, Profile, Rotation, RotationOutcome, Session, Signin,
@@ -302,6 +306,7 @@ impl Store for NoStore {
             status: UserStatus::Active,
             created_at: 1,
             sessions_valid_from: 0,
+            password: None,
         };
         ready(Gathered {
             user: Some(user),
@@ -368,6 +373,41 @@ impl Store for NoStore {
 
     fn revoke_user_sessions(&self, _: Uuid, _: i64) -> StoreFuture<'_, bool> {
         ready(false)
+    }
+}
+
+/// Nobody has a password here.
+impl PasswordStore for NoStore {
+    fn password_hash(&self, _: Uuid) -> StoreFuture<'_, Option<Secret>> {
+        ready(None)
+    }
+
+    fn count_password_try(&self, _: Uuid, _: i64) -> StoreFuture<'_, PasswordTry> {
+        ready(PasswordTry::Gone)
+    }
+
+    fn change_password(&self, _: ChangePassword) -> StoreFuture<'_, ChangeOutcome> {
+        ready(ChangeOutcome::Gone)
+    }
+
+    fn require_password_change(&self, _: Uuid, _: Event) -> StoreFuture<'_, bool> {
+        ready(false)
+    }
+
+    fn import_user(&self, _: ImportUser) -> StoreFuture<'_, ImportOutcome> {
+        ready(ImportOutcome::Known)
+    }
+
+    fn user(&self, _: Uuid) -> StoreFuture<'_, Option<User>> {
+        ready(None)
+    }
+
+    fn users(&self, _: UserPage) -> StoreFuture<'_, Vec<User>> {
+        ready(Vec::new())
+    }
+
+    fn users_named(&self, _: String, _: String) -> StoreFuture<'_, Vec<User>> {
+        ready(Vec::new())
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn user(policy: &str, profile: Profile) -> User {
         status: UserStatus::Active,
         created_at: NOW,
         sessions_valid_from: 0,
+        password: None,
     }
 }
 

@@ -19,6 +19,7 @@ mod challenges;
 mod factors;
 
 use self::challenges::ReadChallenge;
+pub(super) use self::factors::FORGET_DEVICES;
 use self::factors::{Confirm, ForgetDevices, KnowsDevice, ReadFactors, Remember};
 
 impl MfaStore for PostgresStore {

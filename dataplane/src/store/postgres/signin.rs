@@ -24,6 +24,7 @@ use super::connect::Connection;
 use super::events::{Line, text};
 use super::fault::Fault;
 use super::mfa::{Completing, begin};
+use super::passwords::{EVICT, evict_unverified};
 use super::pool::Ask;
 use super::users::status_of;
 use crate::store::{
@@ -202,11 +203,39 @@ impl Ask for Signin {
                     phone,
                 } = profile;
                 let own: Parameters<'_> = vec![username, email, email_verified, phone];
-                self.write(&db.client, &statement, user_id, own).await
+                match proved_address(profile) {
+                    None => self.write(&db.client, &statement, user_id, own).await,
+                    Some(email) => {
+                        let evict = db.prepared(EVICT).await?;
+                        // Dropped without a commit it is rolled back.
+                        let transaction = begin(db).await?;
+                        let client = transaction.client();
+                        let written = self.write(client, &statement, user_id, own).await;
+                        if let Ok(SigninOutcome::Committed) = written {
+                            evict_unverified(client, &evict, *user_id, email, self.now).await?;
+                            transaction.commit().await?;
+                        }
+                        written
+                    }
+                }
             }
             Account::Create { user, identity } => {
                 let statement = db.prepared(Shape::Create.text(parts)).await?;
-                self.create(&db.client, &statement, user, identity).await
+                match proved_address(&user.profile) {
+                    None => self.create(&db.client, &statement, user, identity).await,
+                    Some(email) => {
+                        let evict = db.prepared(EVICT).await?;
+                        // Dropped without a commit it is rolled back.
+                        let transaction = begin(db).await?;
+                        let client = transaction.client();
+                        let written = self.create(client, &statement, user, identity).await;
+                        if let Ok(SigninOutcome::Committed) = written {
+                            evict_unverified(client, &evict, user.id, email, self.now).await?;
+                            transaction.commit().await?;
+                        }
+                        written
+                    }
+                }
             }
             Account::Link {
                 user_id,
@@ -246,6 +275,11 @@ impl Ask for Signin {
             result => result,
         }
     }
+}
+
+/// The address that a sign-in proves its user to own.
+fn proved_address(profile: &Profile) -> Option<&str> {
+    profile.email.as_deref().filter(|_| profile.email_verified)
 }
 
 /// Locks whoever has the address, and says whether the identity is known already.
@@ -296,6 +330,7 @@ impl Signin {
         };
         let completing = Completing::prepare(db).await?;
         let owners = db.prepared(OWNERS).await?;
+        let evict = db.prepared(EVICT).await?;
         let (shape, user_id) = match account {
             Account::Existing {
                 user_id,
@@ -361,6 +396,14 @@ impl Signin {
         }
         let written = self.write(client, &statement, user_id, own).await?;
         if written == SigninOutcome::Committed {
+            if let Account::Existing {
+                profile: Some(profile),
+                ..
+            } = account
+                && let Some(email) = proved_address(profile)
+            {
+                evict_unverified(client, &evict, *user_id, email, self.now).await?;
+            }
             transaction.commit().await?;
         }
         Ok(written)
@@ -380,6 +423,8 @@ impl Signin {
             status,
             created_at,
             sessions_valid_from,
+            // A sign-in gives nobody a password.
+            password: _,
         } = user;
         let Profile {
             username,

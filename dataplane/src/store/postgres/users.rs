@@ -6,17 +6,20 @@ use uuid::Uuid;
 use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::Ask;
+use crate::password::LocalPassword;
+use crate::store::attempts::Attempts;
 use crate::store::{Gather, Gathered, IdentityKey, Profile, StoredHistory, User, UserStatus};
 
 /// What [`user_of`] reads, in its order.
 macro_rules! user_columns {
     () => {
-        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from"
+        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from, \
+         u.password_changed_at, u.password_must_change"
     };
 }
 pub(super) use user_columns;
 
-const USER_COLUMNS: usize = 9;
+const USER_COLUMNS: usize = 11;
 
 /// The known user, or at most two owners of the address: two already mean that it is not plain whose it is. `$more` are the
 /// columns that come after the user's, and `$join` where they come from.
@@ -137,8 +140,18 @@ pub(super) fn user_of(row: &Row, first: usize) -> Result<User, Fault> {
         },
         status: status_of(row.try_get(first + 6)?)?,
         created_at: row.try_get(first + 7)?,
-        sessions_valid_from: row.try_get(first + USER_COLUMNS - 1)?,
+        sessions_valid_from: row.try_get(first + 8)?,
+        password: password_of(row, first + 9)?,
     })
+}
+
+fn password_of(row: &Row, first: usize) -> Result<Option<LocalPassword>, Fault> {
+    let changed_at: Option<i64> = row.try_get(first)?;
+    let must_change = row.try_get(first + 1)?;
+    Ok(changed_at.map(|changed_at| LocalPassword {
+        changed_at,
+        must_change,
+    }))
 }
 
 pub(super) fn status_of(name: &str) -> Result<UserStatus, Fault> {
@@ -161,7 +174,8 @@ impl Ask for SetStatus {
         let statement = db
             .prepared(
                 // Whoever unlocks a user lets the user try second factors again.
-                "WITH forgiven AS (DELETE FROM mfa_counters WHERE user_id = $1 AND $2 = 'active') \
+                "WITH forgiven AS (DELETE FROM mfa_counters WHERE user_id = $1 AND $2 = 'active'), \
+                 tried AS (UPDATE passwords SET tries = $4 WHERE user_id = $1 AND $2 = 'active') \
                  UPDATE users SET status = $2, sessions_valid_from = \
                  CASE WHEN $2 = 'active' THEN sessions_valid_from ELSE greatest(sessions_valid_from, $3) END \
                  WHERE id = $1",
@@ -170,7 +184,15 @@ impl Ask for SetStatus {
         let valid_from = after(self.now);
         let changed = db
             .client
-            .execute(&statement, &[&self.user, &self.status.name(), &valid_from])
+            .execute(
+                &statement,
+                &[
+                    &self.user,
+                    &self.status.name(),
+                    &valid_from,
+                    &Attempts::default().encode(),
+                ],
+            )
             .await?;
         Ok(changed == 1)
     }
@@ -202,6 +224,6 @@ impl Ask for RevokeSessions {
 }
 
 /// Times are whole seconds: one more than now, so that a session made earlier in this second is over as well.
-fn after(now: i64) -> i64 {
+pub(super) fn after(now: i64) -> i64 {
     now.saturating_add(1)
 }

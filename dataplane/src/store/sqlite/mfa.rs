@@ -16,9 +16,8 @@ mod challenges;
 mod factors;
 
 use self::challenges::{answerable, attempts, found, set_attempts};
-use self::factors::{
-    confirm, factors, forget_devices, knows_device, remember_device, use_recovery_code,
-};
+pub(super) use self::factors::forget_devices;
+use self::factors::{confirm, factors, knows_device, remember_device, use_recovery_code};
 
 impl MfaStore for SqliteStore {
     fn factors(&self, user: Uuid) -> StoreFuture<'_, Factors> {

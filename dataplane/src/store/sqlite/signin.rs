@@ -7,6 +7,7 @@ use super::events::insert_event;
 use super::history::learn;
 use super::job::Write;
 use super::mfa::complete;
+use super::passwords::evict_unverified;
 use super::sessions::insert_session;
 use super::users::{
     email_owners, identity_is_known, insert_identity, insert_user, standing, update_profile,
@@ -46,9 +47,14 @@ impl Write for Signin {
             Account::Existing {
                 profile: Some(profile),
                 ..
-            } => update_profile(db, user_id, profile)?,
+            } => {
+                update_profile(db, user_id, profile)?;
+                let policy = policy_of(db, user_id)?;
+                evict_unverified(db, &policy, profile, user_id, *now)?;
+            }
             Account::Create { user, identity } => {
                 insert_user(db, user)?;
+                evict_unverified(db, &user.policy, &user.profile, user_id, *now)?;
                 insert_identity(db, identity, user_id)?;
             }
             Account::Link { identity, .. } => insert_identity(db, identity, user_id)?,
@@ -94,6 +100,11 @@ pub(super) fn check(
             }))
         }
     }
+}
+
+fn policy_of(db: &Connection, user: Uuid) -> rusqlite::Result<String> {
+    db.prepare_cached("SELECT policy FROM users WHERE id = ?1")?
+        .query_row([user.as_bytes()], |row| row.get(0))
 }
 
 fn check_link(

@@ -6,17 +6,18 @@ use uuid::Uuid;
 
 use super::history::history;
 use super::job::Write;
+use crate::password::LocalPassword;
+use crate::store::attempts::Attempts;
 use crate::store::{Gather, Gathered, IdentityKey, Profile, User, UserStatus};
 
 /// What [`user_of`] reads, in its order.
 macro_rules! user_columns {
     () => {
-        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from"
+        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from, \
+         u.password_changed_at, u.password_must_change"
     };
 }
 pub(super) use user_columns;
-
-const USER_COLUMNS: usize = 9;
 
 pub(super) fn gather(db: &Connection, question: &Gather) -> rusqlite::Result<Gathered> {
     let IdentityKey {
@@ -80,8 +81,18 @@ pub(super) fn user_of(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
         },
         status: row.get(first + 6)?,
         created_at: row.get(first + 7)?,
-        sessions_valid_from: row.get(first + USER_COLUMNS - 1)?,
+        sessions_valid_from: row.get(first + 8)?,
+        password: password_of(row, first + 9)?,
     })
+}
+
+fn password_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<LocalPassword>> {
+    let changed_at: Option<i64> = row.get(first)?;
+    let must_change = row.get(first + 1)?;
+    Ok(changed_at.map(|changed_at| LocalPassword {
+        changed_at,
+        must_change,
+    }))
 }
 
 pub(super) fn id_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
@@ -126,6 +137,8 @@ pub(super) fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<()> 
         status,
         created_at,
         sessions_valid_from,
+        // A sign-in gives nobody a password.
+        password: _,
     } = user;
     let Profile {
         username,
@@ -208,6 +221,8 @@ impl Write for SetStatus {
             // Whoever unlocks a user lets the user try again.
             db.prepare_cached("DELETE FROM mfa_counters WHERE user_id = ?1")?
                 .execute([self.user.as_bytes()])?;
+            db.prepare_cached("UPDATE passwords SET tries = ?2 WHERE user_id = ?1")?
+                .execute(params![self.user.as_bytes(), Attempts::default().encode()])?;
         } else {
             revoke_sessions(db, self.user, self.now)?;
         }

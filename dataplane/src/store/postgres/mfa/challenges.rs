@@ -134,6 +134,8 @@ async fn create_bare(
         status,
         created_at,
         sessions_valid_from,
+        // A sign-in gives nobody a password.
+        password: _,
     } = user;
     let IdentityKey {
         policy: _same,

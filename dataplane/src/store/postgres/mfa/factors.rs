@@ -20,7 +20,8 @@ pub(super) const RECOVERY_CODES_LEFT: &str =
     "SELECT count(*) FROM mfa_recovery_codes WHERE user_id = $1 AND used_at IS NULL";
 const CONFIRMED: &str =
     "SELECT count(*) FROM mfa_factors WHERE user_id = $1 AND expires_at IS NULL";
-const FORGET_DEVICES: &str = "DELETE FROM mfa_devices WHERE user_id = $1";
+pub(in crate::store::postgres) const FORGET_DEVICES: &str =
+    "DELETE FROM mfa_devices WHERE user_id = $1";
 const FORGET_RECOVERY_CODES: &str = "DELETE FROM mfa_recovery_codes WHERE user_id = $1";
 
 pub(super) struct ReadFactors(pub(super) Uuid);

@@ -238,7 +238,10 @@ pub(super) fn remember_device(
     Ok(())
 }
 
-pub(super) fn forget_devices(db: &Connection, user: Uuid) -> rusqlite::Result<()> {
+pub(in crate::store::sqlite) fn forget_devices(
+    db: &Connection,
+    user: Uuid,
+) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM mfa_devices WHERE user_id = ?1")?
         .execute([user.as_bytes()])?;
     Ok(())

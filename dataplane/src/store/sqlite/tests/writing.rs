@@ -46,7 +46,7 @@ async fn long_detail_is_cut() {
     assert_eq!(store.probe().await, Ok(()));
     assert_eq!(
         fixture.number("SELECT length(CAST(detail AS BLOB)) FROM events"),
-        1024
+        2048
     );
 }
 
