@@ -90,6 +90,8 @@ pub fn validate(kind: Kind, object: &Value) -> Result<Value, Vec<FieldError>> {
         findings.add("spec", "it is required");
     } else {
         prepare::prepare(node, &mut spec);
+        // Errors come in one order, whatever else is built with and asks of the JSON library.
+        spec.sort_all_objects();
         check::check(node, &spec, &Path::Root("spec"), &mut findings);
     }
     let errors = findings.into_errors();

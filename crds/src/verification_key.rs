@@ -378,7 +378,10 @@ fn public_members(jwk: &Value) -> Value {
             )
         })
         .map(|(name, value)| (name.clone(), value.clone()));
-    Value::Object(kept.collect())
+    let mut kept = Value::Object(kept.collect());
+    // A revision is made from its text, which is the same however the set was written.
+    kept.sort_all_objects();
+    kept
 }
 
 fn shortened(text: &str) -> String {

@@ -60,6 +60,9 @@ pub struct RevokeRequest {
     pub token: String,
 }
 
+/// Of the current password, since none longer is ever set.
+pub const PASSWORD_CHARS_MAX: usize = 256;
+
 /// The body of `POST /auth/password`.
 #[derive(Debug, Clone, ToSchema)]
 pub struct PasswordRequest {

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,7 +29,10 @@ use threads::Threads;
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long requests under way may take after the signal to stop; Kubernetes gives 30 seconds in all.
-pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(25);
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(24);
+/// How long connections are waited for that end with their next answer, and how often they are counted.
+const PARTING_TIME: Duration = Duration::from_secs(1);
+const PARTING_LOOK: Duration = Duration::from_millis(10);
 /// After accepting failed, usually for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HEADERS_MAX: usize = 64;
@@ -96,19 +100,20 @@ impl<G: Gauge> Server<G> {
             };
             let watcher = draining.watcher();
             let (tls, handle, gauge) = (tls.clone(), handle.clone(), Arc::clone(&gauge));
+            let stop = stop.clone();
             threads.spawn(async move {
                 let Ok(stream) = TcpStream::from_std(stream) else {
                     return;
                 };
                 gauge.opened();
                 match tls {
-                    None => serve_connection(stream, peer, handle, watcher).await,
+                    None => serve_connection(stream, peer, handle, watcher, stop).await,
                     Some(tls) => {
                         let acceptor = tokio_rustls::TlsAcceptor::from(tls.config());
                         let handshake =
                             tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream));
                         if let Ok(Ok(stream)) = handshake.await {
-                            serve_connection(stream, peer, handle, watcher).await;
+                            serve_connection(stream, peer, handle, watcher, stop).await;
                         }
                     }
                 }
@@ -117,19 +122,45 @@ impl<G: Gauge> Server<G> {
             });
         }
         drop(listener);
+        part_politely(&draining).await;
         let _in_time = tokio::time::timeout(DRAIN_TIME_MAX, draining.shutdown()).await;
     }
 }
 
-async fn serve_connection<S, H, F>(stream: S, peer: SocketAddr, handle: H, watcher: Watcher)
-where
+/// Connections that are in use are told with their next answer to end (RFC 9112, section 9.6). One that was closed without a word
+/// may have a request on its way.
+async fn part_politely(connections: &GracefulShutdown) {
+    let leaving = async {
+        while connections.count() > 0 {
+            tokio::time::sleep(PARTING_LOOK).await;
+        }
+    };
+    let _left = tokio::time::timeout(PARTING_TIME, leaving).await;
+}
+
+async fn serve_connection<S, H, F>(
+    stream: S,
+    peer: SocketAddr,
+    handle: H,
+    watcher: Watcher,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let keeps_alive = request.version() <= Version::HTTP_11;
         let answering = handle(peer.ip(), request);
-        async move { Ok::<_, Infallible>(answering.await) }
+        let stop = stop.clone();
+        async move {
+            let mut answer = answering.await;
+            if keeps_alive && stop.is_cancelled() {
+                let headers = answer.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

@@ -1,4 +1,4 @@
-//! A SigninPolicy becomes a [`Policy`]: parse, resolve the signing keys, refuse what is not built.
+//! A SigninPolicy becomes a [`Policy`]: parse, resolve the signing keys.
 
 use std::net::IpAddr;
 

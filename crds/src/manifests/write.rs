@@ -20,7 +20,9 @@ pub enum WriteError {
 
 /// One document.
 pub fn to_yaml(value: &impl Serialize) -> Result<String, WriteError> {
-    let value = serde_json::to_value(value)?;
+    let mut value = serde_json::to_value(value)?;
+    // Sorted, whatever else is built with and asks of the JSON library.
+    value.sort_all_objects();
     let mut yaml = String::new();
     for line in serde_yaml::to_string(&value)?.lines() {
         yaml.push_str(&quoted(line));

@@ -176,7 +176,7 @@ pub async fn password(
     body: Incoming,
 ) -> Result<Answer, Failure> {
     let mut members = body::read(caller.headers, body).await?;
-    let current = members.text("current_password", BODY_BYTES_MAX)?;
+    let current = members.text("current_password", dto::PASSWORD_CHARS_MAX)?;
     let request = PasswordRequest {
         current_password: current.map(Secret::new),
         new_password: Secret::new(members.required_text("new_password", BODY_BYTES_MAX)?),

@@ -113,16 +113,15 @@ async fn each_mistake_is_named_by_file_object_and_field_with_what_to_change() {
             json!({"thresholds": {"medium": 70, "high": 30}}),
             &["spec.risk.thresholds.medium:", "less than high"],
         ),
-        ("/spec/mfa", json!({"mode": "Always"}), &["spec.mfa.mode"]),
         (
-            "/spec/risk",
-            json!({"mode": "Enforce"}),
-            &["spec.risk.actions.medium", "spec.risk.actions.high"],
+            "/spec/mfa",
+            json!({"mode": "Always", "methods": ["sms_otp"]}),
+            &["spec.mfa.methods"],
         ),
         (
             "/spec/password",
-            json!({"maxAge": "720h"}),
-            &["spec.password.maxAge"],
+            json!({"maxAge": "24h"}),
+            &["spec.password.warningWindow", "maxAge"],
         ),
     ];
     let mut failures = Vec::new();

@@ -233,8 +233,8 @@ async fn a_change_wants_the_current_password_once_there_is_one() {
         ),
         (
             json!({"current_password": "x".repeat(257), "new_password": "battery staple"}),
-            401,
-            "password_invalid",
+            400,
+            "invalid_request",
         ),
     ] {
         let reply = service.password(token, &body).await;

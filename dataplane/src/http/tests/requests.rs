@@ -257,3 +257,34 @@ async fn the_openapi_document_names_every_code() {
         assert!(text.contains(reason.as_str()), "{}", reason.as_str());
     }
 }
+
+#[tokio::test]
+async fn a_connection_in_use_is_told_to_end_when_the_service_stops() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let service = Service::start().await;
+    let address = service.base.trim_start_matches("http://").to_owned();
+    let mut connection = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("a place");
+    let request = b"GET /openapi.json HTTP/1.1\r\nhost: v\r\n\r\n";
+    connection.write_all(request).await.expect("it is sent");
+    let mut first = [0; 512];
+    let read = connection.read(&mut first).await.expect("an answer");
+    let head = String::from_utf8_lossy(&first[..read]).to_ascii_lowercase();
+    assert!(
+        head.starts_with("http/1.1 200") && !head.contains("connection: close"),
+        "{head}"
+    );
+    service.stop.cancel();
+    connection.write_all(request).await.expect("it is sent");
+    let mut rest = Vec::new();
+    connection
+        .read_to_end(&mut rest)
+        .await
+        .expect("it ends in good order");
+    let rest = String::from_utf8_lossy(&rest).to_ascii_lowercase();
+    assert!(
+        rest.contains("connection: close"),
+        "the second answer says so"
+    );
+}
