@@ -4,8 +4,6 @@
 mod cluster;
 #[path = "outages/forgery.rs"]
 mod forgery;
-#[path = "outages/keys.rs"]
-mod keys;
 #[path = "outages/operator.rs"]
 mod operator;
 #[path = "outages/pods.rs"]

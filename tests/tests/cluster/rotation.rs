@@ -8,9 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Request;
 use serde_json::{Value, json};
-use vestibule_tests::cluster::{Namespace, Release};
+use vestibule_tests::cluster::fleet::install;
+use vestibule_tests::cluster::{Namespace, Release, node};
 use vestibule_tests::e2e::manifests::{policy, with};
-use vestibule_tests::e2e::{Client, Load, within};
+use vestibule_tests::e2e::{Client, Load, LocalIssuer, within};
 
 use crate::shared::shared;
 
@@ -42,8 +43,25 @@ async fn keys_rotate_when_asked_and_every_token_verifies_throughout() {
     .await;
 }
 
+/// With several pods none signs with a key that another does not publish yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_three_pods_no_token_is_signed_before_every_pod_publishes_its_key() {
+    if !node::is_ours() {
+        return;
+    }
+    let release = install("e2e-rotation", 3);
+    let (namespace, issuer) = (&release.namespace, LocalIssuer::new());
+    let policy = with(policy(), "/spec/limits/perUserPerMinute", 100_000);
+    let url = "https://auth.example.com/default";
+    let policy = with(policy, "/spec/token/issuer", url);
+    namespace.apply(&[policy, issuer.provider()]).ok();
+    namespace.programmed(&["sip/default", "oidcp/corp"]).await;
+    let token = |subject: &str| issuer.id_token(subject);
+    rotates(&release, namespace, "default", &token).await;
+}
+
 /// Asks for one rotation after another under load.
-pub(crate) async fn rotates(
+async fn rotates(
     release: &Release,
     namespace: &Namespace,
     policy: &str,
