@@ -7,19 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use http::HeaderMap;
 use uuid::{Builder, Uuid};
+use vestibule_crds::snapshot::Risk;
 
 use crate::clock::Clock;
 use crate::encoding::hex;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, TryAgainReason};
 use crate::geography::Geography;
-use crate::limits::Counters;
-use crate::live::Serving;
+use crate::keys::egress::is_public;
+use crate::limits::{Counters, of_address};
+use crate::live::{Live, Serving};
 use crate::metrics::Metrics;
 use crate::password;
 use crate::risk::census::Censuses;
 use crate::risk::evidence::Hashing;
 use crate::risk::failures::RecentFailures;
-use crate::store::Store;
+use crate::store::{Event, IdentityKey, Store};
 
 #[derive(Debug)]
 pub struct App {
@@ -95,6 +97,46 @@ impl App {
             .fill(&mut bytes)
             .map_err(|_| Code::Internal.because("the system gives no random bytes"))?;
         Ok(bytes)
+    }
+
+    /// Refuses a client address that has failed too often in this minute.
+    pub fn check_address(&self, client: IpAddr, per_minute: u32, now: i64) -> Result<(), Failure> {
+        match self.failures.exceeded(of_address(client), per_minute, now) {
+            None => Ok(()),
+            Some(seconds) => Err(TryAgainReason::RateLimited
+                .after(seconds, "too many failures from this address")
+                .into()),
+        }
+    }
+
+    /// A sign-in, or its second factor, was refused: it counts against the address, and as evidence where policies score. `whom`
+    /// only of who has proved to be the user: nobody raises another's score by failing in their name.
+    pub fn count_failure(
+        &self,
+        live: &Live,
+        client: IpAddr,
+        per_minute: u32,
+        whom: Option<(&Risk, &IdentityKey)>,
+        now: i64,
+    ) {
+        let address = of_address(client);
+        let _over = self.failures.count(address, per_minute, now);
+        if is_public(client) {
+            for window in &live.failure_windows {
+                self.recent_failures.count(address, *window, now);
+            }
+        }
+        if let Some((risk, identity)) = whom {
+            let window = risk.signals.user_failures.window.as_secs();
+            self.recent_failures.count(identity, window, now);
+        }
+    }
+
+    /// Queues an audit event; one that the store has no room for is counted.
+    pub fn record(&self, event: Event) {
+        if !self.store.record(event) {
+            self.metrics.events_dropped();
+        }
     }
 
     pub fn id(&self, now: i64) -> Result<Uuid, Failure> {

@@ -11,6 +11,7 @@ use vestibule_crds::snapshot::Risk;
 
 use crate::clock::rfc3339;
 use crate::password::{Standing, Warning};
+use crate::refresh_token::RefreshToken;
 use crate::risk::Assessment;
 use crate::store::{User, UserStatus};
 
@@ -281,17 +282,29 @@ pub struct LoginResponse {
 }
 
 impl LoginResponse {
-    pub fn with_password(self, standing: Standing) -> Self {
+    /// The tokens of a session, and how its user's password stands.
+    pub fn of_session(
+        (access_token, expires_in): (String, i64),
+        refresh_token: &RefreshToken,
+        user: UserInfo,
+        standing: Standing,
+    ) -> Self {
         let Standing {
             must_change,
-            expires_in,
+            expires_in: password_expires_in,
             warning,
         } = standing;
         Self {
+            access_token: Some(access_token),
+            // Nothing comes of a session whose password must be changed but a new password.
+            refresh_token: (!must_change).then(|| refresh_token.expose()),
+            token_type: Some("Bearer"),
+            expires_in: Some(expires_in),
+            user: Some(user),
             must_change_password: Some(must_change),
-            password_expires_in: expires_in,
+            password_expires_in,
             password_warning: warning.map(Warning::name),
-            ..self
+            ..Self::default()
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use vestibule_crds::signing_key::{SigningFailed, SigningKey};
 
+use crate::failure::{Code, Failure, Refused};
 use crate::live::{LivePolicy, PolicyKey};
 use crate::password::{CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::store::User;
@@ -31,6 +32,13 @@ pub struct Carried {
     pub groups: Vec<String>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
+}
+
+impl Carried {
+    /// As a session keeps it.
+    pub fn read(text: &str) -> Result<Self, Refused> {
+        serde_json::from_str(text).map_err(|_| Code::Internal.because("the session cannot be read"))
+    }
 }
 
 #[derive(Serialize)]
@@ -93,21 +101,21 @@ pub fn access_token(
     };
     let expires_in = ttl.min(session_ends_at.saturating_sub(stamp.now));
     let issuer = policy.spec.token.issuer.as_str();
-    let (ours, nothing) = ([issuer.to_owned()], Map::new());
-    let (audiences, groups, extra) = if only_changes_password {
+    let nothing = Map::new();
+    let (aud, groups, extra) = if only_changes_password {
         // Nobody but us is meant, also where a service looks at no scope.
-        (ours.as_slice(), [].as_slice(), &nothing)
+        (Audience::One(issuer), [].as_slice(), &nothing)
     } else {
-        let audiences = policy.spec.token.audiences.as_slice();
-        (audiences, carried.groups.as_slice(), &carried.extra)
+        let aud = match policy.spec.token.audiences.as_slice() {
+            [only] => Audience::One(only),
+            several => Audience::Several(several),
+        };
+        (aud, carried.groups.as_slice(), &carried.extra)
     };
     let claims = AccessClaims {
         iss: issuer,
         sub: user.id,
-        aud: match audiences {
-            [only] => Audience::One(only),
-            several => Audience::Several(several),
-        },
+        aud,
         exp: stamp.now.saturating_add(expires_in),
         iat: stamp.now,
         nbf: stamp.now,
@@ -142,6 +150,12 @@ pub enum IssueError {
     Claims,
     #[error(transparent)]
     Signing(#[from] SigningFailed),
+}
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        Code::Internal.because(error.to_string()).into()
+    }
 }
 
 /// `typ` says access token (RFC 9068, section 2.1), so that no verifier takes one for an ID token.

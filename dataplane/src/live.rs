@@ -14,6 +14,7 @@ use vestibule_crds::snapshot::{FORMAT, KeySource, KeyState, Policy, Provider, Re
 use vestibule_crds::verification_key::KeySet;
 
 use crate::clock::Clock;
+use crate::failure::{TryAgain, TryAgainReason};
 use crate::keys::{Changes, RemoteKeys, Settings};
 use crate::mfa::email::MailServer;
 use crate::mfa::seal::SealingKeys;
@@ -402,9 +403,12 @@ impl LivePolicy {
         })
     }
 
-    /// The key that signs; none while a managed key has not been made.
-    pub fn current_key(&self) -> Option<&PolicyKey> {
-        self.current.map(|index| &self.keys[index])
+    /// The key that signs; a managed one may not have been made yet.
+    pub fn current_key(&self) -> Result<&PolicyKey, TryAgain> {
+        match self.current {
+            Some(index) => Ok(&self.keys[index]),
+            None => Err(TryAgainReason::NotReady.after(1, "the policy has no signing key yet")),
+        }
     }
 
     pub fn key_of(&self, kid: &str) -> Option<&PolicyKey> {

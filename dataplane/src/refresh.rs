@@ -28,21 +28,18 @@ pub async fn refresh(
     let now = app.clock.now();
     let live = app.serving.live();
     let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
-    let whom = of_address(client);
     let mut trail = Trail::new(EventKind::Refresh, now, caller.request_id, network(client));
-    let result = match app.failures.exceeded(whom, live.failures_per_minute, now) {
-        Some(seconds) => Err(TryAgainReason::RateLimited
-            .after(seconds, "too many failures from this address")
-            .into()),
-        None => rotate(app, &live, refresh_token, &mut trail, now).await,
+    let result = match app.check_address(client, live.failures_per_minute, now) {
+        Err(limited) => Err(limited),
+        Ok(()) => rotate(app, &live, refresh_token, &mut trail, now).await,
     };
     if let Err(failure) = &result {
         if let Failure::Refused(_) = failure {
-            let _over = app.failures.count(whom, live.failures_per_minute, now);
+            let _over = app
+                .failures
+                .count(of_address(client), live.failures_per_minute, now);
         }
-        if !app.store.record(trail.failure(failure)) {
-            app.metrics.events_dropped();
-        }
+        app.record(trail.failure(failure));
     }
     app.metrics.refresh(result.as_ref().err());
     result
@@ -60,14 +57,10 @@ async fn rotate(
     for _ in 0..DECISIONS_MAX {
         let found = app.store.session(token.session()).await?;
         let (session, user) = found.ok_or_else(|| invalid("there is no such session"))?;
-        trail.session_id = Some(session.id);
-        trail.user_id = Some(user.id);
-        trail.policy.clone_from(&session.policy);
-        trail.provider.clone_from(&session.provider);
+        trail.of_session(&session, &user);
         check_session(&session, &user, now)?;
         let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
-        let carried: Carried = serde_json::from_str(&session.carried)
-            .map_err(|_| Code::Internal.because("the session cannot be read"))?;
+        let carried = Carried::read(&session.carried)?;
         let standing = password::standing(user.password, &policy.spec.password, now);
         if standing.must_change || carried.scope == CHANGE_SCOPE {
             let why = "the password must be changed at a new sign-in";
@@ -177,26 +170,20 @@ fn answer(
     refresh_token: &RefreshToken,
     now: i64,
 ) -> Result<LoginResponse, Failure> {
-    let internal = |why: String| Failure::from(Code::Internal.because(why));
-    let key = policy
-        .current_key()
-        .ok_or_else(|| TryAgainReason::NotReady.after(1, "the policy has no signing key yet"))?;
+    let key = policy.current_key()?;
     let stamp = Stamp {
         now,
         jti: app.id(now)?,
         session: session.id,
     };
-    let (token, expires_in) = access_token(policy, key, user, carried, stamp, session.ends_at)
-        .map_err(|error| internal(error.to_string()))?;
-    Ok(LoginResponse {
-        access_token: Some(token),
-        refresh_token: Some(refresh_token.expose()),
-        token_type: Some("Bearer"),
-        expires_in: Some(expires_in),
-        user: Some(UserInfo::of(user, standing)),
-        ..LoginResponse::default()
-    }
-    .with_password(standing))
+    let token = access_token(policy, key, user, carried, stamp, session.ends_at)?;
+    let info = UserInfo::of(user, standing);
+    Ok(LoginResponse::of_session(
+        token,
+        refresh_token,
+        info,
+        standing,
+    ))
 }
 
 /// The event of a session that its own user ends.
@@ -205,9 +192,6 @@ pub fn signout_event(app: &App, caller: Caller<'_>, session: &Session, user: &Us
     let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
     let now = app.clock.now();
     let mut trail = Trail::new(EventKind::Signout, now, caller.request_id, network(client));
-    trail.session_id = Some(session.id);
-    trail.user_id = Some(user.id);
-    trail.policy.clone_from(&session.policy);
-    trail.provider.clone_from(&session.provider);
+    trail.of_session(session, user);
     trail.success()
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header::USER_AGENT;
 use uuid::Uuid;
 use vestibule_crds::signin_policy::RiskAction;
-use vestibule_crds::snapshot::{Acting, Replay, Risk};
+use vestibule_crds::snapshot::{Acting, Risk};
 
 use crate::account;
 use crate::app::{App, Caller, time_ordered};
@@ -16,9 +16,7 @@ use crate::client_address::{client_address, network};
 use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::issue::{Carried, Stamp, access_token};
-use crate::keys::egress::is_public;
 use crate::language::Language;
-use crate::limits::of_address;
 use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::mfa::challenge::{self, Asked};
 use crate::mfa::demand::{Contact, Seen, demand};
@@ -27,8 +25,8 @@ use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
 use crate::risk::{self, Assessment, Context};
 use crate::store::{
-    EventKind, Gather, Gathered, IdentityKey, NewHistory, NewSession, ReplayKey, Signin,
-    SigninOutcome, StoredHistory,
+    EventKind, Gather, Gathered, IdentityKey, NewHistory, NewSession, Signin, SigninOutcome,
+    StoredHistory,
 };
 use crate::token::UnverifiedToken;
 use crate::trail::Trail;
@@ -69,9 +67,7 @@ pub async fn signin(
         if let Failure::Refused(_) = failure {
             attempt.count_failure(app, &live, now);
         }
-        if !app.store.record(attempt.trail.failure(failure)) {
-            app.metrics.events_dropped();
-        }
+        app.record(attempt.trail.failure(failure));
     }
     app.metrics.signin(result.as_ref().err());
     result
@@ -95,7 +91,7 @@ impl Attempt {
         caller: Caller<'_>,
         now: i64,
     ) -> Result<LoginResponse, Failure> {
-        self.check_failures(app, now)?;
+        app.check_address(self.client, self.failures_per_minute, now)?;
         let text = request.id_token.as_deref().unwrap_or_default();
         if text.is_empty() {
             return Err(Code::IdTokenRequired.into());
@@ -111,13 +107,11 @@ impl Attempt {
         self.client = client_address(caller.peer, caller.headers, &policy.spec.trusted_proxies);
         self.trail.network = network(self.client);
         self.failures_per_minute = policy.spec.limits.failures_per_ip_per_minute;
-        self.check_failures(app, now)?;
+        app.check_address(self.client, self.failures_per_minute, now)?;
         if provider.spec.suspended {
             return Err(Code::ProviderSuspended.into());
         }
-        let key = policy.current_key().ok_or_else(|| {
-            TryAgainReason::NotReady.after(1, "the policy has no signing key yet")
-        })?;
+        let key = policy.current_key()?;
 
         let identity = verify(provider, policy, token, request.nonce.as_deref(), now).await?;
         if policy.spec.risk.is_some() {
@@ -187,9 +181,7 @@ impl Attempt {
                 assessed = Some(RiskAssessmentInfo::of(&assessment, risk));
                 history = Some(learnt);
             }
-            let first = history
-                .as_ref()
-                .is_some_and(|history: &NewHistory| history.replaces.is_none());
+            let first = history.as_ref().is_some_and(NewHistory::is_first);
             let standing = password::standing(user.password, &policy.spec.password, now);
             let info = UserInfo::of(user, standing);
             let mut carried = carry(provider, policy, &identity, &info)?;
@@ -224,13 +216,7 @@ impl Attempt {
             let signin = Signin {
                 account,
                 session,
-                replay: match provider.spec.token.replay {
-                    Replay::Allow => None,
-                    Replay::Reject => Some(ReplayKey {
-                        expires_at: identity.expires_at,
-                        digest: identity.digest,
-                    }),
-                },
+                replay: identity.replay_key(provider.spec.token.replay),
                 history,
                 completion: None,
                 event: self.trail.success(),
@@ -246,22 +232,13 @@ impl Attempt {
                         jti: fresh.jti,
                         session: session_id,
                     };
-                    let (token, expires_in) =
-                        access_token(policy, key, user, &carried, stamp, ends_at)
-                            .map_err(|error| Code::Internal.because(error.to_string()))?;
+                    let token = access_token(policy, key, user, &carried, stamp, ends_at)?;
                     return Ok(LoginResponse {
-                        access_token: Some(token),
-                        // Without it nothing comes of such a session but a new password.
-                        refresh_token: (!standing.must_change).then(|| refresh.expose()),
-                        token_type: Some("Bearer"),
-                        expires_in: Some(expires_in),
-                        user: Some(info),
                         requires_mfa: Some(false),
                         risk_level: assessed.as_ref().map(|assessed| assessed.level.clone()),
                         risk_assessment: assessed,
-                        ..LoginResponse::default()
-                    }
-                    .with_password(standing));
+                        ..LoginResponse::of_session(token, &refresh, info, standing)
+                    });
                 }
                 outcome => decide_again(outcome)?,
             }
@@ -302,30 +279,10 @@ impl Attempt {
     }
 
     fn count_failure(&self, app: &App, live: &Live, now: i64) {
-        let address = of_address(self.client);
-        let _over = app.failures.count(address, self.failures_per_minute, now);
-        if is_public(self.client) {
-            for window in &live.failure_windows {
-                app.recent_failures.count(address, *window, now);
-            }
-        }
-        // Only who has proved to be the user: nobody raises another's score by failing in their name.
-        if let Some((policy, identity)) = &self.scored
-            && let Some(risk) = &policy.spec.risk
-        {
-            let window = risk.signals.user_failures.window.as_secs();
-            app.recent_failures.count(identity, window, now);
-        }
-    }
-
-    fn check_failures(&self, app: &App, now: i64) -> Result<(), Failure> {
-        let whom = of_address(self.client);
-        match app.failures.exceeded(whom, self.failures_per_minute, now) {
-            None => Ok(()),
-            Some(seconds) => Err(TryAgainReason::RateLimited
-                .after(seconds, "too many failures from this address")
-                .into()),
-        }
+        let scored = self.scored.as_ref();
+        let whom =
+            scored.and_then(|(policy, identity)| Some((policy.spec.risk.as_ref()?, identity)));
+        app.count_failure(live, self.client, self.failures_per_minute, whom, now);
     }
 }
 

@@ -130,6 +130,13 @@ pub struct NewHistory {
     pub content: Vec<u8>,
 }
 
+impl NewHistory {
+    /// Whether the user has signed in before, as far as is remembered.
+    pub fn is_first(&self) -> bool {
+        self.replaces.is_none()
+    }
+}
+
 pub const HASH_KEY_BYTES: usize = 32;
 
 /// What addresses and user agents are hashed with: made once for each database, and kept in it.

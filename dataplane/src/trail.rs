@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::failure::Failure;
-use crate::store::{EVENT_DETAIL_BYTES_MAX, Event, EventKind};
+use crate::store::{EVENT_DETAIL_BYTES_MAX, Event, EventKind, Session, User};
 
 #[derive(Debug)]
 pub struct Trail {
@@ -32,6 +32,14 @@ impl Trail {
             session_id: None,
             assessment: String::new(),
         }
+    }
+
+    /// Whose session it is about.
+    pub fn of_session(&mut self, session: &Session, user: &User) {
+        self.session_id = Some(session.id);
+        self.user_id = Some(user.id);
+        self.policy.clone_from(&session.policy);
+        self.provider.clone_from(&session.provider);
     }
 
     pub fn success(&self) -> Event {

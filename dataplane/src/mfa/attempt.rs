@@ -9,8 +9,6 @@ use super::demand::{Contact, Offer, offer};
 use crate::app::{App, Caller};
 use crate::client_address::{client_address, network};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::keys::egress::is_public;
-use crate::limits::of_address;
 use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::refresh::still_allowed;
 use crate::store::mfa::{Challenge, Factors, FoundChallenge};
@@ -55,14 +53,7 @@ impl Attempt {
     }
 
     pub(super) fn check_failures(&self, app: &App) -> Result<(), Failure> {
-        let whom = of_address(self.client);
-        let limit = self.live.failures_per_minute;
-        match app.failures.exceeded(whom, limit, self.now) {
-            None => Ok(()),
-            Some(seconds) => Err(TryAgainReason::RateLimited
-                .after(seconds, "too many failures from this address")
-                .into()),
-        }
+        app.check_address(self.client, self.live.failures_per_minute, self.now)
     }
 
     pub(super) fn end<T>(self, app: &App, result: Result<T, Failure>) -> Result<T, Failure> {
@@ -70,28 +61,19 @@ impl Attempt {
         if let Failure::Refused(_) = failure {
             self.count_failure(app);
         }
-        if !app.store.record(self.trail.failure(failure)) {
-            app.metrics.events_dropped();
-        }
+        app.record(self.trail.failure(failure));
         result
     }
 
     fn count_failure(&self, app: &App) {
-        let address = of_address(self.client);
-        let limit = self.live.failures_per_minute;
-        let _over = app.failures.count(address, limit, self.now);
-        if is_public(self.client) {
-            for window in &self.live.failure_windows {
-                app.recent_failures.count(address, *window, self.now);
-            }
-        }
-        if let Some(kept) = &self.open
-            && let Some(policy) = self.live.policy_of_key(&kept.policy)
-            && let Some(risk) = &policy.spec.risk
-        {
-            let window = risk.signals.user_failures.window.as_secs();
-            app.recent_failures.count(kept.identity(), window, self.now);
-        }
+        let (live, open) = (&self.live, self.open.as_ref());
+        let whom = open.and_then(|kept| {
+            let policy = live.policy_of_key(&kept.policy)?;
+            Some((policy.spec.risk.as_ref()?, kept.identity()))
+        });
+        let whom = whom.as_ref().map(|(risk, identity)| (*risk, identity));
+        let limit = live.failures_per_minute;
+        app.count_failure(live, self.client, limit, whom, self.now);
     }
 
     /// The challenge of this token, if it can still be answered: user, provider and policy are looked at again.

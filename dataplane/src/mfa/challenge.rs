@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use vestibule_crds::signin_policy::MfaMethod;
-use vestibule_crds::snapshot::Replay;
 
 use super::demand::{Contact, Demand, Offer, offer};
 use crate::account::Plan;
@@ -24,7 +23,7 @@ use crate::live::{LivePolicy, LiveProvider};
 use crate::risk::{Level, Values};
 use crate::signin::{VerifiedIdentity, lifetime};
 use crate::store::mfa::{Factors, OpenChallenge};
-use crate::store::{Account, IdentityKey, NewHistory, Profile, ReplayKey, SigninOutcome};
+use crate::store::{Account, IdentityKey, NewHistory, Profile, SigninOutcome};
 use crate::trail::Trail;
 
 /// So that secret scanners and people know one when they see it.
@@ -253,13 +252,7 @@ pub async fn open(
     trail.session_id = None;
     let opening = OpenChallenge {
         account,
-        replay: match provider.spec.token.replay {
-            Replay::Allow => None,
-            Replay::Reject => Some(ReplayKey {
-                expires_at: identity.expires_at,
-                digest: identity.digest,
-            }),
-        },
+        replay: identity.replay_key(provider.spec.token.replay),
         digest: token.digest(),
         provider: provider.key.clone(),
         expires_at: now.saturating_add(ttl),

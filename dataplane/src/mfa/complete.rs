@@ -10,7 +10,7 @@ use super::challenge::KeptAccount;
 use super::device::DeviceToken;
 use crate::app::App;
 use crate::dto::{LoginResponse, UserInfo};
-use crate::failure::{Code, Failure, TryAgainReason};
+use crate::failure::Failure;
 use crate::issue::{Carried, Stamp, access_token};
 use crate::password;
 use crate::refresh_token::RefreshToken;
@@ -43,9 +43,7 @@ pub(super) async fn complete(
     } = proved;
     let now = attempt.now;
     let (policy, kept) = (&open.policy, &open.kept);
-    let key = policy
-        .current_key()
-        .ok_or_else(|| TryAgainReason::NotReady.after(1, "the policy has no signing key yet"))?;
+    let key = policy.current_key()?;
     let (account, user) = account(app, &open);
     let standing = password::standing(user.password, &policy.spec.password, now);
     let info = UserInfo::of(&user, standing);
@@ -68,7 +66,7 @@ pub(super) async fn complete(
     let learnt = kept.history.as_ref();
     let history = learnt.and_then(|learnt| learnt.history());
     let counted = learnt.zip(history.as_ref());
-    let counted = counted.map(|(learnt, history)| (learnt.values, history.replaces.is_none()));
+    let counted = counted.map(|(learnt, history)| (learnt.values, history.is_first()));
     let signin = Signin {
         account,
         session,
@@ -102,21 +100,14 @@ pub(super) async fn complete(
         jti: app.id(now)?,
         session: session_id,
     };
-    let (token, expires_in) = access_token(policy, key, &user, &carried, stamp, ends_at)
-        .map_err(|error| Code::Internal.because(error.to_string()))?;
+    let token = access_token(policy, key, &user, &carried, stamp, ends_at)?;
     Ok(LoginResponse {
-        access_token: Some(token),
-        refresh_token: (!standing.must_change).then(|| refresh.expose()),
-        token_type: Some("Bearer"),
-        expires_in: Some(expires_in),
-        user: Some(info),
         requires_mfa: Some(false),
         device_token: device.map(|device| device.expose()),
         risk_level: kept.risk.as_ref().map(|risk| risk.level.clone()),
         risk_assessment: kept.risk.clone(),
-        ..LoginResponse::default()
-    }
-    .with_password(standing))
+        ..LoginResponse::of_session(token, &refresh, info, standing)
+    })
 }
 
 /// What becomes of the account, and the user as it is then.

@@ -308,10 +308,7 @@ async fn remove_story(
 ) -> Result<(), Failure> {
     attempt.check_failures(app)?;
     let (session, user) = authenticate(app, headers).await?;
-    attempt.trail.user_id = Some(user.id);
-    attempt.trail.session_id = Some(session.id);
-    attempt.trail.policy.clone_from(&session.policy);
-    attempt.trail.provider.clone_from(&session.provider);
+    attempt.trail.of_session(&session, &user);
     let factors = app.store.factors(user.id).await?;
     let mut own = factors.confirmed();
     if !own.any(|own| own.id == factor) {
@@ -362,10 +359,7 @@ async fn enroller(
         });
     }
     let (session, user) = authenticate(app, headers).await?;
-    attempt.trail.user_id = Some(user.id);
-    attempt.trail.session_id = Some(session.id);
-    attempt.trail.policy.clone_from(&session.policy);
-    attempt.trail.provider.clone_from(&session.provider);
+    attempt.trail.of_session(&session, &user);
     let (policy, _provider) =
         still_allowed(&attempt.live, &session.policy, &session.provider, &user)?;
     let offered = policy.spec.mfa.methods.contains(&method) && can_be_enrolled(method);
@@ -388,9 +382,7 @@ fn check_second_factor(factors: &Factors, carried: &str) -> Result<(), Failure> 
     if factors.confirmed().next().is_none() {
         return Ok(());
     }
-    let carried: Carried = serde_json::from_str(carried)
-        .map_err(|_| Code::Internal.because("the session cannot be read"))?;
-    if holds_second_factor(&carried.amr) {
+    if holds_second_factor(&Carried::read(carried)?.amr) {
         Ok(())
     } else {
         Err(Code::MfaRequired.into())

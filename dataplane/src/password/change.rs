@@ -35,26 +35,23 @@ pub async fn change(
     let now = app.clock.now();
     let live = app.serving.live();
     let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
-    let whom = of_address(client);
     let mut trail = Trail::new(
         EventKind::PasswordChange,
         now,
         caller.request_id,
         network(client),
     );
-    let result = match app.failures.exceeded(whom, live.failures_per_minute, now) {
-        Some(seconds) => Err(TryAgainReason::RateLimited
-            .after(seconds, "too many failures from this address")
-            .into()),
-        None => run(app, &live, request, caller, &mut trail, now).await,
+    let result = match app.check_address(client, live.failures_per_minute, now) {
+        Err(limited) => Err(limited),
+        Ok(()) => run(app, &live, request, caller, &mut trail, now).await,
     };
     if let Err(failure) = &result {
         if let Failure::Refused(_) = failure {
-            let _over = app.failures.count(whom, live.failures_per_minute, now);
+            let _over = app
+                .failures
+                .count(of_address(client), live.failures_per_minute, now);
         }
-        if !app.store.record(trail.failure(failure)) {
-            app.metrics.events_dropped();
-        }
+        app.record(trail.failure(failure));
     }
     result
 }
@@ -68,14 +65,9 @@ async fn run(
     now: i64,
 ) -> Result<LoginResponse, Failure> {
     let (session, user) = authenticate_for(app, caller.headers, Opens::PasswordChange).await?;
-    trail.session_id = Some(session.id);
-    trail.user_id = Some(user.id);
-    trail.policy.clone_from(&session.policy);
-    trail.provider.clone_from(&session.provider);
+    trail.of_session(&session, &user);
     let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
-    let key = policy
-        .current_key()
-        .ok_or_else(|| TryAgainReason::NotReady.after(1, "the policy has no signing key yet"))?;
+    let key = policy.current_key()?;
     let PasswordRequest {
         current_password: current,
         new_password: new,
@@ -90,8 +82,7 @@ async fn run(
     let hash = app.hashing_passwords.hash(new, app.random()?).await;
     let hash = hash.map_err(unhashed)?;
 
-    let mut carried: Carried = serde_json::from_str(&session.carried)
-        .map_err(|_| Code::Internal.because("the session cannot be read"))?;
+    let mut carried = Carried::read(&session.carried)?;
     FULL_SCOPE.clone_into(&mut carried.scope);
     let refresh = RefreshToken::first(now, app.random()?);
     let next = new_session(policy, &session.provider, &refresh, &carried, now)?;
@@ -131,17 +122,9 @@ async fn run(
         jti: app.id(now)?,
         session: refresh.session(),
     };
-    let (token, expires_in) = access_token(policy, key, &user, &carried, stamp, ends_at)
-        .map_err(|error| Code::Internal.because(error.to_string()))?;
-    Ok(LoginResponse {
-        access_token: Some(token),
-        refresh_token: Some(refresh.expose()),
-        token_type: Some("Bearer"),
-        expires_in: Some(expires_in),
-        user: Some(UserInfo::of(&user, standing)),
-        ..LoginResponse::default()
-    }
-    .with_password(standing))
+    let token = access_token(policy, key, &user, &carried, stamp, ends_at)?;
+    let info = UserInfo::of(&user, standing);
+    Ok(LoginResponse::of_session(token, &refresh, info, standing))
 }
 
 /// A try counts before it is looked at, so that a thousand at once are no more than one after the other.

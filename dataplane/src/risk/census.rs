@@ -96,6 +96,18 @@ pub struct Addition {
 }
 
 impl Addition {
+    /// Counts a value, as long as there is room for one more that waits.
+    fn add(&mut self, value: (Kind, u64), by: u64, waiting: &mut usize) {
+        match self.values.entry(value) {
+            Entry::Occupied(mut entry) => *entry.get_mut() += by,
+            Entry::Vacant(entry) if *waiting < PENDING_MAX => {
+                entry.insert(by);
+                *waiting += 1;
+            }
+            Entry::Vacant(_) => {}
+        }
+    }
+
     /// In parts of at most `values_max` values.
     pub fn parts(self, values_max: usize) -> Vec<Self> {
         let Self {
@@ -182,16 +194,8 @@ impl Censuses {
         addition.signins += 1;
         addition.users += u64::from(first);
         for kind in Kind::ALL {
-            let Some(value) = values.of(kind) else {
-                continue;
-            };
-            match addition.values.entry((kind, value)) {
-                Entry::Occupied(mut entry) => *entry.get_mut() += 1,
-                Entry::Vacant(entry) if *pending_values < PENDING_MAX => {
-                    entry.insert(1);
-                    *pending_values += 1;
-                }
-                Entry::Vacant(_) => {}
+            if let Some(value) = values.of(kind) {
+                addition.add((kind, value), 1, pending_values);
             }
         }
     }
@@ -217,14 +221,7 @@ impl Censuses {
             waiting.users += addition.users;
             waiting.signins += addition.signins;
             for (value, count) in addition.values {
-                match waiting.values.entry(value) {
-                    Entry::Occupied(mut entry) => *entry.get_mut() += count,
-                    Entry::Vacant(entry) if *pending_values < PENDING_MAX => {
-                        entry.insert(count);
-                        *pending_values += 1;
-                    }
-                    Entry::Vacant(_) => {}
-                }
+                waiting.add(value, count, pending_values);
             }
         }
     }

@@ -25,16 +25,12 @@ pub(super) fn context(
 ) -> Context {
     let recent = &app.recent_failures;
     // Behind a private address may stand anybody: it is no evidence.
-    let address_failures = if is_public(client) {
+    let (address_failures, location) = if is_public(client) {
         let window = risk.signals.ip_failures.window.as_secs();
-        recent.recent(of_address(client), window, now)
+        let failures = recent.recent(of_address(client), window, now);
+        (failures, app.geography.locate(client))
     } else {
-        0
-    };
-    let location = if is_public(client) {
-        app.geography.locate(client)
-    } else {
-        Location::default()
+        (0, Location::default())
     };
     let window = risk.signals.user_failures.window.as_secs();
     Context {

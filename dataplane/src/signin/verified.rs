@@ -1,6 +1,7 @@
 //! From an unverified token to a verified identity.
 
 use vestibule_crds::claims::MappedClaims;
+use vestibule_crds::snapshot::Replay;
 use vestibule_crds::verification_key::Lookup;
 
 use super::lifetime;
@@ -8,7 +9,7 @@ use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
 use crate::keys;
 use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
-use crate::store::IdentityKey;
+use crate::store::{IdentityKey, ReplayKey};
 use crate::token::{Jws, UnverifiedToken};
 use crate::verify::{Facts, check_claims, check_header};
 
@@ -21,6 +22,19 @@ pub struct VerifiedIdentity {
     pub expires_at: i64,
     /// Of the token as it was signed: another encoding of the same signature is the same token.
     pub digest: [u8; 32],
+}
+
+impl VerifiedIdentity {
+    /// Present where the provider refuses a token's second use.
+    pub fn replay_key(&self, replay: Replay) -> Option<ReplayKey> {
+        match replay {
+            Replay::Allow => None,
+            Replay::Reject => Some(ReplayKey {
+                expires_at: self.expires_at,
+                digest: self.digest,
+            }),
+        }
+    }
 }
 
 /// From an unverified token to a verified identity, or the first reason why not.

@@ -72,21 +72,3 @@ pub(super) fn censuses(db: &Connection) -> rusqlite::Result<HashMap<String, Cens
     }
     Ok(all)
 }
-
-/// Values that nobody has shown for long.
-pub(super) struct Forget {
-    pub(super) before_day: i64,
-    pub(super) rows: usize,
-}
-
-impl Write for Forget {
-    type Answer = usize;
-
-    fn write(&self, db: &Connection) -> rusqlite::Result<usize> {
-        db.prepare_cached(
-            "DELETE FROM risk_population WHERE (policy, kind, value) IN \
-             (SELECT policy, kind, value FROM risk_population WHERE seen_day < ?1 LIMIT ?2)",
-        )?
-        .execute(params![self.before_day, self.rows as i64])
-    }
-}

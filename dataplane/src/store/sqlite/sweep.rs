@@ -10,7 +10,6 @@ use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::job::Write;
-use super::population::Forget;
 use crate::store::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError};
 
 /// Rows that one write deletes, so that a sweep keeps no sign-in waiting for long.
@@ -54,15 +53,6 @@ pub(super) async fn sweep(
             if gone < rows {
                 break;
             }
-        }
-    }
-    let before_day = now.div_euclid(DAY_SECONDS) - POPULATION_RETENTION_DAYS;
-    while deleted < rows_max {
-        let rows = DELETE_ROWS_MAX.min(rows_max - deleted);
-        let gone = store.submit(Forget { before_day, rows }).await?;
-        deleted += gone;
-        if gone < rows {
-            break;
         }
     }
     deleted += sweep_sessions(store, now, rows_max - deleted).await?;
@@ -151,15 +141,18 @@ enum Oldest {
     /// Those that were never confirmed.
     Factors,
     Devices,
+    /// Values that nobody has shown for long.
+    Population,
 }
 
 impl Oldest {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Replays,
         Self::Events,
         Self::Challenges,
         Self::Factors,
         Self::Devices,
+        Self::Population,
     ];
 }
 
@@ -204,6 +197,15 @@ impl Write for DeleteOldest {
                      (SELECT user_id, id FROM mfa_devices WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
                 )?
                 .execute(params![self.now, rows]),
+            Oldest::Population => db
+                .prepare_cached(
+                    "DELETE FROM risk_population WHERE (policy, kind, value) IN \
+                     (SELECT policy, kind, value FROM risk_population WHERE seen_day < ?1 LIMIT ?2)",
+                )?
+                .execute(params![
+                    self.now.div_euclid(DAY_SECONDS) - POPULATION_RETENTION_DAYS,
+                    rows
+                ]),
         }
     }
 }
