@@ -24,6 +24,18 @@ pub mod problem;
 
 pub type Answer = Response<Full<Bytes>>;
 
+/// The code of an answer that is none of success, for who counts and times answers.
+#[derive(Debug, Clone, Copy)]
+struct Outcome(&'static str);
+
+impl Outcome {
+    fn of(answer: &Answer) -> &'static str {
+        answer.extensions().get().map_or("ok", |Self(code)| *code)
+    }
+}
+
+/// What no fixed path is: a document of an issuer, or nothing.
+const DOCUMENT: &str = "other";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A request id of the caller's is kept when it is this short and has only safe characters.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -46,23 +58,26 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         request_id: &request_id,
     };
     let path = head.uri.path();
-    let result = match route(path) {
+    let route = route(path);
+    let result = match route {
         Some(route) if route.allows(&head.method) => {
             route.answer(&app, caller, head.uri.query(), body).await
         }
         Some(route) => Ok(method_not_allowed(route, &request_id)),
         None => document(&app, &head, path),
     };
+    // What is no path of ours may be anything, a token for one.
+    let name = route.map_or(DOCUMENT, Route::template);
     let mut answer = result.unwrap_or_else(|failure| {
-        // What is no path of ours may be anything, a token for one.
-        let known = route(path).map_or("other", |_| path);
-        problem::log(&failure, known, &request_id);
+        problem::log(&failure, name, &request_id);
         problem::answer(&failure, &request_id)
     });
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         answer.headers_mut().insert(X_REQUEST_ID, id);
     }
-    app.metrics.request_seconds(began.elapsed().as_secs_f64());
+    let outcome = Outcome::of(&answer);
+    let seconds = began.elapsed().as_secs_f64();
+    app.metrics.request_seconds(name, outcome, seconds);
     answer
 }
 
@@ -117,6 +132,26 @@ fn enrollment(rest: &str) -> Option<Route> {
 }
 
 impl Route {
+    /// As it is counted and logged: one of a few, whatever a caller sends.
+    fn template(self) -> &'static str {
+        match self {
+            Self::Signin => "/auth/id-token/signin",
+            Self::Refresh => "/auth/token/refresh",
+            Self::Revoke => "/auth/token/revoke",
+            Self::Signout => "/auth/signout",
+            Self::Userinfo => "/auth/userinfo",
+            Self::Password => "/auth/password",
+            Self::MfaChallenge => "/auth/mfa/challenge",
+            Self::MfaVerify => "/auth/mfa/verify",
+            Self::MfaEnroll(_) => "/auth/mfa/enrollments/{method}",
+            Self::MfaConfirm(_) => "/auth/mfa/enrollments/{method}/confirm",
+            Self::MfaEnrollments => "/auth/mfa/enrollments",
+            Self::MfaRemove(_) => "/auth/mfa/enrollments/{id}",
+            Self::OpenApi => "/openapi.json",
+            Self::Page(_) => "/auth/mfa",
+        }
+    }
+
     fn allow(self) -> &'static str {
         match self {
             Self::Signin
