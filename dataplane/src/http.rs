@@ -88,6 +88,9 @@ enum Route {
     Refresh,
     Revoke,
     Signout,
+    SignoutEverywhere,
+    Sessions,
+    EndSession(Uuid),
     Userinfo,
     Password,
     MfaChallenge,
@@ -106,16 +109,23 @@ fn route(path: &str) -> Option<Route> {
         "/auth/token/refresh" => Some(Route::Refresh),
         "/auth/token/revoke" => Some(Route::Revoke),
         "/auth/signout" => Some(Route::Signout),
+        "/auth/signout/everywhere" => Some(Route::SignoutEverywhere),
+        "/auth/sessions" => Some(Route::Sessions),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
         "/openapi.json" => Some(Route::OpenApi),
         "/auth/mfa/challenge" => Some(Route::MfaChallenge),
         "/auth/mfa/verify" => Some(Route::MfaVerify),
         "/auth/mfa/enrollments" => Some(Route::MfaEnrollments),
-        _ => match path.strip_prefix("/auth/mfa/enrollments/") {
-            Some(rest) => enrollment(rest),
-            None => page::File::at(path).map(Route::Page),
-        },
+        _ => {
+            if let Some(rest) = path.strip_prefix("/auth/mfa/enrollments/") {
+                return enrollment(rest);
+            }
+            if let Some(id) = path.strip_prefix("/auth/sessions/") {
+                return id.parse().ok().map(Route::EndSession);
+            }
+            page::File::at(path).map(Route::Page)
+        }
     }
 }
 
@@ -158,13 +168,18 @@ impl Route {
             | Self::Refresh
             | Self::Revoke
             | Self::Signout
+            | Self::SignoutEverywhere
             | Self::Password
             | Self::MfaChallenge
             | Self::MfaVerify
             | Self::MfaEnroll(_)
             | Self::MfaConfirm(_) => "POST",
-            Self::Userinfo | Self::MfaEnrollments | Self::OpenApi | Self::Page(_) => "GET, HEAD",
-            Self::MfaRemove(_) => "DELETE",
+            Self::Userinfo
+            | Self::Sessions
+            | Self::MfaEnrollments
+            | Self::OpenApi
+            | Self::Page(_) => "GET, HEAD",
+            Self::EndSession(_) | Self::MfaRemove(_) => "DELETE",
         }
     }
 
@@ -184,6 +199,9 @@ impl Route {
             Self::Refresh => handlers::refresh(app, caller, body).await,
             Self::Revoke => handlers::revoke(app, caller, body).await,
             Self::Signout => handlers::signout(app, caller).await,
+            Self::SignoutEverywhere => handlers::sessions::signout_everywhere(app, caller).await,
+            Self::Sessions => handlers::sessions::list(app, caller, query).await,
+            Self::EndSession(id) => handlers::sessions::end(app, caller, id).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,
             Self::Password => handlers::password(app, caller, body).await,
             Self::MfaChallenge => handlers::mfa::challenge(app, caller, body).await,

@@ -10,7 +10,8 @@ use super::handlers;
 use crate::dto::{
     ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
     EnrollmentConfirmed, EnrollmentInfo, Enrollments, LoginResponse, PasswordRequest, Problem,
-    RefreshRequest, RevokeRequest, RiskAssessmentInfo, SigninRequest, UserInfo, VerifyRequest,
+    RefreshRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo, Sessions, SigninRequest,
+    UserInfo, VerifyRequest,
 };
 
 #[derive(OpenApi)]
@@ -22,10 +23,10 @@ use crate::dto::{
     ),
     paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password,
         handlers::mfa::challenge, handlers::mfa::verify, handlers::mfa::enroll, handlers::mfa::confirm, handlers::mfa::enrollments,
-        handlers::mfa::remove),
+        handlers::mfa::remove, handlers::sessions::list, handlers::sessions::end, handlers::sessions::signout_everywhere),
     components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
         ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
-        EnrollmentInfo)),
+        EnrollmentInfo, Sessions, SessionInfo)),
     modifiers(&BearerToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),
