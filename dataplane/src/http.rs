@@ -17,7 +17,9 @@ use crate::failure::{Code, Failure};
 use crate::mfa::demand::can_be_enrolled;
 
 pub mod body;
+pub mod form;
 pub mod handlers;
+pub mod oauth;
 pub mod openapi;
 pub mod page;
 pub mod problem;
@@ -83,6 +85,9 @@ enum Route {
     MfaRemove(Uuid),
     OpenApi,
     Page(page::File),
+    OauthToken,
+    OauthIntrospect,
+    OauthRevoke,
 }
 
 fn route(path: &str) -> Option<Route> {
@@ -93,6 +98,9 @@ fn route(path: &str) -> Option<Route> {
         "/auth/signout" => Some(Route::Signout),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
+        crate::oauth::TOKEN_PATH => Some(Route::OauthToken),
+        crate::oauth::INTROSPECTION_PATH => Some(Route::OauthIntrospect),
+        crate::oauth::REVOCATION_PATH => Some(Route::OauthRevoke),
         "/openapi.json" => Some(Route::OpenApi),
         "/auth/mfa/challenge" => Some(Route::MfaChallenge),
         "/auth/mfa/verify" => Some(Route::MfaVerify),
@@ -127,7 +135,10 @@ impl Route {
             | Self::MfaChallenge
             | Self::MfaVerify
             | Self::MfaEnroll(_)
-            | Self::MfaConfirm(_) => "POST",
+            | Self::MfaConfirm(_)
+            | Self::OauthToken
+            | Self::OauthIntrospect
+            | Self::OauthRevoke => "POST",
             Self::Userinfo | Self::MfaEnrollments | Self::OpenApi | Self::Page(_) => "GET, HEAD",
             Self::MfaRemove(_) => "DELETE",
         }
@@ -157,6 +168,9 @@ impl Route {
             Self::MfaConfirm(method) => handlers::mfa::confirm(app, caller, body, method).await,
             Self::MfaEnrollments => handlers::mfa::enrollments(app, caller).await,
             Self::MfaRemove(factor) => handlers::mfa::remove(app, caller, factor).await,
+            Self::OauthToken => Ok(handlers::oauth::token(app, caller, body).await),
+            Self::OauthIntrospect => Ok(handlers::oauth::introspect(app, caller, body).await),
+            Self::OauthRevoke => Ok(handlers::oauth::revoke(app, caller, body).await),
             Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
             Self::Page(file) => Ok(page::answer(file, caller.headers, query)),
         }

@@ -27,6 +27,12 @@ struct OutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OauthLabels {
+    endpoint: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerificationLabels {
     method: &'static str,
     outcome: &'static str,
@@ -36,6 +42,7 @@ pub struct Metrics {
     registry: Registry,
     signins: Family<OutcomeLabels, Counter>,
     refreshes: Family<OutcomeLabels, Counter>,
+    oauth: Family<OauthLabels, Counter>,
     challenges: Counter,
     verifications: Family<VerificationLabels, Counter>,
     latency: Histogram,
@@ -65,6 +72,12 @@ impl Default for Metrics {
             "refreshes",
             "Refreshes by outcome: ok or an error code",
             refreshes.clone(),
+        );
+        let oauth = Family::default();
+        registry.register(
+            "oauth_requests",
+            "Requests of the OAuth endpoints (token, introspection, revocation) by outcome: ok or an error code",
+            oauth.clone(),
         );
         let challenges = Counter::default();
         registry.register(
@@ -146,6 +159,7 @@ impl Default for Metrics {
             registry,
             signins,
             refreshes,
+            oauth,
             challenges,
             verifications,
             latency,
@@ -170,6 +184,11 @@ impl Metrics {
 
     pub fn refresh(&self, failure: Option<&Failure>) {
         count(&self.refreshes, outcome_of(failure));
+    }
+
+    pub fn oauth(&self, endpoint: &'static str, outcome: &'static str) {
+        let labels = OauthLabels { endpoint, outcome };
+        self.oauth.get_or_create(&labels).inc();
     }
 
     pub fn challenged(&self) {

@@ -79,7 +79,7 @@ fn discovery(policy: &LivePolicy) -> Value {
 }
 
 /// The endpoints stand at the root of the issuer's host.
-fn endpoint(issuer: &str, path: &str) -> String {
+pub(crate) fn endpoint(issuer: &str, path: &str) -> String {
     Url::parse(issuer)
         .and_then(|url| url.join(path))
         .map_or_else(|_| path.to_owned(), |url| url.to_string())
