@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -61,6 +61,9 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         problem::log(&failure, known, &request_id);
         problem::answer(&failure, &request_id)
     });
+    if route(path) == Some(Route::Userinfo) && answer.status() == StatusCode::UNAUTHORIZED {
+        point_to_issuers(&app, &head, &mut answer);
+    }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         answer.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -177,13 +180,28 @@ impl Route {
     }
 }
 
+/// HTTP/2 names the host in the URI.
+fn host(head: &http::request::Parts) -> Option<&str> {
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    authority.or_else(|| head.headers.get(HOST).and_then(|host| host.to_str().ok()))
+}
+
+/// Says where it stands whose tokens are wanted (RFC 9728, section 5.1).
+fn point_to_issuers(app: &App, head: &http::request::Parts, answer: &mut Answer) {
+    let live = app.serving.live();
+    let Some(metadata) = live.documents.resource_metadata(host(head)) else {
+        return;
+    };
+    let challenge = format!("Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\"");
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+}
+
 /// The documents of the issuers stand at paths that the configuration decides.
 fn document(app: &App, head: &http::request::Parts, path: &str) -> Result<Answer, Failure> {
-    // HTTP/2 names the host in the URI.
-    let host = head.uri.authority().map(|authority| authority.as_str());
-    let host = host.or_else(|| head.headers.get(HOST).and_then(|host| host.to_str().ok()));
     let live = app.serving.live();
-    let Some(document) = live.documents.find(path, host) else {
+    let Some(document) = live.documents.find(path, host(head)) else {
         return Err(Code::NotFound.into());
     };
     if head.method != Method::GET && head.method != Method::HEAD {

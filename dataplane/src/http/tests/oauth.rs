@@ -14,6 +14,7 @@ use crate::testing::{header, sign, without};
 
 mod clients;
 mod introspection;
+mod metadata;
 mod revocation;
 mod token;
 
