@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -17,7 +17,9 @@ use crate::failure::{Code, Failure};
 use crate::mfa::demand::can_be_enrolled;
 
 pub mod body;
+pub mod form;
 pub mod handlers;
+pub mod oauth;
 pub mod openapi;
 pub mod page;
 pub mod problem;
@@ -72,6 +74,9 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         problem::log(&failure, name, &request_id);
         problem::answer(&failure, &request_id)
     });
+    if route == Some(Route::Userinfo) && answer.status() == StatusCode::UNAUTHORIZED {
+        point_to_issuers(&app, &head, &mut answer);
+    }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         answer.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -101,6 +106,9 @@ enum Route {
     MfaRemove(Uuid),
     OpenApi,
     Page(page::File),
+    OauthToken,
+    OauthIntrospect,
+    OauthRevoke,
 }
 
 fn route(path: &str) -> Option<Route> {
@@ -113,6 +121,9 @@ fn route(path: &str) -> Option<Route> {
         "/auth/sessions" => Some(Route::Sessions),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
+        crate::oauth::TOKEN_PATH => Some(Route::OauthToken),
+        crate::oauth::INTROSPECTION_PATH => Some(Route::OauthIntrospect),
+        crate::oauth::REVOCATION_PATH => Some(Route::OauthRevoke),
         "/openapi.json" => Some(Route::OpenApi),
         "/auth/mfa/challenge" => Some(Route::MfaChallenge),
         "/auth/mfa/verify" => Some(Route::MfaVerify),
@@ -149,6 +160,12 @@ impl Route {
             Self::Refresh => "/auth/token/refresh",
             Self::Revoke => "/auth/token/revoke",
             Self::Signout => "/auth/signout",
+            Self::SignoutEverywhere => "/auth/signout/everywhere",
+            Self::Sessions => "/auth/sessions",
+            Self::EndSession(_) => "/auth/sessions/{id}",
+            Self::OauthToken => crate::oauth::TOKEN_PATH,
+            Self::OauthIntrospect => crate::oauth::INTROSPECTION_PATH,
+            Self::OauthRevoke => crate::oauth::REVOCATION_PATH,
             Self::Userinfo => "/auth/userinfo",
             Self::Password => "/auth/password",
             Self::MfaChallenge => "/auth/mfa/challenge",
@@ -173,7 +190,10 @@ impl Route {
             | Self::MfaChallenge
             | Self::MfaVerify
             | Self::MfaEnroll(_)
-            | Self::MfaConfirm(_) => "POST",
+            | Self::MfaConfirm(_)
+            | Self::OauthToken
+            | Self::OauthIntrospect
+            | Self::OauthRevoke => "POST",
             Self::Userinfo
             | Self::Sessions
             | Self::MfaEnrollments
@@ -210,19 +230,37 @@ impl Route {
             Self::MfaConfirm(method) => handlers::mfa::confirm(app, caller, body, method).await,
             Self::MfaEnrollments => handlers::mfa::enrollments(app, caller).await,
             Self::MfaRemove(factor) => handlers::mfa::remove(app, caller, factor).await,
+            Self::OauthToken => Ok(handlers::oauth::token(app, caller, body).await),
+            Self::OauthIntrospect => Ok(handlers::oauth::introspect(app, caller, body).await),
+            Self::OauthRevoke => Ok(handlers::oauth::revoke(app, caller, body).await),
             Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
             Self::Page(file) => Ok(page::answer(file, caller.headers, query)),
         }
     }
 }
 
+/// HTTP/2 names the host in the URI.
+fn host(head: &http::request::Parts) -> Option<&str> {
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    authority.or_else(|| head.headers.get(HOST).and_then(|host| host.to_str().ok()))
+}
+
+/// Says where it stands whose tokens are wanted (RFC 9728, section 5.1).
+fn point_to_issuers(app: &App, head: &http::request::Parts, answer: &mut Answer) {
+    let live = app.serving.live();
+    let Some(metadata) = live.documents.resource_metadata(host(head)) else {
+        return;
+    };
+    let challenge = format!("Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\"");
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+}
+
 /// The documents of the issuers stand at paths that the configuration decides.
 fn document(app: &App, head: &http::request::Parts, path: &str) -> Result<Answer, Failure> {
-    // HTTP/2 names the host in the URI.
-    let host = head.uri.authority().map(|authority| authority.as_str());
-    let host = host.or_else(|| head.headers.get(HOST).and_then(|host| host.to_str().ok()));
     let live = app.serving.live();
-    let Some(document) = live.documents.find(path, host) else {
+    let Some(document) = live.documents.find(path, host(head)) else {
         return Err(Code::NotFound.into());
     };
     if head.method != Method::GET && head.method != Method::HEAD {

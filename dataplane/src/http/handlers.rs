@@ -18,6 +18,7 @@ use crate::password::change;
 use crate::{refresh as refreshing, session, signin as signing_in};
 
 pub mod mfa;
+pub mod oauth;
 pub mod sessions;
 
 /// Sign in with an ID token

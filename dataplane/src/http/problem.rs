@@ -17,7 +17,12 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::ProviderRequired
         | Code::CurrentPasswordRequired
         | Code::PasswordNotAcceptable
-        | Code::MfaMethodUnavailable => StatusCode::BAD_REQUEST,
+        | Code::MfaMethodUnavailable
+        | Code::ClientNotAllowed
+        | Code::GrantTypeUnsupported
+        | Code::ScopeInvalid
+        | Code::TargetInvalid
+        | Code::TokenTypeUnsupported => StatusCode::BAD_REQUEST,
         Code::TokenMalformed
         | Code::TokenAlgorithmNotAllowed
         | Code::TokenKeyUnknown
@@ -36,6 +41,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::RefreshTokenInvalid
         | Code::RefreshTokenReused
         | Code::PasswordInvalid
+        | Code::ClientInvalid
         | Code::AccessTokenInvalid => StatusCode::UNAUTHORIZED,
         Code::ClaimsRejected
         | Code::ProviderSuspended
