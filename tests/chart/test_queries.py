@@ -19,7 +19,7 @@ DASHBOARDS = {"metrics": {"dashboards": {"enabled": True}}}
 
 @functools.cache
 def offered():
-    return read(dataplane_metrics(), operator_metrics())
+    return read(operator_metrics(), dataplane_metrics())
 
 
 def rules(values=None):
