@@ -43,8 +43,8 @@ use vestibule_dataplane::store::passwords::{
     ChangeOutcome, ChangePassword, ImportOutcome, ImportUser, PasswordStore, PasswordTry, UserPage,
 };
 use vestibule_dataplane::store::{
-    Event, Gather, Gathered, HashKey, Profile, Rotation, RotationOutcome, Session, Signin,
-    SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
+    Event, Gather, Gathered, HashKey, Profile, ReplayKey, Rotation, RotationOutcome, Session,
+    Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
 };
 
 use super::process::{Process, sibling};
@@ -329,6 +329,10 @@ impl Store for NoStore {
 
     fn end_session(&self, _: Uuid, _: i64, _: Event) -> StoreFuture<'_, bool> {
         ready(false)
+    }
+
+    fn use_once(&self, _: ReplayKey) -> StoreFuture<'_, bool> {
+        ready(true)
     }
 
     fn record(&self, _: Event) -> bool {
