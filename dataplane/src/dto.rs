@@ -449,8 +449,7 @@ pub struct TokenRequest {
     /// `urn:ietf:params:oauth:grant-type:token-exchange` or `refresh_token`.
     #[schema(max_length = 128)]
     grant_type: String,
-    /// For token exchange: an ID token of a provider.
-    #[schema(max_length = 16384)]
+    /// For token exchange: an ID token of a provider, of at most 16 KiB.
     subject_token: Option<String>,
     /// For token exchange: `urn:ietf:params:oauth:token-type:id_token`.
     #[schema(max_length = 128)]
@@ -482,7 +481,6 @@ pub struct TokenRequest {
     #[schema(max_length = 1024)]
     client_secret: Option<String>,
     /// A JWT of the client (RFC 7523), or the token of its Kubernetes service account.
-    #[schema(max_length = 16384)]
     client_assertion: Option<String>,
     /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
     #[schema(max_length = 128)]
@@ -497,7 +495,6 @@ pub struct TokenRequest {
 )]
 pub struct IntrospectionRequest {
     /// An access token or a refresh token.
-    #[schema(max_length = 16384)]
     token: String,
     /// It shows: not looked at.
     #[schema(max_length = 128)]
@@ -512,7 +509,6 @@ pub struct IntrospectionRequest {
 )]
 pub struct RevocationRequest {
     /// An access token or a refresh token.
-    #[schema(max_length = 16384)]
     token: String,
     /// It shows: not looked at.
     #[schema(max_length = 128)]
