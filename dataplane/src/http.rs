@@ -17,6 +17,7 @@ use crate::failure::{Code, Failure};
 use crate::mfa::demand::can_be_enrolled;
 
 pub mod body;
+pub mod form;
 pub mod handlers;
 pub mod openapi;
 pub mod page;
@@ -74,6 +75,7 @@ enum Route {
     Revoke,
     Signout,
     SignoutEverywhere,
+    ProviderLogout,
     Sessions,
     EndSession(Uuid),
     Userinfo,
@@ -95,6 +97,7 @@ fn route(path: &str) -> Option<Route> {
         "/auth/token/revoke" => Some(Route::Revoke),
         "/auth/signout" => Some(Route::Signout),
         "/auth/signout/everywhere" => Some(Route::SignoutEverywhere),
+        "/auth/logout/backchannel" => Some(Route::ProviderLogout),
         "/auth/sessions" => Some(Route::Sessions),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
@@ -134,6 +137,7 @@ impl Route {
             | Self::Revoke
             | Self::Signout
             | Self::SignoutEverywhere
+            | Self::ProviderLogout
             | Self::Password
             | Self::MfaChallenge
             | Self::MfaVerify
@@ -165,6 +169,7 @@ impl Route {
             Self::Revoke => handlers::revoke(app, caller, body).await,
             Self::Signout => handlers::signout(app, caller).await,
             Self::SignoutEverywhere => handlers::sessions::signout_everywhere(app, caller).await,
+            Self::ProviderLogout => Ok(handlers::logout::backchannel(app, caller, body).await),
             Self::Sessions => handlers::sessions::list(app, caller, query).await,
             Self::EndSession(id) => handlers::sessions::end(app, caller, id).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,

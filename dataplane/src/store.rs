@@ -389,6 +389,8 @@ pub enum EventKind {
     PasswordChange,
     /// A user whom an administrator changed.
     UserChange,
+    /// A provider that told of somebody's sign-out there.
+    ProviderLogout,
 }
 
 impl EventKind {
@@ -404,6 +406,7 @@ impl EventKind {
             Self::MfaRemove => "mfa_remove",
             Self::PasswordChange => "password_change",
             Self::UserChange => "user_change",
+            Self::ProviderLogout => "provider_logout",
         }
     }
 }

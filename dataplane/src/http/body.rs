@@ -22,17 +22,21 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 pub struct Members(Map<String, Value>);
 
 pub async fn read(headers: &HeaderMap, body: Incoming) -> Result<Members, Failure> {
-    check_media_type(headers)?;
+    check_media_type(headers, "application/json")?;
+    let bytes = read_bytes(body).await?;
+    let members = strict_json::parse_object(&bytes)
+        .map_err(|error| Code::InvalidRequest.because(error.to_string()))?;
+    Ok(Members(members))
+}
+
+pub(super) async fn read_bytes(body: Incoming) -> Result<Bytes, Failure> {
     let too_large = || Code::RequestTooLarge.because("the body is too large");
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(too_large().into());
     }
-    let bytes = tokio::time::timeout(BODY_TIME_MAX, collect(body))
+    tokio::time::timeout(BODY_TIME_MAX, collect(body))
         .await
-        .map_err(|_| Code::RequestTimeout.because("the body did not arrive in time"))??;
-    let members = strict_json::parse_object(&bytes)
-        .map_err(|error| Code::InvalidRequest.because(error.to_string()))?;
-    Ok(Members(members))
+        .map_err(|_| Code::RequestTimeout.because("the body did not arrive in time"))?
 }
 
 impl Members {
@@ -93,16 +97,16 @@ impl Members {
     }
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
+pub(super) fn check_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), Failure> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let mut parts = content_type.split(';').map(str::trim);
-    let json = parts
+    let wanted = parts
         .next()
-        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
-    // JSON is UTF-8 (RFC 8259, section 8.1), whether the request says so or not.
+        .is_some_and(|essence| essence.eq_ignore_ascii_case(wanted));
+    // Both are UTF-8 (RFC 8259, section 8.1; RFC 6749, appendix B), whether the request says so or not.
     let utf8 = parts.all(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         !name.eq_ignore_ascii_case("charset")
@@ -111,7 +115,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
     let plain = headers
         .get(CONTENT_ENCODING)
         .is_none_or(|encoding| encoding == "identity");
-    if json && utf8 && plain {
+    if wanted && utf8 && plain {
         Ok(())
     } else {
         Err(Code::UnsupportedMediaType.into())

@@ -9,9 +9,9 @@ use utoipa::{Modify, OpenApi};
 use super::handlers;
 use crate::dto::{
     ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
-    EnrollmentConfirmed, EnrollmentInfo, Enrollments, LoginResponse, PasswordRequest, Problem,
-    RefreshRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo, Sessions, SigninRequest,
-    UserInfo, VerifyRequest,
+    EnrollmentConfirmed, EnrollmentInfo, Enrollments, LoginResponse, LogoutError, LogoutRequest,
+    PasswordRequest, Problem, RefreshRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo,
+    Sessions, SigninRequest, UserInfo, VerifyRequest,
 };
 
 #[derive(OpenApi)]
@@ -23,10 +23,11 @@ use crate::dto::{
     ),
     paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password,
         handlers::mfa::challenge, handlers::mfa::verify, handlers::mfa::enroll, handlers::mfa::confirm, handlers::mfa::enrollments,
-        handlers::mfa::remove, handlers::sessions::list, handlers::sessions::end, handlers::sessions::signout_everywhere),
+        handlers::mfa::remove, handlers::sessions::list, handlers::sessions::end, handlers::sessions::signout_everywhere,
+        handlers::logout::backchannel),
     components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
         ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
-        EnrollmentInfo, Sessions, SessionInfo)),
+        EnrollmentInfo, Sessions, SessionInfo, LogoutRequest, LogoutError)),
     modifiers(&BearerToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),
