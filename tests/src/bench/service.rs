@@ -42,7 +42,9 @@ use vestibule_dataplane::store::mfa::{
 use vestibule_dataplane::store::passwords::{
     ChangeOutcome, ChangePassword, ImportOutcome, ImportUser, PasswordStore, PasswordTry, UserPage,
 };
-use vestibule_dataplane::store::sessions::{SessionPage, SessionStore};
+use vestibule_dataplane::store::sessions::{
+    LogoutOutcome, ProviderLogout, SessionPage, SessionStore,
+};
 use vestibule_dataplane::store::{
     Event, Gather, Gathered, HashKey, Profile, ReplayKey, Rotation, RotationOutcome, Session,
     Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
@@ -385,6 +387,10 @@ impl Store for NoStore {
 impl SessionStore for NoStore {
     fn sessions_of(&self, _: SessionPage) -> StoreFuture<'_, Vec<Session>> {
         ready(Vec::new())
+    }
+
+    fn log_out(&self, _: ProviderLogout) -> StoreFuture<'_, LogoutOutcome> {
+        ready(LogoutOutcome::Ended(0))
     }
 }
 
