@@ -209,6 +209,25 @@ pub struct EnrollmentInfo {
     pub last_used_at: Option<String>,
 }
 
+/// What a provider sends when somebody signs out there.
+#[derive(Clone, PartialEq, Eq, ToSchema)]
+pub struct LogoutRequest {
+    /// Compact JWS from the provider.
+    #[schema(max_length = 16384)]
+    pub logout_token: String,
+}
+
+/// Why a logout token was not taken (OpenID Connect Back-Channel Logout 1.0, section 2.8).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LogoutError {
+    /// `invalid_request`, `temporarily_unavailable` or `server_error`.
+    pub error: &'static str,
+    /// A fixed sentence.
+    pub error_description: &'static str,
+    /// As in the problems of the other endpoints.
+    pub code: &'static str,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Sessions {
     /// The newest first.
@@ -250,6 +269,7 @@ macro_rules! redacted {
     };
 }
 redacted!(
+    LogoutRequest,
     ChallengeRequest,
     VerifyRequest,
     EnrollRequest,
@@ -449,8 +469,7 @@ pub struct TokenRequest {
     /// `urn:ietf:params:oauth:grant-type:token-exchange` or `refresh_token`.
     #[schema(max_length = 128)]
     grant_type: String,
-    /// For token exchange: an ID token of a provider.
-    #[schema(max_length = 16384)]
+    /// For token exchange: an ID token of a provider, of at most 16 KiB.
     subject_token: Option<String>,
     /// For token exchange: `urn:ietf:params:oauth:token-type:id_token`.
     #[schema(max_length = 128)]
@@ -482,7 +501,6 @@ pub struct TokenRequest {
     #[schema(max_length = 1024)]
     client_secret: Option<String>,
     /// A JWT of the client (RFC 7523), or the token of its Kubernetes service account.
-    #[schema(max_length = 16384)]
     client_assertion: Option<String>,
     /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
     #[schema(max_length = 128)]
@@ -497,7 +515,6 @@ pub struct TokenRequest {
 )]
 pub struct IntrospectionRequest {
     /// An access token or a refresh token.
-    #[schema(max_length = 16384)]
     token: String,
     /// It shows: not looked at.
     #[schema(max_length = 128)]
@@ -512,7 +529,6 @@ pub struct IntrospectionRequest {
 )]
 pub struct RevocationRequest {
     /// An access token or a refresh token.
-    #[schema(max_length = 16384)]
     token: String,
     /// It shows: not looked at.
     #[schema(max_length = 128)]

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::http::form::Form;
-use crate::live::clients::{Declared, LiveClient, Proof};
+use crate::live::clients::{Declared, LiveClient, Proof, SecretDigest};
 use crate::live::{Live, LivePolicy};
 
 /// How often secrets for one client may be wrong in a minute, from all addresses. Only secrets are held back then: nobody
@@ -59,10 +59,13 @@ pub async fn authenticate(
         return Ok(None);
     };
     match shown {
-        Credentials::Secret { client_id, secret } => {
+        Credentials::Secret { client_id, secrets } => {
             *named = Some(client_id.clone());
-            let digest = sha256(secret.expose().as_bytes());
-            let proved = by_secret(app, live, &client_id, &digest, now)?;
+            let digests = secrets
+                .iter()
+                .map(|secret| sha256(secret.expose().as_bytes()));
+            let digests: Vec<[u8; 32]> = digests.collect();
+            let proved = by_secret(app, live, &client_id, &digests, now)?;
             Ok(Some(proved))
         }
         Credentials::Token { client_id, token } => {
@@ -79,7 +82,7 @@ fn by_secret(
     app: &App,
     live: &Live,
     client_id: &str,
-    digest: &[u8; 32],
+    shown: &[[u8; 32]],
     now: i64,
 ) -> Result<Proved, Failure> {
     let failures = &app.client_failures;
@@ -97,8 +100,12 @@ fn by_secret(
         }
         match &client.proof {
             Proof::Secret(digests) => {
-                let is_right = |known| verify_slices_are_equal(known, digest).is_ok();
-                if digests.iter().any(|known| is_right(&known.0)) {
+                let is =
+                    |known: &SecretDigest, shown| verify_slices_are_equal(&known.0, shown).is_ok();
+                if shown
+                    .iter()
+                    .any(|shown| digests.iter().any(|known| is(known, shown)))
+                {
                     return Ok(declared.into());
                 }
                 why = "the secret is wrong";

@@ -15,12 +15,17 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// As long as a declared one may be.
 const CLIENT_ID_CHARS_MAX: usize = 128;
 const SECRET_CHARS_MAX: usize = 1024;
+/// Of one character in a form: four bytes, each a percent sign and two digits.
+const ENCODED_BYTES_MAX: usize = 12;
 
 /// Nothing of it is believed yet.
 #[derive(Debug)]
 pub enum Credentials {
-    /// `client_secret_basic` or `client_secret_post`.
-    Secret { client_id: String, secret: Secret },
+    /// `client_secret_basic` or `client_secret_post`: the secret, as each way to read it has it.
+    Secret {
+        client_id: String,
+        secrets: Vec<Secret>,
+    },
     /// An assertion or a service account's token, and perhaps whose the request says that it is.
     Token {
         client_id: Option<String>,
@@ -54,8 +59,8 @@ pub fn credentials(headers: &HeaderMap, form: &mut Form) -> Result<Option<Creden
     }
     if let Some(secret) = secret {
         let client_id = client_id.ok_or_else(|| invalid("client_id is missing"))?;
-        let secret = Secret::new(secret);
-        return Ok(Some(Credentials::Secret { client_id, secret }));
+        let secrets = vec![Secret::new(secret)];
+        return Ok(Some(Credentials::Secret { client_id, secrets }));
     }
     if let Some(token) = assertion {
         if assertion_type.as_deref() != Some(ASSERTION_TYPE) {
@@ -70,13 +75,13 @@ pub fn credentials(headers: &HeaderMap, form: &mut Form) -> Result<Option<Creden
         None => Ok(None),
         Some(Credentials::Secret {
             client_id: named,
-            secret,
+            secrets,
         }) => {
             if client_id.is_some_and(|client_id| client_id != named) {
                 return Err(invalid("client_id is another than the header's"));
             }
             let client_id = named;
-            Ok(Some(Credentials::Secret { client_id, secret }))
+            Ok(Some(Credentials::Secret { client_id, secrets }))
         }
         Some(Credentials::Token { token, .. }) => Ok(Some(Credentials::Token { client_id, token })),
     }
@@ -103,17 +108,22 @@ fn header(headers: &HeaderMap) -> Result<Option<Credentials>, Failure> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(unusable("neither Basic nor Bearer"));
     }
-    let (client_id, secret) = basic(rest).ok_or_else(|| unusable("no id and secret"))?;
-    Ok(Some(Credentials::Secret { client_id, secret }))
+    let (client_id, secrets) = basic(rest).ok_or_else(|| unusable("no id and secret"))?;
+    Ok(Some(Credentials::Secret { client_id, secrets }))
 }
 
-/// Id and secret are each encoded as a form's values are before they are joined (RFC 6749, section 2.3.1).
-fn basic(encoded: &str) -> Option<(String, Secret)> {
+/// Id and secret are each encoded as a form's values are before they are joined (RFC 6749, section 2.3.1). Not every library does
+/// that, so the secret counts as it stands there, too: a secret in base64 often has a `+`.
+fn basic(encoded: &str) -> Option<(String, Vec<Secret>)> {
     let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (client_id, secret) = decoded.split_once(':')?;
     let client_id = form::decode(client_id).filter(|id| id.len() <= CLIENT_ID_CHARS_MAX)?;
-    let secret = form::decode(secret).filter(|secret| secret.len() <= SECRET_CHARS_MAX)?;
-    Some((client_id, Secret::new(secret)))
+    if secret.len() > SECRET_CHARS_MAX * ENCODED_BYTES_MAX {
+        return None;
+    }
+    let mut secrets = vec![Secret::new(secret)];
+    secrets.extend(form::decode(secret).map(Secret::new));
+    Some((client_id, secrets))
 }
 
 fn invalid(why: &'static str) -> Failure {
@@ -133,8 +143,9 @@ mod tests {
         let shown = credentials(&headers, &mut form).map_err(|failure| failure.code())?;
         Ok(match shown {
             None => "nothing".to_owned(),
-            Some(Credentials::Secret { client_id, secret }) => {
-                format!("{client_id} {}", secret.expose())
+            Some(Credentials::Secret { client_id, secrets }) => {
+                let secrets: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+                format!("{client_id} {}", secrets.join(" or "))
             }
             Some(Credentials::Token { client_id, token }) => {
                 format!("{} {}", client_id.unwrap_or_default(), token.0)
@@ -157,13 +168,18 @@ mod tests {
             (None, named.as_str(), "gw a.b.c"),
             (Some("Bearer a.b.c"), "", " a.b.c"),
             (Some("bearer a.b.c"), "client_id=gw", "gw a.b.c"),
-            (Some(basic("gw:secret").as_str()), "", "gw secret"),
+            (Some(basic("gw:secret").as_str()), "", "gw secret or secret"),
+            (Some(basic("gw:50%:a").as_str()), "", "gw 50%:a"),
             (
                 Some(basic("gw:secret").as_str()),
                 "client_id=gw",
-                "gw secret",
+                "gw secret or secret",
             ),
-            (Some(encoded.as_str()), "", "https://gw.example a+b c:%"),
+            (
+                Some(encoded.as_str()),
+                "",
+                "https://gw.example a%2Bb+c%3A%25 or a+b c:%",
+            ),
         ] {
             assert_eq!(
                 shown(header, body).as_deref(),
