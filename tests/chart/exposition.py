@@ -10,8 +10,6 @@ from helm import ROOT
 
 # What a scrape adds to every series.
 SCRAPED = frozenset({"namespace", "pod", "job", "instance"})
-# Codes are words joined by underscores, but for these: one word, and the one that no endpoint promises.
-CODES_OF_ONE_WORD = {"busy": 503, "internal": 500}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +48,16 @@ def values(family):
 
 
 def codes():
-    """Every error code with its status, as the OpenAPI document has them."""
-    found = dict(CODES_OF_ONE_WORD)
+    """Every error code, with the status that the OpenAPI document answers it with, if it says."""
+    source = (ROOT / "dataplane" / "src" / "failure.rs").read_text()
+    named = re.findall(r'^ +[A-Z]\w+ "([a-z_]+)" ".+";$|=> "([a-z_]+)",$', source, re.MULTILINE)
+    # No endpoint promises a fault of its own.
+    found = {refused or again: None for refused, again in named} | {"internal": 500}
     for operations in openapi()["paths"].values():
         for operation in operations.values():
             for status, answer in operation["responses"].items():
-                if int(status) >= 400:
-                    # OAuth's own names are not ours: "temporarily_unavailable with the code busy".
-                    words = re.findall(r"\b[a-z]+(?:_[a-z]+)+\b(?! with the code)", answer["description"])
-                    found |= dict.fromkeys(words, int(status))
+                words = set(re.findall(r"\w+", answer["description"]))
+                found |= {code: int(status) for code in words & set(found) if int(status) >= 400}
     return found
 
 
