@@ -1,6 +1,7 @@
 //! What each subcommand does.
 
 pub mod check;
+pub mod copy;
 pub mod demo;
 pub mod explain;
 pub mod migrate;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use vestibule_dataplane::cli::{Cli, Command};
-use vestibule_dataplane::commands::{check, demo, explain, migrate, replay, serve, users};
+use vestibule_dataplane::commands::{check, copy, demo, explain, migrate, replay, serve, users};
 use vestibule_dataplane::http::openapi;
 
 /// A request makes many small allocations on one thread and frees some on another.
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Copy(args) => copy::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Users(args) => users::run(&args),
         Command::Openapi => print(&openapi::pretty()),

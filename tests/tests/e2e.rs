@@ -7,6 +7,8 @@ mod callers;
 mod check;
 #[path = "e2e/commands.rs"]
 mod commands;
+#[path = "e2e/copy.rs"]
+mod copy;
 #[path = "e2e/crash.rs"]
 mod crash;
 #[path = "e2e/drain.rs"]
