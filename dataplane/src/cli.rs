@@ -38,6 +38,8 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Move a store from a SQLite file into an empty PostgreSQL database; what was interrupted goes on when it is run again
     Copy(CopyArgs),
+    /// Write a copy of the SQLite file that a data plane goes on using
+    Backup(BackupArgs),
     /// Decide the scored sign-ins of the last days again: whether what was decided stands, and with --policy what another
     /// policy would have decided
     Replay(ReplayArgs),
@@ -191,6 +193,23 @@ pub struct MigrateArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Directory of the SQLite file
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VESTIBULE_DATA_DIR",
+        default_value = "./vestibule-data"
+    )]
+    pub data_dir: PathBuf,
+    /// The new file
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
 }
 
 #[derive(Clone, Args)]

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+pub mod backup;
 pub mod check;
 pub mod copy;
 pub mod demo;

@@ -32,6 +32,7 @@ use super::{
 };
 use crate::risk::census::{Addition, Census};
 
+mod backup;
 mod checkpoint;
 mod connection;
 mod events;
@@ -52,6 +53,7 @@ mod tests;
 mod users;
 mod writer;
 
+pub use self::backup::{BackupError, backup};
 pub use self::open::OpenError;
 
 /// The bounds of a store.

@@ -20,7 +20,7 @@ mod migrations {
 
 /// "VEST", as the first migration writes it.
 const APPLICATION_ID: i64 = 0x5645_5354;
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
 /// Why a database cannot be opened, and what to do about it.
@@ -274,7 +274,7 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), OpenError> {
     })
 }
 
-fn refused(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn refused(path: &Path, error: &rusqlite::Error) -> OpenError {
     let kind = FaultKind::of(error);
     match kind {
         FaultKind::Full => OpenError::Full(path.to_owned()),
@@ -302,7 +302,7 @@ pub(super) fn unusable(path: &Path, source: io::Error) -> OpenError {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
