@@ -3,6 +3,8 @@
 
 #[path = "e2e/backup.rs"]
 mod backup;
+#[path = "e2e/bad_database.rs"]
+mod bad_database;
 #[path = "e2e/callers.rs"]
 mod callers;
 #[path = "e2e/check.rs"]
