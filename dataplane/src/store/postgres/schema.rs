@@ -151,6 +151,14 @@ async fn migrate(client: &mut Client, known: i64, user: &str) -> Result<usize, S
     }
 }
 
+/// Runs the migrations up to this one, as the version did that had no more.
+#[cfg(test)]
+pub(super) async fn bring_to(client: &mut Client, version: i64) {
+    let target = refinery::Target::Version(version.try_into().expect("a version"));
+    let runner = migrations::migrations::runner().set_target(target);
+    runner.run_async(client).await.expect("they run");
+}
+
 async fn is_current(client: &Client, known: i64) -> Result<bool, SchemaError> {
     match version(client).await? {
         Some(found) if found > known => Err(SchemaError::Newer { found, known }),
