@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 use vestibule_dataplane::clock::Clock;
 use vestibule_tests::e2e::child::ChildProcess;
 use vestibule_tests::e2e::manifests::{policy, with};
 use vestibule_tests::e2e::program::command;
 use vestibule_tests::e2e::{
-    Finished, LocalIssuer, Postgres, Reply, Service, eventually, is, vestibule,
+    Finished, LocalIssuer, Postgres, Reply, Service, eventually, is, totp, vestibule,
 };
 
 const BCRYPT: &str = "$2b$04$rK07NaV7T.iN7p7wMdl3Pel0l.PIeKpDvm2Sq7zAjq9ZVcLavjXmy";
@@ -38,31 +37,6 @@ async fn bearer(service: &Service, path: &str, token: &str, body: &Value) -> Rep
         .body(body.to_string().into());
     let reply = service.client.send(request.expect("a request")).await;
     reply.expect("an answer")
-}
-
-/// RFC 6238, of a secret in base32.
-fn totp(secret: &str, at: i64) -> String {
-    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
-    for letter in secret.bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            _ => letter - b'2' + 26,
-        };
-        bits = bits << 5 | u32::from(value);
-        held += 5;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from(bits >> held & 255).expect("a byte"));
-        }
-    }
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &bytes);
-    let tag = hmac::sign(&key, &at.div_euclid(30).to_be_bytes());
-    let tag = tag.as_ref();
-    let place = usize::from(tag[19] & 15);
-    let word = tag[place..place + 4]
-        .iter()
-        .fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
-    format!("{:06}", (word & 0x7fff_ffff) % 1_000_000)
 }
 
 fn asking(mode: &str) -> Value {
