@@ -37,6 +37,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Bring a database's schema up to date, which serve does by itself where its user may
     Migrate(MigrateArgs),
+    /// Move a store from a SQLite file into an empty PostgreSQL database; what was interrupted goes on when it is run again
+    Copy(CopyArgs),
+    /// Write a copy of the SQLite file that a data plane goes on using
+    Backup(BackupArgs),
     /// Decide the scored sign-ins of the last days again: whether what was decided stands, and with --policy what another
     /// policy would have decided
     Replay(ReplayArgs),
@@ -203,6 +207,46 @@ pub struct MigrateArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Directory of the SQLite file
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VESTIBULE_DATA_DIR",
+        default_value = "./vestibule-data"
+    )]
+    pub data_dir: PathBuf,
+    /// The new file
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+}
+
+#[derive(Clone, Args)]
+pub struct CopyArgs {
+    /// The store to move: sqlite:PATH, while no data plane uses it
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+    /// An empty database: postgres://USER@HOST:PORT/DATABASE, as serve takes it
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// File with the password of the postgres:// user
+    #[arg(long, value_name = "FILE")]
+    pub to_password_file: Option<PathBuf>,
+    /// Form of the log on standard error [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// A URL may hold a password.
+impl fmt::Debug for CopyArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CopyArgs")
+    }
 }
 
 #[derive(Debug, Clone, Args)]

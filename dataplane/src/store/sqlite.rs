@@ -18,7 +18,8 @@ use self::checkpoint::checkpoints;
 use self::connection::Setup;
 use self::fault::Health;
 use self::job::{Awaited, Record, Write};
-use self::open::{Held, Opened};
+pub(in crate::store) use self::open::Held;
+use self::open::Opened;
 use self::queue::{Queue, closed};
 use self::readers::Readers;
 use self::sessions::EndSession;
@@ -32,6 +33,7 @@ use super::{
 use crate::risk::census::{Addition, Census};
 use crate::telemetry;
 
+mod backup;
 mod checkpoint;
 mod connection;
 mod events;
@@ -52,6 +54,7 @@ mod tests;
 mod users;
 mod writer;
 
+pub use self::backup::{BackupError, backup};
 pub use self::open::OpenError;
 
 /// The bounds of a store.

@@ -11,6 +11,9 @@ use vestibule_dataplane::store::{Store as _, UserStatus};
 use vestibule_tests::e2e::manifests::{file, policy, secret, with};
 use vestibule_tests::e2e::{Client, Load, LocalIssuer, Postgres, Reply, Service, eventually, is};
 
+#[path = "replicas/people.rs"]
+mod people;
+
 const REPLICAS: usize = 3;
 const AT_ONCE: usize = 50;
 
@@ -26,16 +29,23 @@ impl Replicas {
         Self::with(|issuer| issuer.provider()).await
     }
 
-    /// All with the same manifests, and so with the same signing key.
     async fn with(provider: impl Fn(&LocalIssuer) -> Value) -> Self {
+        Self::serving(provider, policy()).await
+    }
+
+    /// All with the same manifests, and so with the same keys.
+    async fn serving(provider: impl Fn(&LocalIssuer) -> Value, policy: Value) -> Self {
         let postgres = Postgres::start();
         let issuer = Arc::new(LocalIssuer::new());
         let pem = SigningKey::generate(SigningAlgorithm::ES256).expect("a key can be made");
         let signing = json!({"secretRefs": [{"name": "signing", "key": "tls.key"}]});
+        let sealing = json!([{"name": "sealing", "key": "key"}]);
+        let policy = with(policy, "/spec/signing", signing);
         let manifests = [
             provider(&issuer),
-            with(policy(), "/spec/signing", signing),
+            with(policy, "/spec/mfa/encryptionKeys", sealing),
             secret("signing", "tls.key", pem.expose()),
+            secret("sealing", "key", &"0123456789abcdef".repeat(4)),
         ];
         // All at once, on an empty database.
         let starting = (0..REPLICAS).map(|_| {
