@@ -13,6 +13,7 @@ use anyhow::{Context, ensure};
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 use vestibule_dataplane::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
+use vestibule_dataplane::store::sessions::Origin;
 use vestibule_dataplane::store::{
     Account, Event, EventKind, Gather, IdentityKey, NewSession, Profile, Rotation, RotationOutcome,
     Signin, SigninOutcome, Store, User, UserStatus,
@@ -283,6 +284,8 @@ fn signin(account: Account) -> Signin {
             refresh_expires_at: NOW + 86_400,
             ends_at: NOW + 864_000,
             carried: r#"{"amr":["pwd"]}"#.to_owned(),
+            device: Some("Firefox, Linux".to_owned()),
+            origin: Origin::of("https://id.example", "00u1", None),
         },
         replay: None,
         history: None,

@@ -15,6 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use uuid::Uuid;
+use vestibule_dataplane::store::sessions::Origin;
 use vestibule_dataplane::store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule_dataplane::store::{
     Account, Event, EventKind, Gather, IdentityKey, NewSession, Profile, Signin, SigninOutcome,
@@ -151,8 +152,8 @@ fn bare(path: &Path, users: u64, signins: usize, batch: usize) -> anyhow::Result
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let mut standing = db.prepare("SELECT status, sessions_valid_from FROM users WHERE id = ?1")?;
     let mut session = db.prepare(
-        "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried, device, \
+         network, subject_digest, sid_digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     let mut event = db.prepare(
         "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
@@ -184,7 +185,11 @@ fn bare(path: &Path, users: u64, signins: usize, batch: usize) -> anyhow::Result
                 s.refresh_digest,
                 expires_at,
                 s.ends_at,
-                s.carried
+                s.carried,
+                s.device,
+                e.network,
+                s.origin.subject,
+                s.origin.sid
             ])?;
             let none = "";
             event.execute(params![
@@ -258,6 +263,8 @@ fn signin(account: Account) -> Signin {
             carried:
                 r#"{"amr":["pwd"],"acr":"1","auth_time":1800000000,"groups":["staff","buyers"]}"#
                     .to_owned(),
+            device: Some("Firefox, Linux".to_owned()),
+            origin: Origin::of("https://id.example", "00u1", None),
         },
         replay: None,
         history: None,

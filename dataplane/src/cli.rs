@@ -434,6 +434,25 @@ pub enum UsersCommand {
         #[arg(long)]
         require_change: bool,
     },
+    /// A user's live sessions, the newest first: when and where each was used last, and from which device
+    Sessions {
+        #[command(flatten)]
+        user: UserArgs,
+        /// The last id of the page before
+        #[arg(long, value_name = "ID")]
+        after: Option<Uuid>,
+        /// Sessions of the page
+        #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// End all sessions of a user, or one; the user may sign in again
+    RevokeSessions {
+        #[command(flatten)]
+        user: UserArgs,
+        /// This one alone
+        #[arg(long, value_name = "ID")]
+        session: Option<Uuid>,
+    },
     /// Add users from JSON lines, with argon2id or bcrypt hashes; who is there already stays as is
     Import {
         /// File of JSON objects, one a line; - reads standard input

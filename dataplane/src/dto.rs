@@ -209,6 +209,36 @@ pub struct EnrollmentInfo {
     pub last_used_at: Option<String>,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Sessions {
+    /// The newest first.
+    pub sessions: Vec<SessionInfo>,
+    /// There may be more: ask with this as `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct SessionInfo {
+    pub id: String,
+    /// Whether it is the session of the token that asks.
+    pub current: bool,
+    /// Name of the provider.
+    pub provider: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339: of the sign-in, or of the last refresh.
+    pub last_used_at: String,
+    /// RFC 3339: when it ends unless it is refreshed.
+    pub expires_at: String,
+    /// What signed in, as far as its `User-Agent` is plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Where it was used last from: /24 of IPv4, /48 of IPv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+}
+
 /// Tokens, codes and secrets are nobody's to see.
 macro_rules! redacted {
     ($($name:ident),*) => {

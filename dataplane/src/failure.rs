@@ -64,7 +64,7 @@ macro_rules! codes {
 }
 
 codes! {
-    InvalidRequest "invalid_request" "The body must be one JSON object with the documented members and types, and no name twice.";
+    InvalidRequest "invalid_request" "The body must be one JSON object with the documented members and types, and no name twice; a parameter must have the documented form.";
     IdTokenRequired "id_token_required" "Send the ID token in the member id_token.";
     ProviderUnknown "provider_unknown" "There is no provider of this name.";
     ProviderRequired "provider_required" "The token's issuer and audience match no provider, or several: name one in the member provider.";

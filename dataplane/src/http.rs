@@ -26,6 +26,18 @@ pub mod problem;
 
 pub type Answer = Response<Full<Bytes>>;
 
+/// The code of an answer that is none of success, for who counts and times answers.
+#[derive(Debug, Clone, Copy)]
+struct Outcome(&'static str);
+
+impl Outcome {
+    fn of(answer: &Answer) -> &'static str {
+        answer.extensions().get().map_or("ok", |Self(code)| *code)
+    }
+}
+
+/// What no fixed path is: a document of an issuer, or nothing.
+const DOCUMENT: &str = "other";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A request id of the caller's is kept when it is this short and has only safe characters.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -48,26 +60,29 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         request_id: &request_id,
     };
     let path = head.uri.path();
-    let result = match route(path) {
+    let route = route(path);
+    let result = match route {
         Some(route) if route.allows(&head.method) => {
             route.answer(&app, caller, head.uri.query(), body).await
         }
         Some(route) => Ok(method_not_allowed(route, &request_id)),
         None => document(&app, &head, path),
     };
+    // What is no path of ours may be anything, a token for one.
+    let name = route.map_or(DOCUMENT, Route::template);
     let mut answer = result.unwrap_or_else(|failure| {
-        // What is no path of ours may be anything, a token for one.
-        let known = route(path).map_or("other", |_| path);
-        problem::log(&failure, known, &request_id);
+        problem::log(&failure, name, &request_id);
         problem::answer(&failure, &request_id)
     });
-    if route(path) == Some(Route::Userinfo) && answer.status() == StatusCode::UNAUTHORIZED {
+    if route == Some(Route::Userinfo) && answer.status() == StatusCode::UNAUTHORIZED {
         point_to_issuers(&app, &head, &mut answer);
     }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         answer.headers_mut().insert(X_REQUEST_ID, id);
     }
-    app.metrics.request_seconds(began.elapsed().as_secs_f64());
+    let outcome = Outcome::of(&answer);
+    let seconds = began.elapsed().as_secs_f64();
+    app.metrics.request_seconds(name, outcome, seconds);
     answer
 }
 
@@ -78,6 +93,9 @@ enum Route {
     Refresh,
     Revoke,
     Signout,
+    SignoutEverywhere,
+    Sessions,
+    EndSession(Uuid),
     Userinfo,
     Password,
     MfaChallenge,
@@ -99,6 +117,8 @@ fn route(path: &str) -> Option<Route> {
         "/auth/token/refresh" => Some(Route::Refresh),
         "/auth/token/revoke" => Some(Route::Revoke),
         "/auth/signout" => Some(Route::Signout),
+        "/auth/signout/everywhere" => Some(Route::SignoutEverywhere),
+        "/auth/sessions" => Some(Route::Sessions),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
         crate::oauth::TOKEN_PATH => Some(Route::OauthToken),
@@ -108,10 +128,15 @@ fn route(path: &str) -> Option<Route> {
         "/auth/mfa/challenge" => Some(Route::MfaChallenge),
         "/auth/mfa/verify" => Some(Route::MfaVerify),
         "/auth/mfa/enrollments" => Some(Route::MfaEnrollments),
-        _ => match path.strip_prefix("/auth/mfa/enrollments/") {
-            Some(rest) => enrollment(rest),
-            None => page::File::at(path).map(Route::Page),
-        },
+        _ => {
+            if let Some(rest) = path.strip_prefix("/auth/mfa/enrollments/") {
+                return enrollment(rest);
+            }
+            if let Some(id) = path.strip_prefix("/auth/sessions/") {
+                return id.parse().ok().map(Route::EndSession);
+            }
+            page::File::at(path).map(Route::Page)
+        }
     }
 }
 
@@ -128,12 +153,39 @@ fn enrollment(rest: &str) -> Option<Route> {
 }
 
 impl Route {
+    /// As it is counted and logged: one of a few, whatever a caller sends.
+    fn template(self) -> &'static str {
+        match self {
+            Self::Signin => "/auth/id-token/signin",
+            Self::Refresh => "/auth/token/refresh",
+            Self::Revoke => "/auth/token/revoke",
+            Self::Signout => "/auth/signout",
+            Self::SignoutEverywhere => "/auth/signout/everywhere",
+            Self::Sessions => "/auth/sessions",
+            Self::EndSession(_) => "/auth/sessions/{id}",
+            Self::OauthToken => crate::oauth::TOKEN_PATH,
+            Self::OauthIntrospect => crate::oauth::INTROSPECTION_PATH,
+            Self::OauthRevoke => crate::oauth::REVOCATION_PATH,
+            Self::Userinfo => "/auth/userinfo",
+            Self::Password => "/auth/password",
+            Self::MfaChallenge => "/auth/mfa/challenge",
+            Self::MfaVerify => "/auth/mfa/verify",
+            Self::MfaEnroll(_) => "/auth/mfa/enrollments/{method}",
+            Self::MfaConfirm(_) => "/auth/mfa/enrollments/{method}/confirm",
+            Self::MfaEnrollments => "/auth/mfa/enrollments",
+            Self::MfaRemove(_) => "/auth/mfa/enrollments/{id}",
+            Self::OpenApi => "/openapi.json",
+            Self::Page(_) => "/auth/mfa",
+        }
+    }
+
     fn allow(self) -> &'static str {
         match self {
             Self::Signin
             | Self::Refresh
             | Self::Revoke
             | Self::Signout
+            | Self::SignoutEverywhere
             | Self::Password
             | Self::MfaChallenge
             | Self::MfaVerify
@@ -142,8 +194,12 @@ impl Route {
             | Self::OauthToken
             | Self::OauthIntrospect
             | Self::OauthRevoke => "POST",
-            Self::Userinfo | Self::MfaEnrollments | Self::OpenApi | Self::Page(_) => "GET, HEAD",
-            Self::MfaRemove(_) => "DELETE",
+            Self::Userinfo
+            | Self::Sessions
+            | Self::MfaEnrollments
+            | Self::OpenApi
+            | Self::Page(_) => "GET, HEAD",
+            Self::EndSession(_) | Self::MfaRemove(_) => "DELETE",
         }
     }
 
@@ -163,6 +219,9 @@ impl Route {
             Self::Refresh => handlers::refresh(app, caller, body).await,
             Self::Revoke => handlers::revoke(app, caller, body).await,
             Self::Signout => handlers::signout(app, caller).await,
+            Self::SignoutEverywhere => handlers::sessions::signout_everywhere(app, caller).await,
+            Self::Sessions => handlers::sessions::list(app, caller, query).await,
+            Self::EndSession(id) => handlers::sessions::end(app, caller, id).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,
             Self::Password => handlers::password(app, caller, body).await,
             Self::MfaChallenge => handlers::mfa::challenge(app, caller, body).await,

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod admin;
+pub mod agent;
 pub mod app;
 pub mod cli;
 pub mod client_address;

@@ -27,8 +27,8 @@ struct OutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OauthLabels {
-    endpoint: &'static str,
+struct RequestLabels {
+    route: &'static str,
     outcome: &'static str,
 }
 
@@ -42,10 +42,9 @@ pub struct Metrics {
     registry: Registry,
     signins: Family<OutcomeLabels, Counter>,
     refreshes: Family<OutcomeLabels, Counter>,
-    oauth: Family<OauthLabels, Counter>,
     challenges: Counter,
     verifications: Family<VerificationLabels, Counter>,
-    latency: Histogram,
+    latency: Family<RequestLabels, Histogram, fn() -> Histogram>,
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
     rows_swept: Counter,
@@ -73,12 +72,6 @@ impl Default for Metrics {
             "Refreshes by outcome: ok or an error code",
             refreshes.clone(),
         );
-        let oauth = Family::default();
-        registry.register(
-            "oauth_requests",
-            "Requests of the OAuth endpoints (token, introspection, revocation) by outcome: ok or an error code",
-            oauth.clone(),
-        );
         let challenges = Counter::default();
         registry.register(
             "mfa_challenges",
@@ -91,10 +84,11 @@ impl Default for Metrics {
             "Answers to challenges by method and outcome: ok or an error code",
             verifications.clone(),
         );
-        let latency = Histogram::new(LATENCY_BUCKETS);
+        let latency =
+            Family::new_with_constructor((|| Histogram::new(LATENCY_BUCKETS)) as fn() -> Histogram);
         registry.register(
             "request_seconds",
-            "Time from a request's head to its answer",
+            "Time from a request's head to its answer, by route and outcome: ok or an error code",
             latency.clone(),
         );
         let reloads = Family::default();
@@ -159,7 +153,6 @@ impl Default for Metrics {
             registry,
             signins,
             refreshes,
-            oauth,
             challenges,
             verifications,
             latency,
@@ -186,11 +179,6 @@ impl Metrics {
         count(&self.refreshes, outcome_of(failure));
     }
 
-    pub fn oauth(&self, endpoint: &'static str, outcome: &'static str) {
-        let labels = OauthLabels { endpoint, outcome };
-        self.oauth.get_or_create(&labels).inc();
-    }
-
     pub fn challenged(&self) {
         self.challenges.inc();
     }
@@ -208,8 +196,9 @@ impl Metrics {
         count(&self.reloads, outcome);
     }
 
-    pub fn request_seconds(&self, seconds: f64) {
-        self.latency.observe(seconds);
+    pub fn request_seconds(&self, route: &'static str, outcome: &'static str, seconds: f64) {
+        let labels = RequestLabels { route, outcome };
+        self.latency.get_or_create(&labels).observe(seconds);
     }
 
     pub fn events_dropped(&self) {

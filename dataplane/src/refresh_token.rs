@@ -152,6 +152,10 @@ mod tests {
             ended_at: None,
             rotated: Vec::new(),
             carried: String::new(),
+            last_used_at: None,
+            device: None,
+            network: None,
+            origin: Default::default(),
         }
     }
 

@@ -20,6 +20,8 @@ use crate::refresh_token::RefreshToken;
 use crate::store::{Session, User};
 use crate::token::UnverifiedToken;
 
+pub mod own;
+
 pub async fn userinfo(app: &Arc<App>, headers: &HeaderMap) -> Result<UserInfo, Failure> {
     let (_, user) = authenticate(app, headers).await?;
     let live = app.serving.live();

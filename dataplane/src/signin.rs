@@ -11,6 +11,7 @@ use vestibule_crds::signin_policy::RiskAction;
 use vestibule_crds::snapshot::{Acting, Risk};
 
 use crate::account;
+use crate::agent::device as device_of;
 use crate::app::{App, Caller, time_ordered};
 use crate::client_address::{client_address, network};
 use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
@@ -25,6 +26,7 @@ use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
 use crate::risk::{self, Assessment, Context};
+use crate::store::sessions::Origin;
 use crate::store::{
     EventKind, Gather, Gathered, IdentityKey, NewHistory, NewSession, Signin, SigninOutcome,
     StoredHistory,
@@ -229,7 +231,9 @@ impl Attempt<'_> {
 
             standing.restrict(&mut carried);
             self.trail.session_id = Some(refresh.session());
-            let session = new_session(policy, &provider.key, &refresh, &carried, now)?;
+            let (from, origin) = (device_of(caller.headers), identity.origin());
+            let session =
+                new_session(policy, &provider.key, &refresh, &carried, from, origin, now)?;
             let (session_id, ends_at) = (session.id, session.ends_at);
             let signin = Signin {
                 account,
@@ -356,6 +360,8 @@ pub(crate) fn new_session(
     provider: &str,
     refresh: &RefreshToken,
     carried: &Carried,
+    device: Option<String>,
+    origin: Origin,
     now: i64,
 ) -> Result<NewSession, Failure> {
     let lifetime_max = if carried.scope == CHANGE_SCOPE {
@@ -374,6 +380,8 @@ pub(crate) fn new_session(
         ends_at,
         carried: serde_json::to_string(carried)
             .map_err(|_| Code::Internal.because("the session cannot be written"))?,
+        device,
+        origin,
     })
 }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use self::mfa::{Completion, MfaStore};
 use self::passwords::PasswordStore;
+use self::sessions::{Origin, SessionStore};
 use crate::password::LocalPassword;
 use crate::risk::census::{Addition, Census};
 
@@ -25,12 +26,13 @@ pub mod mfa;
 pub mod passwords;
 pub mod postgres;
 mod rotated;
+pub mod sessions;
 pub mod sqlite;
 
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Times are seconds since the Unix epoch. `policy` is `namespace/name`: one policy's rows mean nothing to another.
-pub trait Store: MfaStore + PasswordStore + Send + Sync + fmt::Debug {
+pub trait Store: MfaStore + PasswordStore + SessionStore + Send + Sync + fmt::Debug {
     /// Everything that a sign-in reads.
     fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered>;
     /// Everything that a sign-in writes, or none of it.
@@ -63,7 +65,7 @@ pub trait Store: MfaStore + PasswordStore + Send + Sync + fmt::Debug {
     /// False when there is no such user. Whoever is no longer active loses the sessions too.
     fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool>;
     /// Ends all sessions that a user has now; false when there is no such user.
-    fn revoke_user_sessions(&self, user: Uuid, now: i64) -> StoreFuture<'_, bool>;
+    fn revoke_user_sessions(&self, user: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
 }
 
 /// Writes, and what they cost.
@@ -293,6 +295,9 @@ pub struct NewSession {
     pub ends_at: i64,
     /// JSON: what access tokens of this session carry on from the sign-in.
     pub carried: String,
+    /// What signed in, in words for people; the network is that of the event which the session is made with.
+    pub device: Option<String>,
+    pub origin: Origin,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,6 +313,12 @@ pub struct Session {
     /// Refresh tokens rotated a moment ago, oldest first: at most [`ROTATED_MAX`].
     pub rotated: Vec<Rotated>,
     pub carried: String,
+    /// Of the last refresh; none where there was none.
+    pub last_used_at: Option<i64>,
+    pub device: Option<String>,
+    /// The client's network at the last use.
+    pub network: Option<String>,
+    pub origin: Origin,
 }
 
 /// How many rotations inside the grace are remembered.

@@ -2,6 +2,7 @@
 //! admin token, and in the command itself where it reaches the database.
 
 pub mod import;
+pub mod sessions;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use uuid::Uuid;
 use vestibule_crds::secret::Secret;
 
 use self::import::{ImportLine, LineError};
+use self::sessions::SessionRecord;
 use crate::clock::rfc3339;
 use crate::password::change::check_text;
 use crate::password::hashing::Hashing;
@@ -53,6 +55,18 @@ pub enum Ask {
         policy: String,
         lines: Vec<ImportLine>,
     },
+    /// The live ones, the newest first.
+    Sessions {
+        user: Uuid,
+        /// The last session of the page before.
+        after: Option<Uuid>,
+        limit: u32,
+    },
+    RevokeSessions {
+        user: Uuid,
+        /// This one alone; without it all.
+        session: Option<Uuid>,
+    },
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +75,8 @@ pub struct Answer {
     pub users: Vec<UserRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionRecord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +123,8 @@ pub enum AskError {
     NoUser,
     #[error("the user has no local password")]
     NoPassword,
+    #[error("the user has no such live session")]
+    NoSession,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -185,6 +203,8 @@ impl Desk<'_> {
                     ChangeOutcome::Gone | ChangeOutcome::UserNotActive(_) => Err(AskError::NoUser),
                 }
             }
+            Ask::Sessions { user, after, limit } => self.sessions(user, after, limit).await,
+            Ask::RevokeSessions { user, session } => self.revoke_sessions(user, session).await,
             Ask::Import { policy, lines } => {
                 let policy = self.policy(&policy)?;
                 self.import(&policy, &lines).await

@@ -121,6 +121,8 @@ fn signin(id: Uuid) -> Signin {
             refresh_expires_at: NOW + 3600,
             ends_at: NOW + 7200,
             carried: "{}".to_owned(),
+            device: None,
+            origin: Default::default(),
         },
         replay: None,
         history: None,

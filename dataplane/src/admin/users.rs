@@ -88,7 +88,9 @@ pub(super) async fn handle(app: &App, token: &Token, request: Request<Incoming>)
     match desk.answer(ask).await {
         Ok(answer) => reply(StatusCode::OK, &answer),
         Err(wrong @ AskError::Wrong(_)) => error(StatusCode::BAD_REQUEST, &wrong.to_string()),
-        Err(AskError::NoUser) => error(StatusCode::NOT_FOUND, &AskError::NoUser.to_string()),
+        Err(none @ (AskError::NoUser | AskError::NoSession)) => {
+            error(StatusCode::NOT_FOUND, &none.to_string())
+        }
         Err(AskError::NoPassword) => error(StatusCode::CONFLICT, &AskError::NoPassword.to_string()),
         Err(away @ AskError::Store(_)) => error(StatusCode::SERVICE_UNAVAILABLE, &away.to_string()),
     }

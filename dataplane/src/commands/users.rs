@@ -26,6 +26,7 @@ use crate::keys::fetch::Reach;
 use crate::password::hashing::Hashing;
 use crate::store::database::{Database, Opened};
 use crate::users::import::{self, ImportLine};
+use crate::users::sessions::SessionRecord;
 use crate::users::{Answer, Ask, Desk, IMPORT_LINES_MAX, Imported, UserRecord};
 
 /// A page of the longest users fits.
@@ -196,6 +197,35 @@ async fn perform(office: &Office, args: &UsersArgs) -> anyhow::Result<ExitCode> 
                 user,
                 password: read_password(password_file.as_deref())?,
                 must_change: *require_change,
+            };
+            print_changed(&office.ask(ask).await?, output)?;
+        }
+        UsersCommand::Sessions { user, after, limit } => {
+            let ask = Ask::Sessions {
+                user: sole(office, user).await?.id,
+                after: *after,
+                limit: *limit,
+            };
+            let sessions = office.ask(ask).await?.sessions;
+            let is_full = sessions.len() == usize::try_from(*limit).unwrap_or(usize::MAX);
+            let next = sessions.last().filter(|_| is_full).map(|last| last.id);
+            match output {
+                Output::Json => {
+                    let page = serde_json::json!({"sessions": sessions, "next": next});
+                    println!("{page:#}");
+                }
+                Output::Text => {
+                    print_sessions(&sessions);
+                    if let Some(next) = next {
+                        println!("there may be more: --after {next}");
+                    }
+                }
+            }
+        }
+        UsersCommand::RevokeSessions { user, session } => {
+            let ask = Ask::RevokeSessions {
+                user: sole(office, user).await?.id,
+                session: *session,
             };
             print_changed(&office.ask(ask).await?, output)?;
         }
@@ -390,7 +420,7 @@ fn print_user(user: &UserRecord) {
 
 fn print_table(users: &[UserRecord]) {
     let head = ["ID", "USERNAME", "EMAIL", "STATUS", "CREATED", "PASSWORD"];
-    let rows: Vec<[String; 6]> = users
+    let rows = users
         .iter()
         .map(|user| {
             [
@@ -403,6 +433,36 @@ fn print_table(users: &[UserRecord]) {
             ]
         })
         .collect();
+    print_columns(head, rows);
+}
+
+fn print_sessions(sessions: &[SessionRecord]) {
+    let head = [
+        "ID",
+        "DEVICE",
+        "LAST USED",
+        "NETWORK",
+        "PROVIDER",
+        "SIGNED IN",
+    ];
+    let none = || "–".to_owned();
+    let rows = sessions
+        .iter()
+        .map(|session| {
+            [
+                session.id.to_string(),
+                session.device.clone().unwrap_or_else(none),
+                session.last_used_at.clone(),
+                session.network.clone().unwrap_or_else(none),
+                session.provider.clone(),
+                session.created_at.clone(),
+            ]
+        })
+        .collect();
+    print_columns(head, rows);
+}
+
+fn print_columns(head: [&str; 6], rows: Vec<[String; 6]>) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].len()]).max().unwrap_or(0)

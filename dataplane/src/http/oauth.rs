@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::problem::{status_of, status_of_try_again};
-use super::{Answer, JSON, NO_STORE};
+use super::{Answer, JSON, NO_STORE, Outcome};
 use crate::dto::OauthError;
 use crate::failure::{Code, Failure, Refused};
 use crate::oauth::{Interaction, OauthFailure};
@@ -127,6 +127,7 @@ fn document(status: StatusCode, error: &OauthError) -> Answer {
     let body = serde_json::to_vec(error).unwrap_or_default();
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
+    answer.extensions_mut().insert(Outcome(error.code));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(CACHE_CONTROL, NO_STORE);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::challenge::{ChallengeToken, Kept};
 use super::demand::{Contact, Offer, offer};
+use crate::agent::device;
 use crate::app::{App, Caller};
 use crate::client_address::{client_address, network};
 use crate::failure::{Code, Failure, TryAgainReason};
@@ -19,6 +20,8 @@ pub(super) struct Attempt {
     pub(super) trail: Trail,
     pub(super) live: Arc<Live>,
     pub(super) now: i64,
+    /// What asks, in words for people.
+    pub(super) device: Option<String>,
     client: IpAddr,
     /// Whose sign-in it is: failing raises that user's risk.
     open: Option<Box<Kept>>,
@@ -47,6 +50,7 @@ impl Attempt {
             trail: Trail::new(kind, now, caller.request_id, network(client)),
             live,
             now,
+            device: device(caller.headers),
             client,
             open: None,
         }

@@ -23,6 +23,7 @@ use crate::live::{LivePolicy, LiveProvider};
 use crate::risk::{Level, Values};
 use crate::signin::{VerifiedIdentity, lifetime};
 use crate::store::mfa::{Factors, OpenChallenge};
+use crate::store::sessions::Origin;
 use crate::store::{Account, IdentityKey, NewHistory, Profile, SigninOutcome};
 use crate::trail::Trail;
 
@@ -77,6 +78,9 @@ pub struct Kept {
     pub token: String,
     pub account: KeptAccount,
     pub carried: Carried,
+    /// Missing in what an older version kept.
+    #[serde(default)]
+    pub origin: Origin,
     pub level: KeptLevel,
     /// Whether risk asked for the factor, not the mode alone.
     pub by_risk: bool,
@@ -239,6 +243,7 @@ pub async fn open(
             }
         },
         carried,
+        origin: identity.origin(),
         level: KeptLevel::of(demand.level),
         by_risk: demand.by_risk,
         assessment: trail.assessment.clone(),

@@ -54,7 +54,9 @@ pub(super) async fn complete(
     };
     standing.restrict(&mut carried);
     let refresh = RefreshToken::first(now, app.random()?);
-    let session = new_session(policy, &open.provider.key, &refresh, &carried, now)?;
+    let (from, origin) = (attempt.device.take(), kept.origin);
+    let provider = &open.provider.key;
+    let session = new_session(policy, provider, &refresh, &carried, from, origin, now)?;
     let (session_id, ends_at) = (session.id, session.ends_at);
     attempt.trail.session_id = Some(session_id);
     let device = if remember_device && earns_trust(method) {

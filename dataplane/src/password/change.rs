@@ -7,6 +7,7 @@ use vestibule_crds::secret::Secret;
 use super::hashing::HashingError;
 use super::{LocalPassword, standing};
 use crate::account::status_refusal;
+use crate::agent::device;
 use crate::app::{App, Caller};
 use crate::client_address::{client_address, network};
 use crate::dto::{LoginResponse, PasswordRequest, UserInfo};
@@ -85,7 +86,10 @@ async fn run(
     let mut carried = Carried::read(&session.carried)?;
     FULL_SCOPE.clone_into(&mut carried.scope);
     let refresh = RefreshToken::first(now, app.random()?);
-    let next = new_session(policy, &session.provider, &refresh, &carried, now)?;
+    // The new one takes the other's place, at the provider as well.
+    let (from, origin) = (device(caller.headers), session.origin);
+    let provider = &session.provider;
+    let next = new_session(policy, provider, &refresh, &carried, from, origin, now)?;
     let ends_at = next.ends_at;
     trail.session_id = Some(refresh.session());
     let change = ChangePassword {
@@ -93,7 +97,7 @@ async fn run(
         by: ChangedBy::User {
             hash: stored,
             session: session.id,
-            next,
+            next: Box::new(next),
         },
         hash,
         must_change: false,

@@ -8,13 +8,11 @@ use woothee::parser::Parser;
 
 use super::Values;
 use super::history::Kind;
+use crate::agent::AGENT_BYTES_MAX;
 use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
 use crate::store::HashKey;
-
-/// As much of a user agent as is looked at.
-const AGENT_BYTES_MAX: usize = 512;
 
 /// HMAC-SHA-256 with the store's key.
 pub struct Hashing(hmac::Key);

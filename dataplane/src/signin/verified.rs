@@ -9,6 +9,7 @@ use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
 use crate::keys;
 use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
+use crate::store::sessions::Origin;
 use crate::store::{IdentityKey, ReplayKey};
 use crate::token::{Jws, UnverifiedToken};
 use crate::verify::{Facts, check_claims, check_header};
@@ -25,6 +26,17 @@ pub struct VerifiedIdentity {
 }
 
 impl VerifiedIdentity {
+    /// What the provider may end the session by (OpenID Connect Back-Channel Logout 1.0, section 2.1).
+    pub fn origin(&self) -> Origin {
+        let IdentityKey {
+            policy: _,
+            issuer,
+            subject,
+        } = &self.identity;
+        let sid = self.claims.get("sid").and_then(serde_json::Value::as_str);
+        Origin::of(issuer, subject, sid.filter(|sid| !sid.is_empty()))
+    }
+
     /// Present where the provider refuses a token's second use.
     pub fn replay_key(&self, replay: Replay) -> Option<ReplayKey> {
         match replay {

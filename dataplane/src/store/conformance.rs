@@ -13,6 +13,7 @@ pub(crate) mod accounts;
 pub(crate) mod challenges;
 pub(crate) mod factors;
 pub(crate) mod histories;
+pub(crate) mod listing;
 pub(crate) mod passwords;
 pub(crate) mod population;
 pub(crate) mod rows;
@@ -164,6 +165,13 @@ macro_rules! suite {
             sessions_stay_over_when_a_user_is_active_again,
             revoking_spares_other_users,
             rotation_survives_reopening,
+        );
+        $crate::store::conformance::suite!(@ $open, listing:
+            live_sessions_are_listed_the_newest_first,
+            what_has_expired_or_was_revoked_is_not_listed,
+            sessions_come_in_pages_that_leave_nothing_out,
+            a_session_is_listed_with_its_last_use,
+            a_revocation_leaves_an_event,
         );
         $crate::store::conformance::suite!(@ $open, sweeping:
             nothing_is_swept_while_nothing_has_expired,

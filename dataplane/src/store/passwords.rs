@@ -69,7 +69,7 @@ pub enum ChangedBy {
     User {
         hash: Option<Secret>,
         session: Uuid,
-        next: NewSession,
+        next: Box<NewSession>,
     },
     /// The user must be there.
     Administrator,

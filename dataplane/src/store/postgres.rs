@@ -249,8 +249,8 @@ impl Store for PostgresStore {
         Box::pin(self.write(SetStatus { user, status, now }))
     }
 
-    fn revoke_user_sessions(&self, user: Uuid, now: i64) -> StoreFuture<'_, bool> {
-        Box::pin(self.write(RevokeSessions { user, now }))
+    fn revoke_user_sessions(&self, user: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
+        Box::pin(self.write(RevokeSessions { user, now, event }))
     }
 }
 

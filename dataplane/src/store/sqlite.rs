@@ -298,8 +298,8 @@ impl Store for SqliteStore {
         self.submit(SetStatus { user, status, now })
     }
 
-    fn revoke_user_sessions(&self, user: Uuid, now: i64) -> StoreFuture<'_, bool> {
-        self.submit(RevokeSessions { user, now })
+    fn revoke_user_sessions(&self, user: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
+        self.submit(RevokeSessions { user, now, event })
     }
 }
 

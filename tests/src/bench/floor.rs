@@ -208,10 +208,12 @@ impl Statements {
             let mut id = [0xff_u8; 16];
             id[8..].copy_from_slice(&(first + number).to_be_bytes());
             db.prepare_cached(
-                "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried, \
+                 device, network, subject_digest, sid_digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
-            .execute(params![id, user, "bench/corp", 1, [7_u8; 32], 2, 3, carried])?;
+            .execute(params![
+                id, user, "bench/corp", 1, [7_u8; 32], 2, 3, carried, None::<String>, "127.0.0.0/24", [7_u8; 16], None::<Vec<u8>>
+            ])?;
             db.prepare_cached(
                 "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",

@@ -42,6 +42,7 @@ use vestibule_dataplane::store::mfa::{
 use vestibule_dataplane::store::passwords::{
     ChangeOutcome, ChangePassword, ImportOutcome, ImportUser, PasswordStore, PasswordTry, UserPage,
 };
+use vestibule_dataplane::store::sessions::{SessionPage, SessionStore};
 use vestibule_dataplane::store::{
     Event, Gather, Gathered, HashKey, Profile, ReplayKey, Rotation, RotationOutcome, Session,
     Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
@@ -375,8 +376,15 @@ impl Store for NoStore {
         ready(false)
     }
 
-    fn revoke_user_sessions(&self, _: Uuid, _: i64) -> StoreFuture<'_, bool> {
+    fn revoke_user_sessions(&self, _: Uuid, _: i64, _: Event) -> StoreFuture<'_, bool> {
         ready(false)
+    }
+}
+
+/// No session is kept here.
+impl SessionStore for NoStore {
+    fn sessions_of(&self, _: SessionPage) -> StoreFuture<'_, Vec<Session>> {
+        ready(Vec::new())
     }
 }
 

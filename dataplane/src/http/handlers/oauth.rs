@@ -39,7 +39,7 @@ pub async fn token(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer
         let tokens = oauth::token(app, form, caller).await?;
         Ok(private_json(&tokens)?)
     };
-    conclude(app, Endpoint::Token, answered.await, caller)
+    conclude(oauth::TOKEN_PATH, answered.await, caller)
 }
 
 /// What a token says
@@ -69,7 +69,7 @@ pub async fn introspect(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> A
         let said = oauth::introspect(app, form, caller).await?;
         Ok(private_json(&said)?)
     };
-    conclude(app, Endpoint::Introspection, answered.await, caller)
+    conclude(oauth::INTROSPECTION_PATH, answered.await, caller)
 }
 
 /// End the session of a token
@@ -101,54 +101,21 @@ pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answe
         *answer.status_mut() = StatusCode::OK;
         Ok(answer)
     };
-    conclude(app, Endpoint::Revocation, answered.await, caller)
-}
-
-/// What the metrics and the log call them.
-#[derive(Debug, Clone, Copy)]
-enum Endpoint {
-    Token,
-    Introspection,
-    Revocation,
-}
-
-impl Endpoint {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Introspection => "introspection",
-            Self::Revocation => "revocation",
-        }
-    }
-
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Token => oauth::TOKEN_PATH,
-            Self::Introspection => oauth::INTROSPECTION_PATH,
-            Self::Revocation => oauth::REVOCATION_PATH,
-        }
-    }
+    conclude(oauth::REVOCATION_PATH, answered.await, caller)
 }
 
 fn conclude(
-    app: &App,
-    endpoint: Endpoint,
+    path: &'static str,
     answered: Result<Answer, OauthFailure>,
     caller: Caller<'_>,
 ) -> Answer {
-    let failure = match answered {
-        Ok(answer) => {
-            app.metrics.oauth(endpoint.name(), "ok");
-            return answer;
+    answered.unwrap_or_else(|failure| {
+        match &failure {
+            OauthFailure::Request(failure) | OauthFailure::Grant(failure) => {
+                problem::log(failure, path, caller.request_id);
+            }
+            OauthFailure::Interaction(_) => {}
         }
-        Err(failure) => failure,
-    };
-    app.metrics.oauth(endpoint.name(), failure.code());
-    match &failure {
-        OauthFailure::Request(failure) | OauthFailure::Grant(failure) => {
-            problem::log(failure, endpoint.path(), caller.request_id);
-        }
-        OauthFailure::Interaction(_) => {}
-    }
-    wire::answer(&failure, caller.headers)
+        wire::answer(&failure, caller.headers)
+    })
 }

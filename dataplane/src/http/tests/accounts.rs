@@ -372,6 +372,8 @@ async fn linking_is_decided_again_inside_the_transaction() {
                 refresh_expires_at: NOW + 10,
                 ends_at: NOW + 10,
                 carried: "{}".to_owned(),
+                device: None,
+                origin: Default::default(),
             },
             replay: None,
             history: None,

@@ -247,11 +247,15 @@ async fn a_challenge_token_is_no_bearer_and_no_refresh_token() {
     let service = service().await;
     let (app, _) = service.enroll("alice").await;
     let challenge = service.challenge("alice").await;
-    for path in ["/auth/userinfo", "/auth/mfa/enrollments"] {
+    for path in ["/auth/userinfo", "/auth/mfa/enrollments", "/auth/sessions"] {
         let reply = service.get(path, Some(&challenge)).await;
         assert_eq!(reply.code(), "access_token_invalid", "{path}");
     }
-    for path in ["/auth/signout", "/auth/mfa/enrollments/totp"] {
+    for path in [
+        "/auth/signout",
+        "/auth/signout/everywhere",
+        "/auth/mfa/enrollments/totp",
+    ] {
         let reply = service.post_as(&challenge, path, &json!({})).await;
         assert_eq!(reply.code(), "access_token_invalid", "{path}");
     }

@@ -131,6 +131,10 @@ async fn a_password_that_must_be_changed_opens_its_change_and_nothing_else() {
     assert_eq!(parsed.claims["aud"], parsed.claims["iss"], "for us alone");
     for refused in [
         service.get("/auth/userinfo", Some(token)).await,
+        service.get("/auth/sessions", Some(token)).await,
+        service
+            .as_bearer(Method::POST, "/auth/signout/everywhere", token)
+            .await,
         service
             .send(
                 service

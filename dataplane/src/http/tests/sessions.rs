@@ -229,14 +229,14 @@ async fn a_disabled_user_cannot_refresh() {
 async fn revoking_a_user_ends_the_sessions_of_this_very_second_too() {
     let service = Service::start().await;
     let reply = service.signin(&service.token(&claims())).await;
-    let user = reply.body["user"]["id"]
-        .as_str()
-        .and_then(|id| id.parse().ok())
-        .expect("an id");
-    assert_eq!(
-        service.app.store.revoke_user_sessions(user, NOW).await,
-        Ok(true)
-    );
+    let everywhere = service
+        .as_bearer(
+            Method::POST,
+            "/auth/signout/everywhere",
+            reply.text("access_token"),
+        )
+        .await;
+    assert_eq!(everywhere.status, 204);
     assert_eq!(
         service.refresh(reply.text("refresh_token")).await.code(),
         "refresh_token_invalid"

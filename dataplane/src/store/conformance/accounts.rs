@@ -157,7 +157,12 @@ pub(crate) async fn status_of_unknown_user_is_not_set(fixture: impl Fixture) {
             .await,
         Ok(false)
     );
-    assert_eq!(store.revoke_user_sessions(next_id(), NOW).await, Ok(false));
+    assert_eq!(
+        store
+            .revoke_user_sessions(next_id(), NOW, event(crate::store::EventKind::Signout))
+            .await,
+        Ok(false)
+    );
 }
 
 fn ids(users: &[User]) -> Vec<uuid::Uuid> {

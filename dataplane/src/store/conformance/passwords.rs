@@ -25,7 +25,7 @@ fn by_user(user: Uuid, session: Uuid, hash: Option<&str>, next: &str) -> ChangeP
         by: ChangedBy::User {
             hash: hash.map(Secret::new),
             session,
-            next: crate::store::conformance::rows::session(),
+            next: Box::new(crate::store::conformance::rows::session()),
         },
         hash: Secret::new(next),
         must_change: false,
@@ -202,7 +202,7 @@ pub(crate) async fn session_that_is_over_changes_no_password(fixture: impl Fixtu
     let outcome = change(&*store, by_user(user, session.id, None, "one")).await;
     assert_eq!(outcome, ChangeOutcome::Gone, "ended");
     store
-        .revoke_user_sessions(other, NOW)
+        .revoke_user_sessions(other, NOW, event(EventKind::Signout))
         .await
         .expect("revoked");
     let outcome = change(&*store, by_user(other, others.id, None, "one")).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
+use crate::store::sessions::Origin;
 use crate::store::{
     Account, Event, EventKind, Gather, Gathered, IdentityKey, NewSession, Profile, ReplayKey,
     Rotation, Session, Signin, SigninOutcome, Store, User, UserStatus,
@@ -70,6 +71,8 @@ pub(crate) fn session() -> NewSession {
         refresh_expires_at: NOW + DAY,
         ends_at: NOW + 7 * DAY,
         carried: r#"{"amr":["pwd"]}"#.to_owned(),
+        device: None,
+        origin: Origin::default(),
     }
 }
 

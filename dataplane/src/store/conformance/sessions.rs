@@ -35,6 +35,8 @@ pub(crate) async fn session_is_read_as_it_was_made(fixture: impl Fixture) {
         refresh_expires_at,
         ends_at,
         carried,
+        device,
+        origin,
     } = made;
     let expected = Session {
         id,
@@ -47,6 +49,10 @@ pub(crate) async fn session_is_read_as_it_was_made(fixture: impl Fixture) {
         ended_at: None,
         rotated: Vec::new(),
         carried,
+        last_used_at: None,
+        device,
+        network: Some("192.0.2.0/24".to_owned()),
+        origin,
     };
     assert_eq!(session, expected);
 }
@@ -251,7 +257,12 @@ pub(crate) async fn session_ends_once(fixture: impl Fixture) {
 pub(crate) async fn revoked_sessions_are_not_rotated_and_later_ones_are(fixture: impl Fixture) {
     let store = fixture.store();
     let (user, before) = ann_with_session(&*store).await;
-    assert_eq!(store.revoke_user_sessions(user, NOW).await, Ok(true));
+    assert_eq!(
+        store
+            .revoke_user_sessions(user, NOW, event(EventKind::Signout))
+            .await,
+        Ok(true)
+    );
     not_rotated(&fixture, rotation(before, digest(before))).await;
     let signin = Signin {
         now: NOW + 5,
@@ -268,7 +279,12 @@ pub(crate) async fn revoked_sessions_are_not_rotated_and_later_ones_are(fixture:
 pub(crate) async fn sign_in_in_the_second_of_a_revocation_is_valid(fixture: impl Fixture) {
     let store = fixture.store();
     let (user, before) = ann_with_session(&*store).await;
-    assert_eq!(store.revoke_user_sessions(user, NOW).await, Ok(true));
+    assert_eq!(
+        store
+            .revoke_user_sessions(user, NOW, event(EventKind::Signout))
+            .await,
+        Ok(true)
+    );
     let after = signed_in(&*store, user).await;
     not_rotated(&fixture, rotation(before, digest(before))).await;
     let (session, owner) = read(&*store, after).await.expect("the session was made");
@@ -298,7 +314,12 @@ pub(crate) async fn revoking_spares_other_users(fixture: impl Fixture) {
     let ann = created(&*store, "ann", Profile::default()).await;
     let ben = created(&*store, "ben", Profile::default()).await;
     let session = signed_in(&*store, ben).await;
-    assert_eq!(store.revoke_user_sessions(ann, NOW).await, Ok(true));
+    assert_eq!(
+        store
+            .revoke_user_sessions(ann, NOW, event(EventKind::Signout))
+            .await,
+        Ok(true)
+    );
     assert_eq!(
         store.rotate(rotation(session, digest(session))).await,
         Ok(RotationOutcome::Rotated)

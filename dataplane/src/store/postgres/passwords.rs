@@ -17,6 +17,7 @@ use crate::store::passwords::{
     ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, ImportUser, NAMED_USERS_MAX,
     PAGE_USERS_MAX, PASSWORD_TRIES, PasswordStore, PasswordTry, UserPage, valid_after_change,
 };
+use crate::store::sessions::Origin;
 use crate::store::{Event, IdentityKey, NewSession, Profile, StoreFuture, User, UserStatus};
 
 impl PasswordStore for PostgresStore {
@@ -202,8 +203,8 @@ const SET_HASH: &str = "\
     INSERT INTO passwords (user_id, hash, tries) VALUES ($1, $2, $3) \
     ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, tries = excluded.tries";
 const SESSION: &str = "\
-    INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried, device, \
+    network, subject_digest, sid_digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 impl Ask for ChangePassword {
     type Answer = ChangeOutcome;
@@ -268,8 +269,12 @@ impl Ask for ChangePassword {
                 refresh_expires_at,
                 ends_at,
                 carried,
-            } = next;
-            let carried = text(carried);
+                device,
+                origin: Origin { subject, sid },
+            } = &**next;
+            let (carried, network) = (text(carried), text(&event.network));
+            let (subject, sid) = (subject.as_ref(), sid.as_ref());
+            let (subject, sid) = (subject.map(|of| of.as_slice()), sid.map(|of| of.as_slice()));
             client
                 .execute(
                     &session,
@@ -282,6 +287,10 @@ impl Ask for ChangePassword {
                         refresh_expires_at,
                         ends_at,
                         &carried.as_ref(),
+                        device,
+                        &network.as_ref(),
+                        &subject,
+                        &sid,
                     ],
                 )
                 .await?;

@@ -6,15 +6,33 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::PostgresStore;
 use super::connect::Connection;
 use super::events::Line;
 use super::fault::Fault;
 use super::pool::Ask;
 use super::users::{user_columns, user_of};
 use crate::store::rotated::{decode, encode};
-use crate::store::{Event, Rotation, RotationOutcome, Session, User};
+use crate::store::sessions::{ORIGIN_BYTES, Origin, PAGE_SESSIONS_MAX, SessionPage, SessionStore};
+use crate::store::{Event, Rotation, RotationOutcome, Session, StoreFuture, User};
 
 const DIGEST_BYTES: usize = 32;
+
+/// What [`session_of`] reads, in its order.
+macro_rules! session_columns {
+    () => {
+        "s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, s.rotated, s.carried, \
+         s.last_used_at, s.device, s.network, s.subject_digest, s.sid_digest, u.policy"
+    };
+}
+/// How many columns they are.
+const SESSION_COLUMNS: usize = 15;
+
+impl SessionStore for PostgresStore {
+    fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>> {
+        Box::pin(async move { self.pool.ask(&page).await })
+    }
+}
 
 /// A session and its user.
 #[derive(Debug)]
@@ -27,25 +45,61 @@ impl Ask for ReadSession {
     async fn ask(&self, db: &mut Connection) -> Result<Self::Answer, Fault> {
         let statement = db
             .prepared(concat!(
-                "SELECT s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, \
-                 s.rotated, s.carried, ",
+                "SELECT ",
+                session_columns!(),
+                ", ",
                 user_columns!(),
                 " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1"
             ))
             .await?;
         let row = db.client.query_opt(&statement, &[&self.0]).await?;
-        row.map(|row| session_of(&row)).transpose()
+        row.map(|row| Ok((session_of(&row)?, user_of(&row, SESSION_COLUMNS)?)))
+            .transpose()
     }
 }
 
-fn session_of(row: &Row) -> Result<(Session, User), Fault> {
+impl Ask for SessionPage {
+    type Answer = Vec<Session>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Self::Answer, Fault> {
+        let Self {
+            user,
+            after,
+            limit,
+            now,
+        } = self;
+        let statement = db
+            .prepared(concat!(
+                "SELECT ",
+                session_columns!(),
+                " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.user_id = $1 AND s.id < $2 AND s.ended_at IS NULL \
+                 AND s.ends_at > $3 AND s.refresh_expires_at > $3 AND s.created_at >= u.sessions_valid_from ORDER BY s.id DESC \
+                 LIMIT $4"
+            ))
+            .await?;
+        let before = after.unwrap_or(Uuid::max());
+        let limit = i64::from((*limit).min(PAGE_SESSIONS_MAX));
+        let rows = db
+            .client
+            .query(&statement, &[user, &before, now, &limit])
+            .await?;
+        rows.iter().map(session_of).collect()
+    }
+}
+
+fn session_of(row: &Row) -> Result<Session, Fault> {
     let damaged = || Fault::Unreadable("sessions");
-    let user = user_of(row, 9)?;
+    let digest_of = |column: usize| -> Result<Option<[u8; ORIGIN_BYTES]>, Fault> {
+        let digest: Option<&[u8]> = row.try_get(column)?;
+        let digest = digest.map(<[u8; ORIGIN_BYTES]>::try_from);
+        digest.transpose().map_err(|_| damaged())
+    };
     let digest: &[u8] = row.try_get(3)?;
     let rotated: Option<&[u8]> = row.try_get(7)?;
-    let session = Session {
+    Ok(Session {
         id: row.try_get(0)?,
-        policy: user.policy.clone(),
+        policy: row.try_get(14)?,
         provider: row.try_get(1)?,
         created_at: row.try_get(2)?,
         refresh_digest: <[u8; DIGEST_BYTES]>::try_from(digest).map_err(|_| damaged())?,
@@ -54,8 +108,14 @@ fn session_of(row: &Row) -> Result<(Session, User), Fault> {
         ended_at: row.try_get(6)?,
         rotated: decode(rotated.unwrap_or_default()).ok_or_else(damaged)?,
         carried: row.try_get(8)?,
-    };
-    Ok((session, user))
+        last_used_at: row.try_get(9)?,
+        device: row.try_get(10)?,
+        network: row.try_get(11)?,
+        origin: Origin {
+            subject: digest_of(12)?,
+            sid: digest_of(13)?,
+        },
+    })
 }
 
 /// The user's row is locked first, so that whoever is disabled while this runs is disabled before it or after it.
@@ -64,7 +124,8 @@ const ROTATE: &str = "\
         SELECT u.id, u.status, u.sessions_valid_from FROM users u \
         WHERE u.id = (SELECT user_id FROM sessions WHERE id = $1) FOR SHARE), \
     changed AS (\
-        UPDATE sessions s SET refresh_digest = $3, refresh_expires_at = $4, rotated = $5 FROM owner \
+        UPDATE sessions s SET refresh_digest = $3, refresh_expires_at = $4, rotated = $5, last_used_at = $6, network = $15 \
+        FROM owner \
         WHERE s.id = $1 AND s.refresh_digest = $2 AND s.ended_at IS NULL AND s.refresh_expires_at > $6 AND s.ends_at > $6 \
         AND owner.id = s.user_id AND owner.status = 'active' AND owner.sessions_valid_from <= s.created_at RETURNING 1) \
     INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \

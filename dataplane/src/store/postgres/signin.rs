@@ -27,6 +27,7 @@ use super::mfa::{Completing, begin};
 use super::passwords::{EVICT, evict_unverified};
 use super::pool::Ask;
 use super::users::status_of;
+use crate::store::sessions::Origin;
 use crate::store::{
     Account, IdentityKey, NewHistory, Profile, ReplayKey, Signin, SigninOutcome, User, UserStatus,
 };
@@ -44,7 +45,7 @@ enum Shape {
 }
 
 /// The first parameters of every shape: the session, its event, the user. The shape's own follow, the replay key's, the
-/// history's.
+/// history's, and what is known of the session's origin.
 const SHARED: usize = 18;
 
 impl Shape {
@@ -114,6 +115,12 @@ impl Shape {
         } else {
             String::new()
         };
+        let device = SHARED
+            + self.parameters()
+            + 1
+            + if replay_guarded { 2 } else { 0 }
+            + if learns { 2 } else { 0 };
+        let (subject, sid) = (device + 1, device + 2);
         let account = match self {
             Self::Existing => "",
             Self::Changed => {
@@ -138,8 +145,9 @@ impl Shape {
              may AS MATERIALIZED (SELECT id, sessions_valid_from FROM owner WHERE status = 'active'{first}), \
              {account}{learnt}\
              made AS (INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, \
-             carried) SELECT $1::uuid, id, $2::text, greatest($7::bigint, sessions_valid_from), $3::bytea, $4::bigint, \
-             $5::bigint, $6::text FROM may), \
+             carried, network, device, subject_digest, sid_digest) SELECT $1::uuid, id, $2::text, \
+             greatest($7::bigint, sessions_valid_from), $3::bytea, $4::bigint, $5::bigint, $6::text, $16::text, ${device}::text, \
+             ${subject}::bytea, ${sid}::bytea FROM may), \
              told AS (INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, \
              detail) SELECT $8::bigint, $9::text, $10::text, $11::text, $12::text, $13::uuid, $14::uuid, $15::text, \
              $16::text, $17::text FROM may) \
@@ -506,6 +514,10 @@ impl Signin {
         if let Some(NewHistory { replaces, content }) = history {
             parameters.extend([content as &(dyn ToSql + Sync), replaces]);
         }
+        let Origin { subject, sid } = &session.origin;
+        let (subject, sid) = (subject.as_ref(), sid.as_ref());
+        let (subject, sid) = (subject.map(|of| of.as_slice()), sid.map(|of| of.as_slice()));
+        parameters.extend([&session.device as &(dyn ToSql + Sync), &subject, &sid]);
         outcome(&client.query_one(statement, &parameters).await?)
     }
 }

@@ -4,11 +4,14 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::connect::Connection;
+use super::events::Line;
 use super::fault::Fault;
 use super::pool::Ask;
 use crate::password::LocalPassword;
 use crate::store::attempts::Attempts;
-use crate::store::{Gather, Gathered, IdentityKey, Profile, StoredHistory, User, UserStatus};
+use crate::store::{
+    Event, Gather, Gathered, IdentityKey, Profile, StoredHistory, User, UserStatus,
+};
 
 /// What [`user_of`] reads, in its order.
 macro_rules! user_columns {
@@ -203,6 +206,7 @@ impl Ask for SetStatus {
 pub(super) struct RevokeSessions {
     pub(super) user: Uuid,
     pub(super) now: i64,
+    pub(super) event: Event,
 }
 
 impl Ask for RevokeSessions {
@@ -211,13 +215,33 @@ impl Ask for RevokeSessions {
     async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
         let statement = db
             .prepared(
-                "UPDATE users SET sessions_valid_from = greatest(sessions_valid_from, $2) WHERE id = $1",
+                "WITH changed AS (UPDATE users SET sessions_valid_from = greatest(sessions_valid_from, $2) WHERE id = $1 RETURNING 1) \
+                 INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
+                 SELECT $3::bigint, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::uuid, $10::text, $11::text, $12::text \
+                 FROM changed",
             )
             .await?;
         let valid_from = after(self.now);
+        let line = Line::from(&self.event);
         let changed = db
             .client
-            .execute(&statement, &[&self.user, &valid_from])
+            .execute(
+                &statement,
+                &[
+                    &self.user,
+                    &valid_from,
+                    &line.event.at,
+                    &line.event.kind.name(),
+                    &line.event.outcome,
+                    &line.policy.as_ref(),
+                    &line.provider.as_ref(),
+                    &line.event.user_id,
+                    &line.event.session_id,
+                    &line.request_id.as_ref(),
+                    &line.network.as_ref(),
+                    &line.detail.as_ref(),
+                ],
+            )
             .await?;
         Ok(changed == 1)
     }

@@ -191,7 +191,7 @@ impl Write for ChangePassword {
         ])?;
         forget_devices(db, *user)?;
         if let ChangedBy::User { next, .. } = by {
-            insert_session(db, next, *user, valid_from)?;
+            insert_session(db, next, *user, valid_from, &event.network)?;
         }
         insert_event(db, event)?;
         Ok(ChangeOutcome::Changed)

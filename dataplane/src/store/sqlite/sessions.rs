@@ -1,47 +1,104 @@
 //! Sessions: made at a sign-in, carried on by refreshes, ended once.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::SqliteStore;
 use super::events::insert_event;
 use super::job::Write;
 use super::users::{id_of, user_columns, user_of};
 use crate::store::rotated::{decode, encode};
-use crate::store::{Event, NewSession, Rotation, RotationOutcome, Session, User};
+use crate::store::sessions::{Origin, PAGE_SESSIONS_MAX, SessionPage, SessionStore};
+use crate::store::{Event, NewSession, Rotation, RotationOutcome, Session, StoreFuture, User};
+
+/// What [`session_of`] reads, in its order.
+macro_rules! session_columns {
+    () => {
+        "s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, s.rotated, s.carried, \
+         s.last_used_at, s.device, s.network, s.subject_digest, s.sid_digest, u.policy"
+    };
+}
+/// How many columns they are.
+const SESSION_COLUMNS: usize = 15;
+
+impl SessionStore for SqliteStore {
+    fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>> {
+        self.read(|db| sessions_of(db, page))
+    }
+}
 
 /// A session and its user.
 pub(super) fn session(db: &Connection, id: Uuid) -> rusqlite::Result<Option<(Session, User)>> {
     db.prepare_cached(concat!(
-        "SELECT s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, s.rotated, \
-         s.carried, ",
+        "SELECT ",
+        session_columns!(),
+        ", ",
         user_columns!(),
         " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?1"
     ))?
     .query_row([id.as_bytes()], |row| {
-        let user = user_of(row, 9)?;
-        let session = Session {
-            id: id_of(row, 0)?,
-            policy: user.policy.clone(),
-            provider: row.get(1)?,
-            created_at: row.get(2)?,
-            refresh_digest: row.get(3)?,
-            refresh_expires_at: row.get(4)?,
-            ends_at: row.get(5)?,
-            ended_at: row.get(6)?,
-            rotated: decode(row.get_ref(7)?.as_bytes_or_null()?.unwrap_or_default()).ok_or_else(not_rotated)?,
-            carried: row.get(8)?,
-        };
-        Ok((session, user))
+        Ok((session_of(row)?, user_of(row, SESSION_COLUMNS)?))
     })
     .optional()
 }
 
+fn sessions_of(db: &Connection, page: SessionPage) -> rusqlite::Result<Vec<Session>> {
+    let SessionPage {
+        user,
+        after,
+        limit,
+        now,
+    } = page;
+    let before = after.unwrap_or(Uuid::max());
+    db.prepare_cached(concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.user_id = ?1 AND s.id < ?2 AND s.ended_at IS NULL \
+         AND s.ends_at > ?3 AND s.refresh_expires_at > ?3 AND s.created_at >= u.sessions_valid_from ORDER BY s.id DESC LIMIT ?4"
+    ))?
+    .query_map(
+        params![
+            user.as_bytes(),
+            before.as_bytes(),
+            now,
+            limit.min(PAGE_SESSIONS_MAX)
+        ],
+        session_of,
+    )?
+    .collect()
+}
+
+fn session_of(row: &Row<'_>) -> rusqlite::Result<Session> {
+    let rotated = row.get_ref(7)?.as_bytes_or_null()?.unwrap_or_default();
+    Ok(Session {
+        id: id_of(row, 0)?,
+        policy: row.get(14)?,
+        provider: row.get(1)?,
+        created_at: row.get(2)?,
+        refresh_digest: row.get(3)?,
+        refresh_expires_at: row.get(4)?,
+        ends_at: row.get(5)?,
+        ended_at: row.get(6)?,
+        rotated: decode(rotated).ok_or_else(not_rotated)?,
+        carried: row.get(8)?,
+        last_used_at: row.get(9)?,
+        device: row.get(10)?,
+        network: row.get(11)?,
+        origin: Origin {
+            subject: row.get(12)?,
+            sid: row.get(13)?,
+        },
+    })
+}
+
+/// `network`: where it is made from.
 pub(super) fn insert_session(
     db: &Connection,
     session: &NewSession,
     user_id: Uuid,
     created_at: i64,
+    network: &str,
 ) -> rusqlite::Result<()> {
     let NewSession {
         id,
@@ -50,10 +107,12 @@ pub(super) fn insert_session(
         refresh_expires_at,
         ends_at,
         carried,
+        device,
+        origin: Origin { subject, sid },
     } = session;
     db.prepare_cached(
-        "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried, device, \
+         network, subject_digest, sid_digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         id.as_bytes(),
@@ -63,7 +122,11 @@ pub(super) fn insert_session(
         refresh_digest,
         refresh_expires_at,
         ends_at,
-        carried
+        carried,
+        device,
+        network,
+        subject,
+        sid
     ])?;
     Ok(())
 }
@@ -83,7 +146,7 @@ impl Write for Rotation {
         } = self;
         let changed = db
             .prepare_cached(
-                "UPDATE sessions SET refresh_digest = ?3, refresh_expires_at = ?4, rotated = ?5 \
+                "UPDATE sessions SET refresh_digest = ?3, refresh_expires_at = ?4, rotated = ?5, last_used_at = ?6, network = ?7 \
                  WHERE id = ?1 AND refresh_digest = ?2 AND ended_at IS NULL AND refresh_expires_at > ?6 AND ends_at > ?6 \
                  AND EXISTS (SELECT 1 FROM users u WHERE u.id = user_id AND u.status = 'active' \
                  AND u.sessions_valid_from <= sessions.created_at)",
@@ -94,7 +157,8 @@ impl Write for Rotation {
                 new_digest,
                 refresh_expires_at,
                 encode(rotated),
-                now
+                now,
+                event.network
             ])?;
         if changed == 0 {
             return Ok(RotationOutcome::Changed);

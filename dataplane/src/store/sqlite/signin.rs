@@ -60,7 +60,7 @@ impl Write for Signin {
             Account::Link { identity, .. } => insert_identity(db, identity, user_id)?,
         }
         // Sessions may have been revoked within this very second; this one came after.
-        insert_session(db, session, user_id, (*now).max(valid_from))?;
+        insert_session(db, session, user_id, (*now).max(valid_from), &event.network)?;
         if let Some(history) = history {
             learn(db, user_id, history)?;
         }

@@ -4,11 +4,12 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::events::insert_event;
 use super::history::history;
 use super::job::Write;
 use crate::password::LocalPassword;
 use crate::store::attempts::Attempts;
-use crate::store::{Gather, Gathered, IdentityKey, Profile, User, UserStatus};
+use crate::store::{Event, Gather, Gathered, IdentityKey, Profile, User, UserStatus};
 
 /// What [`user_of`] reads, in its order.
 macro_rules! user_columns {
@@ -235,13 +236,18 @@ impl Write for SetStatus {
 pub(super) struct RevokeSessions {
     pub(super) user: Uuid,
     pub(super) now: i64,
+    pub(super) event: Event,
 }
 
 impl Write for RevokeSessions {
     type Answer = bool;
 
     fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
-        revoke_sessions(db, self.user, self.now)
+        if !revoke_sessions(db, self.user, self.now)? {
+            return Ok(false);
+        }
+        insert_event(db, &self.event)?;
+        Ok(true)
     }
 }
 

@@ -670,9 +670,9 @@ async fn requests_are_counted_by_endpoint_and_outcome() {
         .await;
     let text = service.app.metrics.render(service.app.store.work());
     for line in [
-        "vestibule_oauth_requests_total{endpoint=\"token\",outcome=\"ok\"} 1",
-        "vestibule_oauth_requests_total{endpoint=\"introspection\",outcome=\"ok\"} 1",
-        "vestibule_oauth_requests_total{endpoint=\"revocation\",outcome=\"invalid_client\"} 1",
+        r#"vestibule_request_seconds_count{route="/oauth2/token",outcome="ok"} 1"#,
+        r#"vestibule_request_seconds_count{route="/oauth2/introspect",outcome="ok"} 1"#,
+        r#"vestibule_request_seconds_count{route="/oauth2/revoke",outcome="invalid_client"} 1"#,
     ] {
         assert!(text.contains(line), "{line}");
     }

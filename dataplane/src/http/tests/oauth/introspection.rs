@@ -4,7 +4,8 @@ use vestibule_crds::duration::Duration;
 use vestibule_crds::snapshot::Revision;
 
 use super::*;
-use crate::store::UserStatus;
+use crate::store::{EventKind, UserStatus};
+use crate::trail::Trail;
 
 fn inactive() -> Value {
     json!({"active": false})
@@ -139,7 +140,8 @@ async fn a_token_is_inactive_as_soon_as_its_session_user_provider_or_policy_is()
                 assert_eq!(set, Ok(true));
             }
             "revoked" => {
-                let revoked = store.revoke_user_sessions(user, NOW + 1).await;
+                let event = Trail::new(EventKind::UserChange, NOW + 1, "", String::new()).success();
+                let revoked = store.revoke_user_sessions(user, NOW + 1, event).await;
                 assert_eq!(revoked, Ok(true));
             }
             "suspended" => changed(|provider| provider.suspended = true),

@@ -1,0 +1,97 @@
+//! A user's own sessions: seen, and ended one by one or all at once.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use uuid::Uuid;
+
+use super::authenticate;
+use crate::app::{App, Caller};
+use crate::clock::rfc3339;
+use crate::dto::{SessionInfo, Sessions};
+use crate::failure::{Code, Failure};
+use crate::refresh::signout_event;
+use crate::store::Session;
+use crate::store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
+
+/// A page of them, the newest first. `after`: the last one of the page before.
+pub async fn list(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    after: Option<Uuid>,
+) -> Result<Sessions, Failure> {
+    let (current, user) = authenticate(app, headers).await?;
+    let page = SessionPage {
+        user: user.id,
+        after,
+        limit: PAGE_SESSIONS_MAX,
+        now: app.clock.now(),
+    };
+    let found = app.store.sessions_of(page).await?;
+    let is_full = found.len() == PAGE_SESSIONS_MAX as usize;
+    let next = found.last().filter(|_| is_full);
+    Ok(Sessions {
+        next: next.map(|last| last.id.to_string()),
+        sessions: found
+            .into_iter()
+            .map(|session| info(session, current.id))
+            .collect(),
+    })
+}
+
+/// Ends one of the user's own; what is somebody else's is not there for this user.
+pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Failure> {
+    let (_, user) = authenticate(app, caller.headers).await?;
+    let not_found = || Failure::from(Code::NotFound.because("the user has no such live session"));
+    let found = app.store.session(id).await?;
+    let (session, _) = found
+        .filter(|(_, owner)| owner.id == user.id)
+        .ok_or_else(not_found)?;
+    let event = signout_event(app, caller, &session, &user, None);
+    let now = app.clock.now();
+    if app.store.end_session(session.id, now, event).await? {
+        Ok(())
+    } else {
+        Err(not_found())
+    }
+}
+
+/// Ends all of the user's sessions, this one too.
+pub async fn end_all(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
+    let (session, user) = authenticate(app, caller.headers).await?;
+    let mut event = signout_event(app, caller, &session, &user, None);
+    event.detail = "all sessions of the user".to_owned();
+    let now = app.clock.now();
+    let _found = app.store.revoke_user_sessions(user.id, now, event).await?;
+    Ok(())
+}
+
+fn info(session: Session, current: Uuid) -> SessionInfo {
+    let Session {
+        id,
+        policy: _,
+        provider,
+        created_at,
+        refresh_digest: _,
+        refresh_expires_at,
+        ends_at,
+        ended_at: _,
+        rotated: _,
+        carried: _,
+        last_used_at,
+        device,
+        network,
+        origin: _,
+    } = session;
+    let provider = provider.rsplit('/').next().unwrap_or_default();
+    SessionInfo {
+        id: id.to_string(),
+        current: id == current,
+        provider: provider.to_owned(),
+        created_at: rfc3339(created_at),
+        last_used_at: rfc3339(last_used_at.unwrap_or(created_at)),
+        expires_at: rfc3339(refresh_expires_at.min(ends_at)),
+        device,
+        network: network.filter(|network| !network.is_empty()),
+    }
+}

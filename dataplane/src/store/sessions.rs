@@ -1,0 +1,69 @@
+//! Sessions as their user and an administrator see them, and where each comes from.
+
+use uuid::Uuid;
+
+use super::{Session, StoreFuture};
+use crate::encoding::sha256;
+
+/// Sessions of one page.
+pub const PAGE_SESSIONS_MAX: u32 = 100;
+/// Of a digest over the provider's own names: as much as tells them apart.
+pub const ORIGIN_BYTES: usize = 16;
+
+pub trait SessionStore {
+    /// The live sessions of a user, the newest first.
+    fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>>;
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct SessionPage {
+    pub user: Uuid,
+    /// The last session of the page before.
+    pub after: Option<Uuid>,
+    /// At most [`PAGE_SESSIONS_MAX`].
+    pub limit: u32,
+    pub now: i64,
+}
+
+/// What a provider may end a session by. Of digests, so that what a provider writes takes no more room than this.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// Missing where an older version made the session.
+    pub subject: Option<[u8; ORIGIN_BYTES]>,
+    /// Where the provider names its own session.
+    pub sid: Option<[u8; ORIGIN_BYTES]>,
+}
+
+impl Origin {
+    /// `issuer`: the provider's canonical one.
+    pub fn of(issuer: &str, subject: &str, sid: Option<&str>) -> Self {
+        Self {
+            subject: Some(named("sub", issuer, subject)),
+            sid: sid.map(|sid| named("sid", issuer, sid)),
+        }
+    }
+}
+
+/// No issuer and no kind holds a character 0, so that no two names are one text.
+fn named(kind: &str, issuer: &str, name: &str) -> [u8; ORIGIN_BYTES] {
+    let digest = sha256(format!("{kind}\0{issuer}\0{name}").as_bytes());
+    let mut first = [0; ORIGIN_BYTES];
+    first.copy_from_slice(&digest[..ORIGIN_BYTES]);
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_issuer_says_of_another_names_nothing_of_the_others() {
+        let origin = Origin::of("https://a.example", "ann", Some("s"));
+        assert_eq!(origin, Origin::of("https://a.example", "ann", Some("s")));
+        let other = Origin::of("https://b.example", "ann", Some("s"));
+        assert_ne!(origin.subject, other.subject);
+        assert_ne!(origin.sid, other.sid);
+        let swapped = Origin::of("https://a.example", "s", Some("ann"));
+        assert_ne!(origin.subject, swapped.sid);
+    }
+}
