@@ -209,6 +209,25 @@ pub struct EnrollmentInfo {
     pub last_used_at: Option<String>,
 }
 
+/// What a provider sends when somebody signs out there.
+#[derive(Clone, PartialEq, Eq, ToSchema)]
+pub struct LogoutRequest {
+    /// Compact JWS from the provider.
+    #[schema(max_length = 16384)]
+    pub logout_token: String,
+}
+
+/// Why a logout token was not taken (OpenID Connect Back-Channel Logout 1.0, section 2.8).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LogoutError {
+    /// `invalid_request`, `temporarily_unavailable` or `server_error`.
+    pub error: &'static str,
+    /// A fixed sentence.
+    pub error_description: &'static str,
+    /// As in the problems of the other endpoints.
+    pub code: &'static str,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Sessions {
     /// The newest first.
@@ -250,6 +269,7 @@ macro_rules! redacted {
     };
 }
 redacted!(
+    LogoutRequest,
     ChallengeRequest,
     VerifyRequest,
     EnrollRequest,

@@ -94,6 +94,7 @@ enum Route {
     Revoke,
     Signout,
     SignoutEverywhere,
+    ProviderLogout,
     Sessions,
     EndSession(Uuid),
     Userinfo,
@@ -118,6 +119,7 @@ fn route(path: &str) -> Option<Route> {
         "/auth/token/revoke" => Some(Route::Revoke),
         "/auth/signout" => Some(Route::Signout),
         "/auth/signout/everywhere" => Some(Route::SignoutEverywhere),
+        "/auth/logout/backchannel" => Some(Route::ProviderLogout),
         "/auth/sessions" => Some(Route::Sessions),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
@@ -166,6 +168,7 @@ impl Route {
             Self::OauthToken => crate::oauth::TOKEN_PATH,
             Self::OauthIntrospect => crate::oauth::INTROSPECTION_PATH,
             Self::OauthRevoke => crate::oauth::REVOCATION_PATH,
+            Self::ProviderLogout => "/auth/logout/backchannel",
             Self::Userinfo => "/auth/userinfo",
             Self::Password => "/auth/password",
             Self::MfaChallenge => "/auth/mfa/challenge",
@@ -186,6 +189,7 @@ impl Route {
             | Self::Revoke
             | Self::Signout
             | Self::SignoutEverywhere
+            | Self::ProviderLogout
             | Self::Password
             | Self::MfaChallenge
             | Self::MfaVerify
@@ -220,6 +224,7 @@ impl Route {
             Self::Revoke => handlers::revoke(app, caller, body).await,
             Self::Signout => handlers::signout(app, caller).await,
             Self::SignoutEverywhere => handlers::sessions::signout_everywhere(app, caller).await,
+            Self::ProviderLogout => Ok(handlers::logout::backchannel(app, caller, body).await),
             Self::Sessions => handlers::sessions::list(app, caller, query).await,
             Self::EndSession(id) => handlers::sessions::end(app, caller, id).await,
             Self::Userinfo => handlers::userinfo(app, caller).await,

@@ -393,6 +393,8 @@ pub enum EventKind {
     UserChange,
     /// A client of the OAuth endpoints that did not prove itself.
     ClientAuthentication,
+    /// A provider that told of somebody's sign-out there.
+    ProviderLogout,
 }
 
 impl EventKind {
@@ -409,6 +411,7 @@ impl EventKind {
             Self::PasswordChange => "password_change",
             Self::UserChange => "user_change",
             Self::ClientAuthentication => "client_authentication",
+            Self::ProviderLogout => "provider_logout",
         }
     }
 }

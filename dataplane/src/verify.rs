@@ -10,6 +10,8 @@ use vestibule_crds::snapshot::{Nonce, NonceForm, Provider};
 use crate::failure::{Code, Refused};
 use crate::token::UnverifiedToken;
 
+pub mod logout;
+
 /// Everything that a check may look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
@@ -51,173 +53,187 @@ pub fn check_claims(facts: &Facts) -> Result<(), Refused> {
     CLAIM_CHECKS.iter().try_for_each(|check| check.run(facts))
 }
 
-pub const HEADER_CHECKS: &[Check] = &[
-    Check {
-        name: "issuer",
-        source: "OpenID Connect Core 3.1.3.7, 2",
-        verify: |facts| {
-            let provider = facts.provider;
-            let named = provider.issuer.as_str() == facts.token.issuer
-                || provider.issuer_aliases.contains(&facts.token.issuer);
-            named.then_some(()).ok_or(Code::TokenIssuerMismatch)
-        },
-        expected: |facts| {
-            let provider = facts.provider;
-            let aliases = provider.issuer_aliases.iter().map(String::as_str);
-            list(std::iter::once(provider.issuer.as_str()).chain(aliases))
-        },
-        found: |facts| shown(&facts.token.issuer),
-    },
-    Check {
-        name: "algorithm",
-        source: "RFC 8725, 3.1",
-        verify: |facts| match facts.token.jws.header.algorithm {
-            Some(algorithm) if facts.provider.algorithms.contains(&algorithm) => Ok(()),
-            _ => Err(Code::TokenAlgorithmNotAllowed),
-        },
-        expected: |facts| list(facts.provider.algorithms.iter().map(|alg| alg.name())),
-        found: |facts| shown(&facts.token.jws.header.algorithm_name),
-    },
-    Check {
-        name: "type",
-        source: "RFC 8725, 3.11; RFC 9068, 4",
-        verify: |facts| {
-            is_id_token_type(facts.token)
-                .then_some(())
-                .ok_or(Code::TokenTypeNotAllowed)
-        },
-        expected: |_| "an ID token: typ absent or JWT, and no access or logout token".to_owned(),
-        found: |facts| {
-            let header = facts.token.jws.header.typ.as_deref().unwrap_or("absent");
-            let claim = ["typ", "token_use"]
-                .into_iter()
-                .find_map(|name| facts.token.text(name));
-            match claim {
-                Some(claim) => format!("typ {}, claim {}", shown(header), shown(claim)),
-                None => format!("typ {}", shown(header)),
-            }
-        },
-    },
-];
+pub const HEADER_CHECKS: &[Check] = &[ISSUER, ALGORITHM, TYPE];
 
 pub const CLAIM_CHECKS: &[Check] = &[
-    Check {
-        name: "audience",
-        source: "OpenID Connect Core 3.1.3.7, 3",
-        verify: |facts| {
-            facts
-                .token
-                .audiences
-                .iter()
-                .any(|audience| facts.provider.audiences.contains(audience))
-                .then_some(())
-                .ok_or(Code::TokenAudienceMismatch)
-        },
-        expected: |facts| {
-            let audiences = facts.provider.audiences.iter();
-            list(audiences.map(String::as_str))
-        },
-        found: |facts| list(facts.token.audiences.iter().map(String::as_str)),
-    },
-    Check {
-        name: "authorized party",
-        source: "OpenID Connect Core 3.1.3.7, 4 and 5",
-        verify: |facts| {
-            authorized_party(facts)
-                .then_some(())
-                .ok_or(Code::TokenAudienceMismatch)
-        },
-        expected: |facts| {
-            let allowed = list(authorized_parties(facts.provider));
-            if several_audiences(facts.token) {
-                format!("one of {allowed}, for the token has several audiences")
-            } else if facts.provider.authorized_parties.is_empty() {
-                "any, or none".to_owned()
-            } else {
-                format!("none, or one of {allowed}")
-            }
-        },
-        found: |facts| {
-            facts
-                .token
-                .text("azp")
-                .map_or_else(|| "none".to_owned(), shown)
-        },
-    },
-    Check {
-        name: "expiry",
-        source: "RFC 7519, 4.1.4",
-        verify: |facts| {
-            let expired = facts.now >= facts.token.expires_at + skew(facts);
-            (!expired).then_some(()).ok_or(Code::TokenExpired)
-        },
-        expected: |facts| format!("exp after {} less {} s", facts.now, skew(facts)),
-        found: |facts| facts.token.expires_at.to_string(),
-    },
-    Check {
-        name: "not before",
-        source: "RFC 7519, 4.1.5",
-        verify: |facts| match facts.token.not_before {
-            Some(from) if from > facts.now + skew(facts) => Err(Code::TokenNotYetValid),
-            _ => Ok(()),
-        },
-        expected: |facts| {
-            format!(
-                "nbf absent, or at most {} plus {} s",
-                facts.now,
-                skew(facts)
-            )
-        },
-        found: |facts| {
-            let from = facts.token.not_before;
-            from.map_or_else(|| "absent".to_owned(), |from| from.to_string())
-        },
-    },
-    Check {
-        name: "issued at",
-        source: "OpenID Connect Core 3.1.3.7, 10",
-        verify: |facts| {
-            if facts.token.issued_at > facts.now + skew(facts) {
-                return Err(Code::TokenNotYetValid);
-            }
-            let Some(max_age) = facts.provider.token.max_age else {
-                return Ok(());
-            };
-            let age = facts.now - facts.token.issued_at;
-            (age <= seconds(max_age.as_secs()) + skew(facts))
-                .then_some(())
-                .ok_or(Code::TokenTooOld)
-        },
-        expected: |facts| {
-            let age = match facts.provider.token.max_age {
-                Some(max_age) => format!(" and at most {} s ago", max_age.as_secs()),
-                None => String::new(),
-            };
-            format!(
-                "iat not after {}{age}, with {} s of skew",
-                facts.now,
-                skew(facts)
-            )
-        },
-        found: |facts| facts.token.issued_at.to_string(),
-    },
-    Check {
-        name: "nonce",
-        source: "OpenID Connect Core 3.1.3.7, 11",
-        verify: nonce,
-        expected: |facts| match (facts.provider.token.nonce, facts.nonce) {
-            (Nonce::Off, _) => "not checked".to_owned(),
-            (Nonce::Required, None) => "a nonce in the request".to_owned(),
-            (Nonce::IfPresent, None) => "no nonce in the token, as in the request".to_owned(),
-            (_, Some(_)) => format!("the request's nonce, {:?}", facts.provider.token.nonce_form),
-        },
-        found: |facts| match (facts.token.text("nonce"), facts.nonce) {
-            (None, _) => "no nonce in the token".to_owned(),
-            (Some(_), None) => "a nonce in the token, none in the request".to_owned(),
-            (Some(_), Some(_)) => "a nonce in the token and in the request".to_owned(),
-        },
-    },
+    AUDIENCE,
+    AUTHORIZED_PARTY,
+    EXPIRY,
+    NOT_BEFORE,
+    ISSUED_AT,
+    NONCE,
 ];
+
+const ISSUER: Check = Check {
+    name: "issuer",
+    source: "OpenID Connect Core 3.1.3.7, 2",
+    verify: |facts| {
+        let provider = facts.provider;
+        let named = provider.issuer.as_str() == facts.token.issuer
+            || provider.issuer_aliases.contains(&facts.token.issuer);
+        named.then_some(()).ok_or(Code::TokenIssuerMismatch)
+    },
+    expected: |facts| {
+        let provider = facts.provider;
+        let aliases = provider.issuer_aliases.iter().map(String::as_str);
+        list(std::iter::once(provider.issuer.as_str()).chain(aliases))
+    },
+    found: |facts| shown(&facts.token.issuer),
+};
+
+const ALGORITHM: Check = Check {
+    name: "algorithm",
+    source: "RFC 8725, 3.1",
+    verify: |facts| match facts.token.jws.header.algorithm {
+        Some(algorithm) if facts.provider.algorithms.contains(&algorithm) => Ok(()),
+        _ => Err(Code::TokenAlgorithmNotAllowed),
+    },
+    expected: |facts| list(facts.provider.algorithms.iter().map(|alg| alg.name())),
+    found: |facts| shown(&facts.token.jws.header.algorithm_name),
+};
+
+const TYPE: Check = Check {
+    name: "type",
+    source: "RFC 8725, 3.11; RFC 9068, 4",
+    verify: |facts| {
+        is_id_token_type(facts.token)
+            .then_some(())
+            .ok_or(Code::TokenTypeNotAllowed)
+    },
+    expected: |_| "an ID token: typ absent or JWT, and no access or logout token".to_owned(),
+    found: |facts| {
+        let header = facts.token.jws.header.typ.as_deref().unwrap_or("absent");
+        let claim = ["typ", "token_use"]
+            .into_iter()
+            .find_map(|name| facts.token.text(name));
+        match claim {
+            Some(claim) => format!("typ {}, claim {}", shown(header), shown(claim)),
+            None => format!("typ {}", shown(header)),
+        }
+    },
+};
+
+const AUDIENCE: Check = Check {
+    name: "audience",
+    source: "OpenID Connect Core 3.1.3.7, 3",
+    verify: |facts| {
+        facts
+            .token
+            .audiences
+            .iter()
+            .any(|audience| facts.provider.audiences.contains(audience))
+            .then_some(())
+            .ok_or(Code::TokenAudienceMismatch)
+    },
+    expected: |facts| {
+        let audiences = facts.provider.audiences.iter();
+        list(audiences.map(String::as_str))
+    },
+    found: |facts| list(facts.token.audiences.iter().map(String::as_str)),
+};
+
+const AUTHORIZED_PARTY: Check = Check {
+    name: "authorized party",
+    source: "OpenID Connect Core 3.1.3.7, 4 and 5",
+    verify: |facts| {
+        authorized_party(facts)
+            .then_some(())
+            .ok_or(Code::TokenAudienceMismatch)
+    },
+    expected: |facts| {
+        let allowed = list(authorized_parties(facts.provider));
+        if several_audiences(facts.token) {
+            format!("one of {allowed}, for the token has several audiences")
+        } else if facts.provider.authorized_parties.is_empty() {
+            "any, or none".to_owned()
+        } else {
+            format!("none, or one of {allowed}")
+        }
+    },
+    found: |facts| {
+        facts
+            .token
+            .text("azp")
+            .map_or_else(|| "none".to_owned(), shown)
+    },
+};
+
+const EXPIRY: Check = Check {
+    name: "expiry",
+    source: "RFC 7519, 4.1.4",
+    verify: |facts| {
+        let expired = facts.now >= facts.token.expires_at + skew(facts);
+        (!expired).then_some(()).ok_or(Code::TokenExpired)
+    },
+    expected: |facts| format!("exp after {} less {} s", facts.now, skew(facts)),
+    found: |facts| facts.token.expires_at.to_string(),
+};
+
+const NOT_BEFORE: Check = Check {
+    name: "not before",
+    source: "RFC 7519, 4.1.5",
+    verify: |facts| match facts.token.not_before {
+        Some(from) if from > facts.now + skew(facts) => Err(Code::TokenNotYetValid),
+        _ => Ok(()),
+    },
+    expected: |facts| {
+        format!(
+            "nbf absent, or at most {} plus {} s",
+            facts.now,
+            skew(facts)
+        )
+    },
+    found: |facts| {
+        let from = facts.token.not_before;
+        from.map_or_else(|| "absent".to_owned(), |from| from.to_string())
+    },
+};
+
+const ISSUED_AT: Check = Check {
+    name: "issued at",
+    source: "OpenID Connect Core 3.1.3.7, 10",
+    verify: |facts| {
+        if facts.token.issued_at > facts.now + skew(facts) {
+            return Err(Code::TokenNotYetValid);
+        }
+        let Some(max_age) = facts.provider.token.max_age else {
+            return Ok(());
+        };
+        let age = facts.now - facts.token.issued_at;
+        (age <= seconds(max_age.as_secs()) + skew(facts))
+            .then_some(())
+            .ok_or(Code::TokenTooOld)
+    },
+    expected: |facts| {
+        let age = match facts.provider.token.max_age {
+            Some(max_age) => format!(" and at most {} s ago", max_age.as_secs()),
+            None => String::new(),
+        };
+        format!(
+            "iat not after {}{age}, with {} s of skew",
+            facts.now,
+            skew(facts)
+        )
+    },
+    found: |facts| facts.token.issued_at.to_string(),
+};
+
+const NONCE: Check = Check {
+    name: "nonce",
+    source: "OpenID Connect Core 3.1.3.7, 11",
+    verify: nonce,
+    expected: |facts| match (facts.provider.token.nonce, facts.nonce) {
+        (Nonce::Off, _) => "not checked".to_owned(),
+        (Nonce::Required, None) => "a nonce in the request".to_owned(),
+        (Nonce::IfPresent, None) => "no nonce in the token, as in the request".to_owned(),
+        (_, Some(_)) => format!("the request's nonce, {:?}", facts.provider.token.nonce_form),
+    },
+    found: |facts| match (facts.token.text("nonce"), facts.nonce) {
+        (None, _) => "no nonce in the token".to_owned(),
+        (Some(_), None) => "a nonce in the token, none in the request".to_owned(),
+        (Some(_), Some(_)) => "a nonce in the token and in the request".to_owned(),
+    },
+};
 
 /// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names another kind of token.
 /// Some providers say it in a claim: Keycloak's `typ` (`ID`, `Bearer`, `Refresh`, `Logout`) and Cognito's `token_use`.

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::password::change;
 use crate::{refresh as refreshing, session, signin as signing_in};
 
+pub mod logout;
 pub mod mfa;
 pub mod oauth;
 pub mod sessions;

@@ -10,9 +10,9 @@ use super::handlers;
 use crate::dto::{
     ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
     EnrollmentConfirmed, EnrollmentInfo, Enrollments, Introspection, IntrospectionRequest,
-    LoginResponse, OauthError, PasswordRequest, Problem, RefreshRequest, RevocationRequest,
-    RevokeRequest, RiskAssessmentInfo, SessionInfo, Sessions, SigninRequest, TokenRequest,
-    TokenResponse, UserInfo, VerifyRequest,
+    LoginResponse, LogoutError, LogoutRequest, OauthError, PasswordRequest, Problem,
+    RefreshRequest, RevocationRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo, Sessions,
+    SigninRequest, TokenRequest, TokenResponse, UserInfo, VerifyRequest,
 };
 
 #[derive(OpenApi)]
@@ -25,11 +25,11 @@ use crate::dto::{
     paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password,
         handlers::mfa::challenge, handlers::mfa::verify, handlers::mfa::enroll, handlers::mfa::confirm, handlers::mfa::enrollments,
         handlers::mfa::remove, handlers::sessions::list, handlers::sessions::end, handlers::sessions::signout_everywhere,
-        handlers::oauth::token, handlers::oauth::introspect, handlers::oauth::revoke),
+        handlers::oauth::token, handlers::oauth::introspect, handlers::oauth::revoke, handlers::logout::backchannel),
     components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
         ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
         EnrollmentInfo, Sessions, SessionInfo, TokenRequest, TokenResponse, IntrospectionRequest, Introspection, RevocationRequest,
-        OauthError)),
+        OauthError, LogoutRequest, LogoutError)),
     modifiers(&BearerToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),

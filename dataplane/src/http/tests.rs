@@ -25,6 +25,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW, claims, snapshot, token, with};
 
 mod accounts;
+mod logout;
 mod mfa;
 mod oauth;
 mod own_sessions;

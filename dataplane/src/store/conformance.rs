@@ -14,6 +14,7 @@ pub(crate) mod challenges;
 pub(crate) mod factors;
 pub(crate) mod histories;
 pub(crate) mod listing;
+pub(crate) mod logouts;
 pub(crate) mod passwords;
 pub(crate) mod population;
 pub(crate) mod rows;
@@ -172,6 +173,12 @@ macro_rules! suite {
             sessions_come_in_pages_that_leave_nothing_out,
             a_session_is_listed_with_its_last_use,
             a_revocation_leaves_an_event,
+        );
+        $crate::store::conformance::suite!(@ $open, logouts:
+            logout_ends_what_it_names_and_nothing_else,
+            logout_at_another_provider_ends_nothing,
+            logout_token_is_used_once_under_fifty_at_once,
+            logout_voids_what_waits_for_a_second_factor,
         );
         $crate::store::conformance::suite!(@ $open, sweeping:
             nothing_is_swept_while_nothing_has_expired,

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Session, StoreFuture};
+use super::{Event, IdentityKey, ReplayKey, Session, StoreFuture};
 use crate::encoding::sha256;
 
 /// Sessions of one page.
@@ -13,6 +13,8 @@ pub const ORIGIN_BYTES: usize = 16;
 pub trait SessionStore {
     /// The live sessions of a user, the newest first.
     fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>>;
+    /// Uses up a logout token and ends what it names, in one transaction.
+    fn log_out(&self, logout: ProviderLogout) -> StoreFuture<'_, LogoutOutcome>;
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +25,57 @@ pub struct SessionPage {
     /// At most [`PAGE_SESSIONS_MAX`].
     pub limit: u32,
     pub now: i64,
+}
+
+/// What a logout token says.
+#[derive(Debug, Clone)]
+pub struct ProviderLogout {
+    /// The providers that it is for.
+    pub meant: Vec<LoggedOut>,
+    /// Without it the session alone is named.
+    pub subject: Option<String>,
+    /// With a subject: of its sessions only this one, and those that do not say which session of the provider they come from.
+    pub sid: Option<String>,
+    pub replay: ReplayKey,
+    pub event: Event,
+    pub now: i64,
+}
+
+/// One provider that somebody signed out of.
+#[derive(Debug, Clone)]
+pub struct LoggedOut {
+    /// `namespace/name`.
+    pub provider: String,
+    /// Of the subject, at the provider's policy.
+    pub identity: IdentityKey,
+}
+
+impl ProviderLogout {
+    /// What the sessions of one provider may be known by.
+    pub(super) fn origin_at(&self, one: &LoggedOut) -> Origin {
+        let issuer = &one.identity.issuer;
+        Origin {
+            subject: self.subject.as_deref().map(|of| named("sub", issuer, of)),
+            sid: self.sid.as_deref().map(|sid| named("sid", issuer, sid)),
+        }
+    }
+
+    /// Its event, with what came of it.
+    pub(super) fn event_of(&self, user: Option<Uuid>, ended: usize) -> Event {
+        Event {
+            user_id: user,
+            detail: format!("{ended} sessions ended"),
+            ..self.event.clone()
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogoutOutcome {
+    /// So many sessions, none included.
+    Ended(usize),
+    /// The token was used before: nothing was written.
+    Replayed,
 }
 
 /// What a provider may end a session by. Of digests, so that what a provider writes takes no more room than this.

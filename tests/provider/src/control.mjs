@@ -27,7 +27,11 @@ export function control({ issuer, keys, identity, faults, listener }) {
       identity.rebuild();
       return state();
     },
-    'PUT /clients/{}': ({ algorithm }, client) => identity.setClientAlgorithm(client, algorithm),
+    'PUT /clients/{}': ({ algorithm, logoutUri }, client) => {
+      if (algorithm !== undefined) identity.setClientAlgorithm(client, algorithm);
+      if (logoutUri !== undefined) identity.setLogoutUri(client, logoutUri);
+    },
+    'POST /logout': (body) => identity.logOut(body),
     'PUT /users/{}': (claims, sub) => identity.setUser(sub, claims),
     'PUT /faults': (body) => faults.set(body),
     'PUT /listening': ({ listening }) => (listening ? listener.start() : listener.stop()),

@@ -21,6 +21,7 @@ export class Identity {
   #provider;
   #users = new Map();
   #clientAlgorithms = new Map([['web', 'RS256'], ['other', 'RS256']]);
+  #logoutUris = new Map();
   #adapter = memoryAdapter();
   #cookieKey = randomBytes(32).toString('base64url');
 
@@ -50,16 +51,32 @@ export class Identity {
     this.rebuild();
   }
 
+  // From here on the client's ID tokens name the session, and `logOut` tells this URI.
+  setLogoutUri(client, uri) {
+    if (!this.#clientAlgorithms.has(client)) throw new RangeError(`unknown client ${client}: use web or other`);
+    this.#logoutUris.set(client, uri);
+    this.rebuild();
+  }
+
+  // As the provider does when a session ends: throws when the client does not answer with 200 or 204.
+  async logOut({ client, subject, sid }) {
+    const registered = await this.#provider.Client.find(client);
+    if (!registered?.backchannelLogoutUri) throw new RangeError(`client ${client} has no logout URI`);
+    await registered.backchannelLogout(subject, sid);
+  }
+
   rebuild() {
     this.#provider = new Provider(this.#issuer, {
       adapter: this.#adapter,
       jwks: this.#keys.jwks,
-      clients: [...this.#clientAlgorithms].map(([client, algorithm]) => publicClient(client, algorithm)),
+      clients: [...this.#clientAlgorithms].map(([client, algorithm]) => publicClient(client, algorithm, this.#logoutUris.get(client))),
       claims: { openid: this.#claimNames() },
       conformIdTokenClaims: false,
       cookies: { keys: [this.#cookieKey] },
       enabledJWA: { idTokenSigningAlgValues: ALGORITHMS },
-      features: { devInteractions: { enabled: false } },
+      features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
+      // The library's own way refuses loopback, where everything is that a test starts.
+      fetch: (url, { dispatcher, ...options }) => fetch(url, options),
       findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ ...this.#claimsOf(sub), sub }) }),
       interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
       loadExistingGrant: grantEverything,
@@ -92,7 +109,7 @@ function defaultClaims(sub) {
   };
 }
 
-function publicClient(client, algorithm) {
+function publicClient(client, algorithm, logoutUri) {
   return {
     client_id: client,
     application_type: 'native',
@@ -101,6 +118,7 @@ function publicClient(client, algorithm) {
     response_types: ['code'],
     redirect_uris: [REDIRECT_URI],
     id_token_signed_response_alg: algorithm,
+    ...(logoutUri && { backchannel_logout_uri: logoutUri, backchannel_logout_session_required: true }),
   };
 }
 

@@ -85,6 +85,20 @@ impl IdProvider {
         self.tell(Method::PUT, "/clients/web", body).await;
     }
 
+    /// Tells this URI of sign-outs from here on, and names the session in ID tokens.
+    pub async fn tell_logouts_to(&self, uri: &str) {
+        let body = json!({"logoutUri": uri});
+        self.tell(Method::PUT, "/clients/web", body).await;
+    }
+
+    /// Tells of a sign-out; false when it was not taken.
+    pub async fn log_out(&self, subject: &str, sid: &str) -> bool {
+        let url = format!("{}/logout", self.control);
+        let body = json!({"client": "web", "subject": subject, "sid": sid});
+        let reply = self.client.post(&url, &body).await;
+        reply.expect("the control endpoint answers").status == 200
+    }
+
     /// New keys sign from here on; the old ones stay published.
     pub async fn rotate(&self) {
         self.tell(Method::POST, "/keys/rotate", json!({})).await;

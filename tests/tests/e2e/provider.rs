@@ -56,6 +56,42 @@ async fn a_token_of_the_authorization_code_flow_signs_in_with_each_algorithm() {
 }
 
 #[tokio::test]
+async fn a_sign_out_at_the_provider_ends_the_session_that_it_names() {
+    let provider = IdProvider::start().await;
+    let service = builder(&provider).start().await;
+    provider
+        .tell_logouts_to(&service.url("/auth/logout/backchannel"))
+        .await;
+    for algorithm in ["RS256", "ES256", "EdDSA"] {
+        provider.sign_with(algorithm).await;
+        let (one, two) = (
+            provider.id_token("alice").await,
+            provider.id_token("alice").await,
+        );
+        let sid = claims_of(&one)["sid"].as_str().map(str::to_owned);
+        let sid = sid.expect("it names the session");
+        assert_ne!(claims_of(&two)["sid"], sid, "another browser");
+        let signed_in = [service.signin(&one).await, service.signin(&two).await];
+        assert!(provider.log_out("alice", &sid).await, "{algorithm}");
+        let [ended, lives] = signed_in.map(|reply| reply.text("refresh_token"));
+        let ended = service.refresh(&ended).await;
+        assert_eq!(ended.code(), "refresh_token_invalid");
+        assert_eq!(service.refresh(&lives).await.code(), "ok");
+        assert!(provider.log_out("nobody", "unknown").await);
+    }
+    // What it does not take, the provider is told.
+    let only_ps256 = with(trusted(&provider), "/spec/algorithms", json!(["PS256"]));
+    let strict = Service::builder()
+        .manifests("all.yaml", &[only_ps256, policy()])
+        .start()
+        .await;
+    provider
+        .tell_logouts_to(&strict.url("/auth/logout/backchannel"))
+        .await;
+    assert!(!provider.log_out("alice", "s").await);
+}
+
+#[tokio::test]
 async fn an_algorithm_that_the_manifest_leaves_out_is_refused() {
     let provider = IdProvider::start().await;
     let only_rs256 = with(trusted(&provider), "/spec/algorithms", json!(["RS256"]));

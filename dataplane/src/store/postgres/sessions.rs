@@ -8,13 +8,17 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use super::connect::Connection;
-use super::events::Line;
+use super::events::{EVENT, Line, insert_event};
 use super::fault::Fault;
+use super::mfa::begin;
 use super::pool::Ask;
 use super::users::{user_columns, user_of};
 use crate::store::rotated::{decode, encode};
-use crate::store::sessions::{ORIGIN_BYTES, Origin, PAGE_SESSIONS_MAX, SessionPage, SessionStore};
-use crate::store::{Event, Rotation, RotationOutcome, Session, StoreFuture, User};
+use crate::store::sessions::{
+    LogoutOutcome, ORIGIN_BYTES, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage,
+    SessionStore,
+};
+use crate::store::{Event, IdentityKey, Rotation, RotationOutcome, Session, StoreFuture, User};
 
 const DIGEST_BYTES: usize = 32;
 
@@ -31,6 +35,10 @@ const SESSION_COLUMNS: usize = 15;
 impl SessionStore for PostgresStore {
     fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>> {
         Box::pin(async move { self.pool.ask(&page).await })
+    }
+
+    fn log_out(&self, logout: ProviderLogout) -> StoreFuture<'_, LogoutOutcome> {
+        Box::pin(self.write(logout))
     }
 }
 
@@ -219,5 +227,76 @@ impl Ask for EndSession {
             )
             .await?;
         Ok(written == 1)
+    }
+}
+
+const USE_UP: &str =
+    "INSERT INTO replay_guard (expires_at, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const OWNER: &str =
+    "SELECT user_id FROM identities WHERE policy = $1 AND issuer = $2 AND subject = $3";
+const END_OF_USER: &str = "\
+    UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND provider = $3 AND ended_at IS NULL \
+    AND (subject_digest IS NULL OR subject_digest = $4) AND ($5::bytea IS NULL OR sid_digest IS NULL OR sid_digest = $5)";
+const VOID_CHALLENGE: &str = "\
+    UPDATE mfa_challenges SET consumed_at = $1 WHERE user_id = $2 AND provider = $3 AND consumed_at IS NULL";
+const END_BY_SID: &str = "\
+    UPDATE sessions SET ended_at = $1 WHERE sid_digest = $2 AND provider = $3 AND ended_at IS NULL";
+
+/// Of one token at two replicas the second waits for the first's row, and finds it used.
+impl Ask for ProviderLogout {
+    type Answer = LogoutOutcome;
+
+    async fn ask(&self, db: &mut Connection) -> Result<LogoutOutcome, Fault> {
+        let use_up = db.prepared(USE_UP).await?;
+        let owner = db.prepared(OWNER).await?;
+        let end_of_user = db.prepared(END_OF_USER).await?;
+        let void_challenge = db.prepared(VOID_CHALLENGE).await?;
+        let end_by_sid = db.prepared(END_BY_SID).await?;
+        let tell = db.prepared(EVENT).await?;
+        // Dropped without a commit it is rolled back.
+        let transaction = begin(db).await?;
+        let client = transaction.client();
+        let digest = self.replay.digest.as_slice();
+        let used = client
+            .execute(&use_up, &[&self.replay.expires_at, &digest])
+            .await?;
+        if used == 0 {
+            return Ok(LogoutOutcome::Replayed);
+        }
+        let (mut ended, mut user) = (0, None);
+        for one in &self.meant {
+            let Origin { subject, sid } = self.origin_at(one);
+            let sid = sid.as_ref().map(|sid| sid.as_slice());
+            let Some(subject) = subject else {
+                ended += client
+                    .execute(&end_by_sid, &[&self.now, &sid, &one.provider])
+                    .await?;
+                continue;
+            };
+            let IdentityKey {
+                policy,
+                issuer,
+                subject: name,
+            } = &one.identity;
+            let Some(row) = client.query_opt(&owner, &[policy, issuer, name]).await? else {
+                continue;
+            };
+            let found: Uuid = row.try_get(0)?;
+            let subject = subject.as_slice();
+            ended += client
+                .execute(
+                    &end_of_user,
+                    &[&self.now, &found, &one.provider, &subject, &sid],
+                )
+                .await?;
+            client
+                .execute(&void_challenge, &[&self.now, &found, &one.provider])
+                .await?;
+            user = Some(found);
+        }
+        let ended = usize::try_from(ended).unwrap_or(usize::MAX);
+        insert_event(client, &tell, &self.event_of(user, ended)).await?;
+        transaction.commit().await?;
+        Ok(LogoutOutcome::Ended(ended))
     }
 }

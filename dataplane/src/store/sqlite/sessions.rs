@@ -7,9 +7,12 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::events::insert_event;
 use super::job::Write;
-use super::users::{id_of, user_columns, user_of};
+use super::signin::is_first_use;
+use super::users::{id_of, identity_owner, user_columns, user_of};
 use crate::store::rotated::{decode, encode};
-use crate::store::sessions::{Origin, PAGE_SESSIONS_MAX, SessionPage, SessionStore};
+use crate::store::sessions::{
+    LogoutOutcome, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage, SessionStore,
+};
 use crate::store::{Event, NewSession, Rotation, RotationOutcome, Session, StoreFuture, User};
 
 /// What [`session_of`] reads, in its order.
@@ -25,6 +28,10 @@ const SESSION_COLUMNS: usize = 15;
 impl SessionStore for SqliteStore {
     fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>> {
         self.read(|db| sessions_of(db, page))
+    }
+
+    fn log_out(&self, logout: ProviderLogout) -> StoreFuture<'_, LogoutOutcome> {
+        self.submit(logout)
     }
 }
 
@@ -165,6 +172,45 @@ impl Write for Rotation {
         }
         insert_event(db, event)?;
         Ok(RotationOutcome::Rotated)
+    }
+}
+
+impl Write for ProviderLogout {
+    type Answer = LogoutOutcome;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<LogoutOutcome> {
+        if !is_first_use(db, &self.replay)? {
+            return Ok(LogoutOutcome::Replayed);
+        }
+        let (mut ended, mut user) = (0, None);
+        for one in &self.meant {
+            let Origin { subject, sid } = self.origin_at(one);
+            if let Some(subject) = subject {
+                let Some(owner) = identity_owner(db, &one.identity)? else {
+                    continue;
+                };
+                ended += db
+                    .prepare_cached(
+                        "UPDATE sessions SET ended_at = ?1 WHERE user_id = ?2 AND provider = ?3 AND ended_at IS NULL \
+                         AND (subject_digest IS NULL OR subject_digest = ?4) \
+                         AND (?5 IS NULL OR sid_digest IS NULL OR sid_digest = ?5)",
+                    )?
+                    .execute(params![self.now, owner.as_bytes(), one.provider, subject, sid])?;
+                db.prepare_cached(
+                    "UPDATE mfa_challenges SET consumed_at = ?1 WHERE user_id = ?2 AND provider = ?3 AND consumed_at IS NULL",
+                )?
+                .execute(params![self.now, owner.as_bytes(), one.provider])?;
+                user = Some(owner);
+            } else {
+                ended += db
+                    .prepare_cached(
+                        "UPDATE sessions SET ended_at = ?1 WHERE sid_digest = ?2 AND provider = ?3 AND ended_at IS NULL",
+                    )?
+                    .execute(params![self.now, sid, one.provider])?;
+            }
+        }
+        insert_event(db, &self.event_of(user, ended))?;
+        Ok(LogoutOutcome::Ended(ended))
     }
 }
 

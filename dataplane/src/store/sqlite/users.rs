@@ -100,6 +100,22 @@ pub(super) fn id_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     row.get(column).map(Uuid::from_bytes)
 }
 
+pub(super) fn identity_owner(
+    db: &Connection,
+    identity: &IdentityKey,
+) -> rusqlite::Result<Option<Uuid>> {
+    let IdentityKey {
+        policy,
+        issuer,
+        subject,
+    } = identity;
+    db.prepare_cached(
+        "SELECT user_id FROM identities WHERE policy = ?1 AND issuer = ?2 AND subject = ?3",
+    )?
+    .query_row([policy, issuer, subject], |row| id_of(row, 0))
+    .optional()
+}
+
 pub(super) fn identity_is_known(db: &Connection, identity: &IdentityKey) -> rusqlite::Result<bool> {
     let IdentityKey {
         policy,
