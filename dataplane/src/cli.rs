@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use uuid::Uuid;
 use vestibule_crds::issuer::HttpIssuers;
 
+use crate::audit::AuditTarget;
 use crate::store::database::{Database, DatabaseError};
 
 /// Sign-in for the services of a cluster, with an ID token that somebody else issued.
@@ -134,6 +135,9 @@ pub struct ServeArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Where audit events go besides the database, a line of JSON each: stdout, or a file, opened anew when it was renamed
+    #[arg(long, value_name = "stdout|FILE", env = "VESTIBULE_AUDIT_LOG")]
+    pub audit_log: Option<AuditTarget>,
     /// Collector of traces (OpenTelemetry, OTLP over HTTP), such as http://collector:4318; headers for it are read from
     /// OTEL_EXPORTER_OTLP_HEADERS
     #[arg(long, value_name = "URL", env = "VESTIBULE_OTLP_ENDPOINT", value_parser = collector)]

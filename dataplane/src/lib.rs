@@ -4,6 +4,7 @@ pub mod account;
 pub mod admin;
 pub mod agent;
 pub mod app;
+pub mod audit;
 pub mod backchannel;
 pub mod cli;
 pub mod client_address;

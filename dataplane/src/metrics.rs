@@ -47,6 +47,8 @@ pub struct Metrics {
     latency: Family<RequestLabels, Histogram, fn() -> Histogram>,
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
+    /// Of the audit stream, not of the store.
+    pub audit_lines_dropped: Counter,
     rows_swept: Counter,
     store_writes: Counter,
     store_transactions: Counter,
@@ -103,6 +105,12 @@ impl Default for Metrics {
             "Audit events of refusals that were dropped because the store's queue was full",
             events_dropped.clone(),
         );
+        let audit_lines_dropped = Counter::default();
+        registry.register(
+            "audit_lines_dropped",
+            "Lines of the audit stream that could not be written",
+            audit_lines_dropped.clone(),
+        );
         let rows_swept = Counter::default();
         registry.register(
             "rows_swept",
@@ -158,6 +166,7 @@ impl Default for Metrics {
             latency,
             reloads,
             events_dropped,
+            audit_lines_dropped,
             rows_swept,
             store_writes,
             store_transactions,

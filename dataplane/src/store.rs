@@ -29,6 +29,7 @@ pub mod postgres;
 mod rotated;
 pub mod sessions;
 pub mod sqlite;
+pub mod told;
 
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -399,8 +400,8 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// As it is stored.
-    fn name(self) -> &'static str {
+    /// As it is stored and streamed.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Signin => "signin",
             Self::Refresh => "refresh",

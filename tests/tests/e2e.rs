@@ -1,6 +1,8 @@
 //! The real binary as its users run it: what needs a process, a provider, files and signals. Everything that can be seen in
 //! one process is tested in `dataplane`.
 
+#[path = "e2e/audit.rs"]
+mod audit;
 #[path = "e2e/backup.rs"]
 mod backup;
 #[path = "e2e/bad_database.rs"]

@@ -15,6 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::admin::{self, Admin};
 use crate::app::App;
+use crate::audit::AuditStream;
 use crate::cli::{LogFormat, ServeArgs, SnapshotArgs};
 use crate::clock::Clock;
 use crate::config::Manifests;
@@ -27,7 +28,9 @@ use crate::metrics::Metrics;
 use crate::risk::census::{ADD_EVERY, READ_EVERY};
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
+use crate::store::Store;
 use crate::store::database::Opened;
+use crate::store::told::Told;
 use crate::telemetry::Tracing;
 use crate::tls::{Tls, TlsFiles};
 
@@ -79,6 +82,7 @@ pub struct Running {
     pub admin_address: std::net::SocketAddr,
     pub app: Arc<App>,
     admin: Arc<Admin>,
+    audit: Option<AuditStream>,
     stop: CancellationToken,
     public: tokio::task::JoinHandle<()>,
     counting: tokio::task::JoinHandle<()>,
@@ -125,7 +129,18 @@ pub async fn start(
     } = database.open().await?;
     let http = args.issuers.http_issuers();
     let serving = Serving::empty(http, clock.clone());
-    let mut app = App::new(serving, store, clock, Metrics::default());
+    let metrics = Metrics::default();
+    let audit = args
+        .audit_log
+        .as_ref()
+        .map(|target| AuditStream::start(target, metrics.audit_lines_dropped.clone()))
+        .transpose()
+        .context("--audit-log")?;
+    let store: Arc<dyn Store> = match &audit {
+        Some(stream) => Arc::new(Told::new(store, stream.clone())),
+        None => store,
+    };
+    let mut app = App::new(serving, store, clock, metrics);
     app.geography = Arc::clone(&geography);
     let app = Arc::new(app);
     tokio::spawn(geography.watch());
@@ -191,6 +206,7 @@ pub async fn start(
         admin_address,
         app,
         admin,
+        audit,
         stop,
         public,
         counting,
@@ -204,6 +220,7 @@ impl Running {
         let Self {
             app,
             admin,
+            audit,
             stop,
             public,
             counting,
@@ -221,6 +238,11 @@ impl Running {
         add_to_population(&app).await;
         // A store that is gone keeps nobody from stopping.
         let _late = tokio::time::timeout(FLUSH_WAIT, app.store.flush()).await;
+        if let Some(audit) = audit {
+            tokio::task::spawn_blocking(move || audit.flush(FLUSH_WAIT))
+                .await
+                .context("the audit stream ended")?;
+        }
         tracing::info!("stopped");
         Ok(())
     }

@@ -59,7 +59,7 @@ impl Decisions {
 
     /// The next ones; none when there are no more.
     pub async fn page(&mut self) -> anyhow::Result<Vec<Decision>> {
-        let kind = EventKind::Signin.name();
+        let kind = EventKind::Signin.as_str();
         let page = match &self.source {
             Source::Sqlite(db) => sqlite_page(db, self.before, self.since, kind)?,
             Source::Postgres(reader) => {

@@ -67,7 +67,7 @@ pub(super) async fn insert_event(
             statement,
             &[
                 &event.at,
-                &event.kind.name(),
+                &event.kind.as_str(),
                 &event.outcome,
                 &line.policy.as_ref(),
                 &line.provider.as_ref(),
@@ -178,7 +178,7 @@ impl Ask for Batch {
             .await?;
         let lines: Vec<Line<'_>> = self.0.iter().map(Line::from).collect();
         let at: Vec<i64> = column(&lines, |line| line.event.at);
-        let kind: Vec<&str> = column(&lines, |line| line.event.kind.name());
+        let kind: Vec<&str> = column(&lines, |line| line.event.kind.as_str());
         let outcome: Vec<&str> = column(&lines, |line| line.event.outcome);
         let policy: Vec<&str> = column(&lines, |line| line.policy.as_ref());
         let provider: Vec<&str> = column(&lines, |line| line.provider.as_ref());

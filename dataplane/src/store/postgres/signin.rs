@@ -480,7 +480,7 @@ impl Signin {
         let line = Line::from(event);
         let refresh_digest = session.refresh_digest.as_slice();
         let carried = text(&session.carried);
-        let (carried, kind) = (carried.as_ref(), event.kind.name());
+        let (carried, kind) = (carried.as_ref(), event.kind.as_str());
         let (policy, provider) = (line.policy.as_ref(), line.provider.as_ref());
         let (request_id, network) = (line.request_id.as_ref(), line.network.as_ref());
         let detail = line.detail.as_ref();

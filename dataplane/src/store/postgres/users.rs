@@ -231,7 +231,7 @@ impl Ask for RevokeSessions {
                     &self.user,
                     &valid_from,
                     &line.event.at,
-                    &line.event.kind.name(),
+                    &line.event.kind.as_str(),
                     &line.event.outcome,
                     &line.policy.as_ref(),
                     &line.provider.as_ref(),

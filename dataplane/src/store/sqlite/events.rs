@@ -25,7 +25,7 @@ pub(super) fn insert_event(db: &Connection, event: &Event) -> rusqlite::Result<(
     )?
     .execute(params![
         at,
-        kind.name(),
+        kind.as_str(),
         outcome,
         policy,
         provider,
