@@ -4,6 +4,7 @@
 //! or removed ends at once, however bad the rest of the update is.
 
 mod cache;
+mod clients;
 mod expressions;
 mod factors;
 mod last_good;
@@ -240,6 +241,16 @@ impl<'a> Assembly<'a> {
         let mut verdicts = self.verdicts;
         for (place, warning) in recognised_twice(&self.served) {
             verdicts[place].warnings.push(warning);
+        }
+        let warnings = clients::unusable(&self.policies, &self.providers);
+        for (policy, warning) in warnings {
+            let of_policy = |verdict: &&mut Verdict| {
+                verdict.kind == Kind::SigninPolicy
+                    && (&verdict.namespace, &verdict.name) == (&policy.namespace, &policy.name)
+            };
+            if let Some(verdict) = verdicts.iter_mut().find(of_policy) {
+                verdict.warnings.push(warning);
+            }
         }
         verdicts.sort_by(|left, right| verdict::order(left).cmp(&verdict::order(right)));
         Compiled {

@@ -24,6 +24,9 @@ pub(crate) const HOST_PATTERN: &str = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$
 /// An address for mail in ASCII, alone or in angle brackets after a name. Nothing in it can end a header's line.
 pub(crate) const MAILBOX_PATTERN: &str = "^([^<>@\\r\\n]{1,64} <)?[-A-Za-z0-9.!#$%&'*+/=?^_`{|}~]+@[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?>?$";
 
+/// What an OAuth client calls itself: nothing in it needs to be encoded, in JSON neither.
+pub(crate) const CLIENT_ID_PATTERN: &str = "^[-A-Za-z0-9._~:/@]+$";
+
 /// One entry of a ConfigMap in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +56,15 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
+    pub name: String,
+}
+
+/// An OidcProvider of the same namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderRef {
+    /// Name of the OidcProvider.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME_PATTERN))]
     pub name: String,
 }

@@ -3,12 +3,14 @@
 
 mod factors;
 mod mfa;
+mod oauth;
 mod risk;
 mod signals;
 mod token;
 
 pub use factors::{Email, EmailTls, Sms, Webauthn};
 pub use mfa::{Attempts, Mfa, MfaMethod, MfaMode, NoEnrollment, NoEnrollmentAction, Password};
+pub use oauth::{Client, ClientPermission, Oauth, PrivateKeyJwt, ServiceAccount};
 pub use risk::{Actions, IpLists, OnError, Risk, RiskAction, RiskMode, Thresholds};
 pub use signals::{
     Dormant, FirstSignin, ImpossibleTravel, IpFailures, NewAsn, NewCountry, NewDevice, NewIp,
@@ -83,6 +85,9 @@ pub struct SigninPolicySpec {
     /// How many attempts are answered.
     #[serde(default)]
     pub limits: Limits,
+    /// The OAuth endpoints.
+    #[serde(default)]
+    pub oauth: Oauth,
 }
 
 /// How many attempts are answered.

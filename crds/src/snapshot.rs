@@ -18,7 +18,8 @@ use crate::encryption_key::EncryptionKey;
 use crate::issuer::Issuer;
 use crate::secret::Secret;
 use crate::signin_policy::{
-    Actions, Attempts, EmailTls, MfaMethod, MfaMode, NoEnrollment, OnError, Signals, Thresholds,
+    Actions, Attempts, ClientPermission, EmailTls, MfaMethod, MfaMode, NoEnrollment, OnError,
+    Signals, Thresholds,
 };
 
 /// The layout of [`Snapshot`]; a reader refuses one that it does not know.
@@ -189,6 +190,28 @@ pub struct Policy {
     pub risk: Option<Risk>,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
+    /// Who may use the OAuth endpoints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<Client>,
+}
+
+/// A program that uses the OAuth endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    pub id: String,
+    pub allow: Vec<ClientPermission>,
+    pub proof: ClientProof,
+}
+
+/// How a client proves that it is this client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientProof {
+    /// By an assertion that one of these keys verifies.
+    PrivateKeyJwt { jwks: Value },
+    /// By a token with this `sub`, of a provider in the policy's namespace.
+    ServiceAccount { provider: String, subject: String },
+    /// By a secret whose SHA-256, in base64, is one of these.
+    Secret { digests: Vec<Secret> },
 }
 
 /// How long local passwords are good for.

@@ -33,6 +33,8 @@ pub struct App {
     pub failures: Counters,
     /// Sign-ins by user.
     pub signins: Counters,
+    /// Failures to prove oneself, by OAuth client.
+    pub client_failures: Counters,
     /// Failures by client address and by user, where a policy scores them.
     pub recent_failures: RecentFailures,
     /// With the store's key.
@@ -71,6 +73,7 @@ impl App {
             random,
             failures: Counters::default(),
             signins: Counters::default(),
+            client_failures: Counters::default(),
             recent_failures: RecentFailures::default(),
             censuses: Censuses::default(),
             geography: Arc::default(),

@@ -275,7 +275,9 @@ redacted!(
     EnrollRequest,
     ConfirmRequest,
     Enrollment,
-    EnrollmentConfirmed
+    EnrollmentConfirmed,
+    TokenResponse,
+    OauthError
 );
 
 #[derive(Clone, Default, PartialEq, Serialize, ToSchema)]
@@ -453,6 +455,161 @@ impl UserInfo {
             must_change_password: must_change,
             password_expires_in: expires_in,
             password_warning: warning.map(Warning::name),
+        }
+    }
+}
+
+/// The body of `POST /oauth2/token`, a form. A client may prove itself in it, or in the header `Authorization`.
+#[derive(Debug, Clone, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it is read parameter by parameter, and stands here for the document"
+)]
+pub struct TokenRequest {
+    /// `urn:ietf:params:oauth:grant-type:token-exchange` or `refresh_token`.
+    #[schema(max_length = 128)]
+    grant_type: String,
+    /// For token exchange: an ID token of a provider, of at most 16 KiB.
+    subject_token: Option<String>,
+    /// For token exchange: `urn:ietf:params:oauth:token-type:id_token`.
+    #[schema(max_length = 128)]
+    subject_token_type: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token`, if anything.
+    #[schema(max_length = 128)]
+    requested_token_type: Option<String>,
+    /// Each an audience of the policy, or the answer is `invalid_target`. A token is for all of them.
+    audience: Option<Vec<String>>,
+    /// The same.
+    resource: Option<Vec<String>>,
+    /// `openid`, if anything.
+    #[schema(max_length = 128)]
+    scope: Option<String>,
+    /// `metadata.name` of an OidcProvider. Left out: the one provider whose issuer and audience match the token.
+    #[schema(max_length = 253)]
+    provider: Option<String>,
+    /// The nonce that the caller bound to the token.
+    #[schema(max_length = 512)]
+    nonce: Option<String>,
+    /// What an earlier MFA with `remember_device` gave out.
+    #[schema(max_length = 512)]
+    device_token: Option<String>,
+    /// For `refresh_token`: that of the last answer.
+    #[schema(max_length = 512)]
+    refresh_token: Option<String>,
+    #[schema(max_length = 128)]
+    client_id: Option<String>,
+    #[schema(max_length = 1024)]
+    client_secret: Option<String>,
+    /// A JWT of the client (RFC 7523), or the token of its Kubernetes service account.
+    client_assertion: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
+    #[schema(max_length = 128)]
+    client_assertion_type: Option<String>,
+}
+
+/// The body of `POST /oauth2/introspect`, a form. The client proves itself as at `/oauth2/token`.
+#[derive(Debug, Clone, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it is read parameter by parameter, and stands here for the document"
+)]
+pub struct IntrospectionRequest {
+    /// An access token or a refresh token.
+    token: String,
+    /// It shows: not looked at.
+    #[schema(max_length = 128)]
+    token_type_hint: Option<String>,
+}
+
+/// The body of `POST /oauth2/revoke`, a form. A client proves itself as at `/oauth2/token`.
+#[derive(Debug, Clone, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it is read parameter by parameter, and stands here for the document"
+)]
+pub struct RevocationRequest {
+    /// An access token or a refresh token.
+    token: String,
+    /// It shows: not looked at.
+    #[schema(max_length = 128)]
+    token_type_hint: Option<String>,
+}
+
+/// Tokens (RFC 6749, section 5.1; RFC 8693, section 2.2.1).
+#[derive(Clone, Serialize, ToSchema)]
+pub struct TokenResponse {
+    /// Local JWT (RFC 9068).
+    pub access_token: String,
+    /// `urn:ietf:params:oauth:token-type:access_token`. Present in the answer to a token exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<&'static str>,
+    /// `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds that `access_token` lives.
+    pub expires_in: i64,
+    pub scope: &'static str,
+    /// Opaque, single-use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+}
+
+/// What a token says (RFC 7662, section 2.2): of an access token all its claims.
+#[derive(Debug, Clone, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it is made of a token's claims, and stands here for the document"
+)]
+pub struct Introspection {
+    /// False: nothing else is said.
+    active: bool,
+    /// `Bearer`. Present for access tokens.
+    token_type: Option<String>,
+    iss: Option<String>,
+    sub: Option<String>,
+    scope: Option<String>,
+    /// The client whose session it is.
+    client_id: Option<String>,
+    username: Option<String>,
+    exp: Option<i64>,
+    iat: Option<i64>,
+    nbf: Option<i64>,
+    jti: Option<String>,
+    sid: Option<String>,
+}
+
+/// An error of an OAuth endpoint (RFC 6749, section 5.2).
+#[derive(Clone, Serialize, ToSchema)]
+pub struct OauthError {
+    /// OAuth's own name.
+    pub error: &'static str,
+    /// One fixed sentence for each code.
+    pub error_description: &'static str,
+    /// Ours: stable, snake_case, the same as everywhere.
+    pub code: &'static str,
+    /// With the code `mfa_required`: what `POST /auth/mfa/verify` completes the sign-in with. No bearer token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge_token: Option<String>,
+    /// With the code `mfa_required`: how the challenge can be answered, best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_mfa_methods: Option<Vec<&'static str>>,
+    /// With the code `mfa_required`: seconds that `challenge_token` lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<i64>,
+    /// With the code `mfa_required`: the page on which a person can complete the sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfa_uri: Option<String>,
+}
+
+impl OauthError {
+    pub fn new(error: &'static str, error_description: &'static str, code: &'static str) -> Self {
+        Self {
+            error,
+            error_description,
+            code,
+            challenge_token: None,
+            required_mfa_methods: None,
+            expires_in: None,
+            mfa_uri: None,
         }
     }
 }

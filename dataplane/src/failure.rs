@@ -99,6 +99,12 @@ codes! {
     CurrentPasswordRequired "current_password_required" "Send the current password in the member current_password.";
     PasswordInvalid "password_invalid" "The current password is not right.";
     PasswordNotAcceptable "password_not_acceptable" "A new password has at least 8 characters and at most 256 bytes, and is neither the current one nor the user's name or address.";
+    ClientInvalid "invalid_client" "The client is unknown, or did not prove that it is this client.";
+    ClientNotAllowed "unauthorized_client" "The policy does not let this client do this.";
+    GrantTypeUnsupported "unsupported_grant_type" "Use token exchange (RFC 8693) or refresh_token.";
+    ScopeInvalid "invalid_scope" "The only scope that can be asked for is openid.";
+    TargetInvalid "invalid_target" "Tokens are for the audiences of the policy, and for no other.";
+    TokenTypeUnsupported "unsupported_token_type" "Send an access token or a refresh token.";
     AccessTokenInvalid "access_token_invalid" "Send a valid access token of this service as a Bearer token.";
     NotFound "not_found" "There is nothing at this path.";
     MethodNotAllowed "method_not_allowed" "This path does not take this method: see the Allow header.";

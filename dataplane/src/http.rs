@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -19,12 +19,25 @@ use crate::mfa::demand::can_be_enrolled;
 pub mod body;
 pub mod form;
 pub mod handlers;
+pub mod oauth;
 pub mod openapi;
 pub mod page;
 pub mod problem;
 
 pub type Answer = Response<Full<Bytes>>;
 
+/// The code of an answer that is none of success, for who counts and times answers.
+#[derive(Debug, Clone, Copy)]
+struct Outcome(&'static str);
+
+impl Outcome {
+    fn of(answer: &Answer) -> &'static str {
+        answer.extensions().get().map_or("ok", |Self(code)| *code)
+    }
+}
+
+/// What no fixed path is: a document of an issuer, or nothing.
+const DOCUMENT: &str = "other";
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A request id of the caller's is kept when it is this short and has only safe characters.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -47,23 +60,29 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
         request_id: &request_id,
     };
     let path = head.uri.path();
-    let result = match route(path) {
+    let route = route(path);
+    let result = match route {
         Some(route) if route.allows(&head.method) => {
             route.answer(&app, caller, head.uri.query(), body).await
         }
         Some(route) => Ok(method_not_allowed(route, &request_id)),
         None => document(&app, &head, path),
     };
+    // What is no path of ours may be anything, a token for one.
+    let name = route.map_or(DOCUMENT, Route::template);
     let mut answer = result.unwrap_or_else(|failure| {
-        // What is no path of ours may be anything, a token for one.
-        let known = route(path).map_or("other", |_| path);
-        problem::log(&failure, known, &request_id);
+        problem::log(&failure, name, &request_id);
         problem::answer(&failure, &request_id)
     });
+    if route == Some(Route::Userinfo) && answer.status() == StatusCode::UNAUTHORIZED {
+        point_to_issuers(&app, &head, &mut answer);
+    }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         answer.headers_mut().insert(X_REQUEST_ID, id);
     }
-    app.metrics.request_seconds(began.elapsed().as_secs_f64());
+    let outcome = Outcome::of(&answer);
+    let seconds = began.elapsed().as_secs_f64();
+    app.metrics.request_seconds(name, outcome, seconds);
     answer
 }
 
@@ -88,6 +107,9 @@ enum Route {
     MfaRemove(Uuid),
     OpenApi,
     Page(page::File),
+    OauthToken,
+    OauthIntrospect,
+    OauthRevoke,
 }
 
 fn route(path: &str) -> Option<Route> {
@@ -101,6 +123,9 @@ fn route(path: &str) -> Option<Route> {
         "/auth/sessions" => Some(Route::Sessions),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
+        crate::oauth::TOKEN_PATH => Some(Route::OauthToken),
+        crate::oauth::INTROSPECTION_PATH => Some(Route::OauthIntrospect),
+        crate::oauth::REVOCATION_PATH => Some(Route::OauthRevoke),
         "/openapi.json" => Some(Route::OpenApi),
         "/auth/mfa/challenge" => Some(Route::MfaChallenge),
         "/auth/mfa/verify" => Some(Route::MfaVerify),
@@ -130,6 +155,33 @@ fn enrollment(rest: &str) -> Option<Route> {
 }
 
 impl Route {
+    /// As it is counted and logged: one of a few, whatever a caller sends.
+    fn template(self) -> &'static str {
+        match self {
+            Self::Signin => "/auth/id-token/signin",
+            Self::Refresh => "/auth/token/refresh",
+            Self::Revoke => "/auth/token/revoke",
+            Self::Signout => "/auth/signout",
+            Self::SignoutEverywhere => "/auth/signout/everywhere",
+            Self::Sessions => "/auth/sessions",
+            Self::EndSession(_) => "/auth/sessions/{id}",
+            Self::OauthToken => crate::oauth::TOKEN_PATH,
+            Self::OauthIntrospect => crate::oauth::INTROSPECTION_PATH,
+            Self::OauthRevoke => crate::oauth::REVOCATION_PATH,
+            Self::ProviderLogout => "/auth/logout/backchannel",
+            Self::Userinfo => "/auth/userinfo",
+            Self::Password => "/auth/password",
+            Self::MfaChallenge => "/auth/mfa/challenge",
+            Self::MfaVerify => "/auth/mfa/verify",
+            Self::MfaEnroll(_) => "/auth/mfa/enrollments/{method}",
+            Self::MfaConfirm(_) => "/auth/mfa/enrollments/{method}/confirm",
+            Self::MfaEnrollments => "/auth/mfa/enrollments",
+            Self::MfaRemove(_) => "/auth/mfa/enrollments/{id}",
+            Self::OpenApi => "/openapi.json",
+            Self::Page(_) => "/auth/mfa",
+        }
+    }
+
     fn allow(self) -> &'static str {
         match self {
             Self::Signin
@@ -142,7 +194,10 @@ impl Route {
             | Self::MfaChallenge
             | Self::MfaVerify
             | Self::MfaEnroll(_)
-            | Self::MfaConfirm(_) => "POST",
+            | Self::MfaConfirm(_)
+            | Self::OauthToken
+            | Self::OauthIntrospect
+            | Self::OauthRevoke => "POST",
             Self::Userinfo
             | Self::Sessions
             | Self::MfaEnrollments
@@ -180,19 +235,37 @@ impl Route {
             Self::MfaConfirm(method) => handlers::mfa::confirm(app, caller, body, method).await,
             Self::MfaEnrollments => handlers::mfa::enrollments(app, caller).await,
             Self::MfaRemove(factor) => handlers::mfa::remove(app, caller, factor).await,
+            Self::OauthToken => Ok(handlers::oauth::token(app, caller, body).await),
+            Self::OauthIntrospect => Ok(handlers::oauth::introspect(app, caller, body).await),
+            Self::OauthRevoke => Ok(handlers::oauth::revoke(app, caller, body).await),
             Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
             Self::Page(file) => Ok(page::answer(file, caller.headers, query)),
         }
     }
 }
 
+/// HTTP/2 names the host in the URI.
+fn host(head: &http::request::Parts) -> Option<&str> {
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    authority.or_else(|| head.headers.get(HOST).and_then(|host| host.to_str().ok()))
+}
+
+/// Says where it stands whose tokens are wanted (RFC 9728, section 5.1).
+fn point_to_issuers(app: &App, head: &http::request::Parts, answer: &mut Answer) {
+    let live = app.serving.live();
+    let Some(metadata) = live.documents.resource_metadata(host(head)) else {
+        return;
+    };
+    let challenge = format!("Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\"");
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+}
+
 /// The documents of the issuers stand at paths that the configuration decides.
 fn document(app: &App, head: &http::request::Parts, path: &str) -> Result<Answer, Failure> {
-    // HTTP/2 names the host in the URI.
-    let host = head.uri.authority().map(|authority| authority.as_str());
-    let host = host.or_else(|| head.headers.get(HOST).and_then(|host| host.to_str().ok()));
     let live = app.serving.live();
-    let Some(document) = live.documents.find(path, host) else {
+    let Some(document) = live.documents.find(path, host(head)) else {
         return Err(Code::NotFound.into());
     };
     if head.method != Method::GET && head.method != Method::HEAD {

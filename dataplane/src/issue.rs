@@ -26,6 +26,9 @@ pub struct Carried {
     pub amr: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
+    /// The OAuth client whose session it is: no other may refresh it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
     /// Name of the provider.
     pub idp: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -58,6 +61,8 @@ struct AccessClaims<'a> {
     amr: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
     idp: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
@@ -125,6 +130,7 @@ pub fn access_token(
         auth_time: carried.auth_time,
         amr: &carried.amr,
         acr: carried.acr.as_deref(),
+        client_id: carried.client_id.as_deref(),
         idp: &carried.idp,
         email: user.profile.email.as_deref(),
         groups,

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod mfa;
+pub mod oauth;
 pub mod password;
 pub mod refresh;
 pub mod refresh_token;

@@ -21,9 +21,11 @@ use crate::mfa::seal::SealingKeys;
 use crate::mfa::sms::Webhook;
 use crate::mfa::webauthn::RelyingParty;
 
+pub mod clients;
 pub mod documents;
 mod shared_rules;
 
+use clients::{Clients, Declared, LiveClient};
 use documents::{Documents, IssuerDocuments};
 use shared_rules::SharedRules;
 
@@ -40,6 +42,7 @@ pub struct Live {
     by_issuer: HashMap<String, Vec<Arc<LiveProvider>>>,
     policies: HashMap<String, Arc<LivePolicy>>,
     policies_by_issuer: HashMap<String, Arc<LivePolicy>>,
+    clients: Clients,
     pub documents: Documents,
     /// Of all policies: for requests whose policy is not known yet.
     pub trusted_proxies: Vec<IpNet>,
@@ -76,6 +79,8 @@ pub struct LivePolicy {
     pub relying_party: Option<RelyingParty>,
     pub mail_server: Option<MailServer>,
     pub sms_webhook: Option<Webhook>,
+    /// Who may use the OAuth endpoints; nobody is listed where they are open.
+    pub clients: Vec<Arc<LiveClient>>,
     /// In the order of the snapshot.
     pub keys: Vec<PolicyKey>,
     current: Option<usize>,
@@ -138,6 +143,7 @@ impl Serving {
             by_issuer: HashMap::new(),
             policies: HashMap::new(),
             policies_by_issuer: HashMap::new(),
+            clients: Clients::default(),
             documents: Documents::default(),
             trusted_proxies: Vec::new(),
             failures_per_minute: FAILURES_PER_MINUTE_WITHOUT_POLICY,
@@ -251,6 +257,8 @@ impl Live {
                 )
             })
             .collect();
+        let by_name = snapshot.policies.keys();
+        let clients = Clients::of(by_name.filter_map(|name| policies.get(name)));
         let documents = Documents::of(policies.values().map(|policy| IssuerDocuments::of(policy)));
         let trusted_proxies = policies
             .values()
@@ -274,6 +282,7 @@ impl Live {
             by_issuer,
             policies,
             policies_by_issuer,
+            clients,
             documents,
             trusted_proxies,
             failures_per_minute,
@@ -319,6 +328,11 @@ impl Live {
     pub fn policy_of_key(&self, key: &str) -> Option<&Arc<LivePolicy>> {
         let (_, name) = key.split_once('/')?;
         self.policies.get(name).filter(|policy| policy.key == key)
+    }
+
+    /// OAuth clients that go by this name, in the order of their policies' names.
+    pub fn clients_named(&self, name: &str) -> &[Declared] {
+        self.clients.named(name)
     }
 
     pub fn policies(&self) -> impl Iterator<Item = &Arc<LivePolicy>> {
@@ -390,7 +404,10 @@ impl LivePolicy {
         });
         let extra_claims =
             ExtraClaims::parse(&spec.extra_claims).map_err(|error| error.to_string())?;
+        let clients = spec.clients.iter().map(LiveClient::build);
+        let clients = clients.map(|client| client.map(Arc::new));
         Ok(Self {
+            clients: clients.collect::<Result<_, _>>()?,
             current: keys.iter().position(|key| key.state == KeyState::Current),
             key: format!("{}/{}", spec.namespace, spec.name),
             sealing: SealingKeys::new(&spec.mfa.keys),

@@ -27,6 +27,12 @@ struct OutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerificationLabels {
     method: &'static str,
     outcome: &'static str,
@@ -38,7 +44,7 @@ pub struct Metrics {
     refreshes: Family<OutcomeLabels, Counter>,
     challenges: Counter,
     verifications: Family<VerificationLabels, Counter>,
-    latency: Histogram,
+    latency: Family<RequestLabels, Histogram, fn() -> Histogram>,
     reloads: Family<OutcomeLabels, Counter>,
     events_dropped: Counter,
     rows_swept: Counter,
@@ -78,10 +84,11 @@ impl Default for Metrics {
             "Answers to challenges by method and outcome: ok or an error code",
             verifications.clone(),
         );
-        let latency = Histogram::new(LATENCY_BUCKETS);
+        let latency =
+            Family::new_with_constructor((|| Histogram::new(LATENCY_BUCKETS)) as fn() -> Histogram);
         registry.register(
             "request_seconds",
-            "Time from a request's head to its answer",
+            "Time from a request's head to its answer, by route and outcome: ok or an error code",
             latency.clone(),
         );
         let reloads = Family::default();
@@ -189,8 +196,9 @@ impl Metrics {
         count(&self.reloads, outcome);
     }
 
-    pub fn request_seconds(&self, seconds: f64) {
-        self.latency.observe(seconds);
+    pub fn request_seconds(&self, route: &'static str, outcome: &'static str, seconds: f64) {
+        let labels = RequestLabels { route, outcome };
+        self.latency.get_or_create(&labels).observe(seconds);
     }
 
     pub fn events_dropped(&self) {

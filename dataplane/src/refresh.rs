@@ -10,6 +10,7 @@ use crate::failure::{Code, Failure, TryAgainReason};
 use crate::issue::{Carried, Stamp, access_token};
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy, LiveProvider};
+use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, Standing};
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
 use crate::signin::lifetime;
@@ -25,13 +26,24 @@ pub async fn refresh(
     refresh_token: &str,
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
+    refresh_at(app, &Door::Api, refresh_token, caller).await
+}
+
+/// The same through any door.
+pub(crate) async fn refresh_at(
+    app: &Arc<App>,
+    door: &Door<'_>,
+    refresh_token: &str,
+    caller: Caller<'_>,
+) -> Result<LoginResponse, Failure> {
     let now = app.clock.now();
     let live = app.serving.live();
     let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
     let mut trail = Trail::new(EventKind::Refresh, now, caller.request_id, network(client));
+    trail.client = door.client_id().map(str::to_owned);
     let result = match app.check_address(client, live.failures_per_minute, now) {
         Err(limited) => Err(limited),
-        Ok(()) => rotate(app, &live, refresh_token, &mut trail, now).await,
+        Ok(()) => rotate(app, &live, door, refresh_token, &mut trail, now).await,
     };
     if let Err(failure) = &result {
         if let Failure::Refused(_) = failure {
@@ -48,6 +60,7 @@ pub async fn refresh(
 async fn rotate(
     app: &Arc<App>,
     live: &Live,
+    door: &Door<'_>,
     text: &str,
     trail: &mut Trail,
     now: i64,
@@ -61,6 +74,8 @@ async fn rotate(
         check_session(&session, &user, now)?;
         let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
         let carried = Carried::read(&session.carried)?;
+        // Before the token is judged: nobody ends a session whose client it is not.
+        door.admit_refresh(policy, carried.client_id.as_deref())?;
         let standing = password::standing(user.password, &policy.spec.password, now);
         if standing.must_change || carried.scope == CHANGE_SCOPE {
             let why = "the password must be changed at a new sign-in";
@@ -115,7 +130,7 @@ async fn rotate(
         .into())
 }
 
-fn check_session(session: &Session, user: &User, now: i64) -> Result<(), Failure> {
+pub(crate) fn check_session(session: &Session, user: &User, now: i64) -> Result<(), Failure> {
     let over = if session.ended_at.is_some() {
         "the session has ended"
     } else if now >= session.refresh_expires_at || now >= session.ends_at {
@@ -186,12 +201,19 @@ fn answer(
     ))
 }
 
-/// The event of a session that its own user ends.
-pub fn signout_event(app: &App, caller: Caller<'_>, session: &Session, user: &User) -> Event {
+/// The event of a session that its own user ends, or the client whose it is.
+pub fn signout_event(
+    app: &App,
+    caller: Caller<'_>,
+    session: &Session,
+    user: &User,
+    client: Option<&str>,
+) -> Event {
     let live = app.serving.live();
-    let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
+    let address = client_address(caller.peer, caller.headers, &live.trusted_proxies);
     let now = app.clock.now();
-    let mut trail = Trail::new(EventKind::Signout, now, caller.request_id, network(client));
+    let mut trail = Trail::new(EventKind::Signout, now, caller.request_id, network(address));
     trail.of_session(session, user);
+    trail.client = client.map(str::to_owned);
     trail.success()
 }

@@ -27,7 +27,7 @@ pub use record::{Record, Replayed, record};
 use score::Signal;
 
 /// Changes whenever the same input may get another score; recorded with each assessment.
-pub const ENGINE_VERSION: u32 = 1;
+pub const ENGINE_VERSION: u32 = 2;
 
 /// What is seen of the sign-in.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,6 +13,7 @@ use crate::app::{App, Caller};
 use crate::dto::UserInfo;
 use crate::failure::{Code, Failure};
 use crate::live::Live;
+use crate::oauth::door::{Admission, Door};
 use crate::password::{self, CHANGE_SCOPE};
 use crate::refresh::signout_event;
 use crate::refresh_token::RefreshToken;
@@ -34,7 +35,7 @@ pub async fn userinfo(app: &Arc<App>, headers: &HeaderMap) -> Result<UserInfo, F
 
 pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
     let (session, user) = authenticate(app, caller.headers).await?;
-    let event = signout_event(app, caller, &session, &user);
+    let event = signout_event(app, caller, &session, &user, None);
     let _was_live = app
         .store
         .end_session(session.id, app.clock.now(), event)
@@ -45,6 +46,16 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> 
 /// Ends the session of a refresh or access token. A token that is not valid has no session to end: that is no error
 /// (RFC 7009, section 2.2).
 pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(), Failure> {
+    revoke_at(app, &Door::Api, token, caller).await
+}
+
+/// The same through any door.
+pub(crate) async fn revoke_at(
+    app: &Arc<App>,
+    door: &Door<'_>,
+    token: &str,
+    caller: Caller<'_>,
+) -> Result<(), Failure> {
     let session = match RefreshToken::parse(token) {
         Some(refresh) => {
             let found = app.store.session(refresh.session()).await?;
@@ -61,7 +72,11 @@ pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(
         },
     };
     if let Some((session, user)) = session {
-        let event = signout_event(app, caller, &session, &user);
+        match door.admit_revocation(&app.serving.live(), &session)? {
+            Admission::Admitted => {}
+            Admission::Unknown => return Ok(()),
+        }
+        let event = signout_event(app, caller, &session, &user, door.client_id());
         let _was_live = app
             .store
             .end_session(session.id, app.clock.now(), event)
@@ -128,13 +143,20 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// One of our own access tokens, verified.
-struct PresentedToken {
-    session: Uuid,
-    only_changes_password: bool,
+pub(crate) struct PresentedToken {
+    pub(crate) session: Uuid,
+    pub(crate) only_changes_password: bool,
+    /// `namespace/name` of the policy whose key signed it.
+    pub(crate) policy: String,
+    pub(crate) claims: Value,
 }
 
 /// What one of our own access tokens says (RFC 9068, section 4).
-fn verify_access_token(live: &Live, text: &str, now: i64) -> Result<PresentedToken, String> {
+pub(crate) fn verify_access_token(
+    live: &Live,
+    text: &str,
+    now: i64,
+) -> Result<PresentedToken, String> {
     let token = UnverifiedToken::parse(text).map_err(|malformed| malformed.to_string())?;
     if token.jws.header.typ.as_deref() != Some("at+jwt") {
         return Err("its type is not at+jwt".to_owned());
@@ -164,6 +186,8 @@ fn verify_access_token(live: &Live, text: &str, now: i64) -> Result<PresentedTok
     Ok(PresentedToken {
         session: session.ok_or("it names no session")?,
         only_changes_password: claim("scope") == Some(CHANGE_SCOPE),
+        policy: policy.key.clone(),
+        claims: token.claims,
     })
 }
 

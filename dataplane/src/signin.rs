@@ -22,6 +22,7 @@ use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::mfa::challenge::{self, Asked};
 use crate::mfa::demand::{Contact, Seen, demand};
 use crate::mfa::device::DeviceToken;
+use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
 use crate::risk::{self, Assessment, Context};
@@ -55,11 +56,25 @@ pub async fn signin(
     request: &SigninRequest,
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
+    let (response, _policy) = signin_at(app, &Door::Api, request, caller).await?;
+    Ok(response)
+}
+
+/// The same through any door, with the key of the policy whose tokens they are.
+pub(crate) async fn signin_at(
+    app: &Arc<App>,
+    door: &Door<'_>,
+    request: &SigninRequest,
+    caller: Caller<'_>,
+) -> Result<(LoginResponse, String), Failure> {
     let now = app.clock.now();
     let live = app.serving.live();
     let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
+    let mut trail = Trail::new(EventKind::Signin, now, caller.request_id, network(client));
+    trail.client = door.client_id().map(str::to_owned);
     let mut attempt = Attempt {
-        trail: Trail::new(EventKind::Signin, now, caller.request_id, network(client)),
+        trail,
+        door,
         client,
         failures_per_minute: live.failures_per_minute,
         scored: None,
@@ -72,19 +87,20 @@ pub async fn signin(
         app.record(attempt.trail.failure(failure));
     }
     app.metrics.signin(result.as_ref().err());
-    result
+    result.map(|response| (response, attempt.trail.policy))
 }
 
 /// One attempt, and what is known of it so far.
-struct Attempt {
+struct Attempt<'d> {
     trail: Trail,
+    door: &'d Door<'d>,
     client: IpAddr,
     failures_per_minute: u32,
     /// Who was verified, and the policy that scores sign-ins.
     scored: Option<(Arc<LivePolicy>, IdentityKey)>,
 }
 
-impl Attempt {
+impl Attempt<'_> {
     async fn run(
         &mut self,
         app: &Arc<App>,
@@ -106,6 +122,7 @@ impl Attempt {
             TryAgainReason::NotReady.after(1, "the provider's policy is not served")
         })?;
         self.trail.policy.clone_from(&policy.key);
+        self.door.admit(policy)?;
         self.client = client_address(caller.peer, caller.headers, &policy.spec.trusted_proxies);
         self.trail.network = network(self.client);
         self.failures_per_minute = policy.spec.limits.failures_per_ip_per_minute;
@@ -186,7 +203,8 @@ impl Attempt {
             let first = history.as_ref().is_some_and(NewHistory::is_first);
             let standing = password::standing(user.password, &policy.spec.password, now);
             let info = UserInfo::of(user, standing);
-            let mut carried = carry(provider, policy, &identity, &info)?;
+            let client = self.door.client_id();
+            let mut carried = carry(provider, policy, &identity, &info, client)?;
             let account = account_of(&plan, &identity, app, provider);
             let provider_mfa = || scoring::provider_mfa(&provider.spec, &identity.claims, now);
             if let Some(demand) = demand(policy.spec.mfa.mode, seen, provider_mfa) {

@@ -44,6 +44,8 @@ pub trait Store: MfaStore + PasswordStore + SessionStore + Send + Sync + fmt::De
     fn rotate(&self, rotation: Rotation) -> StoreFuture<'_, RotationOutcome>;
     /// Ends a session; false when there is none or it had ended.
     fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
+    /// Uses up what may be used once; false when it was used before.
+    fn use_once(&self, key: ReplayKey) -> StoreFuture<'_, bool>;
     /// Queues an audit event without waiting; false when it was dropped because the queue is full.
     fn record(&self, event: Event) -> bool;
     /// Waits until the audit events queued so far are written, however long a database is away.
@@ -390,6 +392,8 @@ pub enum EventKind {
     PasswordChange,
     /// A user whom an administrator changed.
     UserChange,
+    /// A client of the OAuth endpoints that did not prove itself.
+    ClientAuthentication,
     /// A provider that told of somebody's sign-out there.
     ProviderLogout,
 }
@@ -407,6 +411,7 @@ impl EventKind {
             Self::MfaRemove => "mfa_remove",
             Self::PasswordChange => "password_change",
             Self::UserChange => "user_change",
+            Self::ClientAuthentication => "client_authentication",
             Self::ProviderLogout => "provider_logout",
         }
     }

@@ -17,6 +17,8 @@ pub struct Trail {
     pub session_id: Option<Uuid>,
     /// How the sign-in was assessed; empty where it was not.
     pub assessment: String,
+    /// The OAuth client that asked: of few characters, none of which means anything in JSON.
+    pub client: Option<String>,
 }
 
 impl Trail {
@@ -31,6 +33,7 @@ impl Trail {
             user_id: None,
             session_id: None,
             assessment: String::new(),
+            client: None,
         }
     }
 
@@ -61,6 +64,14 @@ impl Trail {
     }
 
     fn event(&self, outcome: &'static str, detail: &str) -> Event {
+        let named;
+        let detail = match &self.client {
+            None => detail,
+            Some(client) => {
+                named = with_client(client, detail);
+                &named
+            }
+        };
         let mut end = detail.len().min(EVENT_DETAIL_BYTES_MAX);
         while !detail.is_char_boundary(end) {
             end -= 1;
@@ -76,6 +87,31 @@ impl Trail {
             request_id: self.request_id.clone(),
             network: self.network.clone(),
             detail: detail[..end].to_owned(),
+        }
+    }
+}
+
+/// An assessment is a JSON object, and stays one.
+fn with_client(client: &str, detail: &str) -> String {
+    match detail.strip_prefix('{') {
+        Some(members) => format!("{{\"client\":\"{client}\",{members}"),
+        None if detail.is_empty() => format!("client {client}"),
+        None => format!("client {client}: {detail}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_names_the_client_whatever_else_it_says() {
+        for (detail, expected) in [
+            ("", "client gateway"),
+            ("no key", "client gateway: no key"),
+            ("{\"engine\":1}", "{\"client\":\"gateway\",\"engine\":1}"),
+        ] {
+            assert_eq!(with_client("gateway", detail), expected);
         }
     }
 }

@@ -8,6 +8,8 @@ use vestibule_crds::object::{Kind, NamespacedName, Object};
 
 /// Names of one list of an object that are followed; the schema allows fewer.
 const NAMES_MAX: usize = 16;
+/// OAuth clients of a policy that are looked at: as many as the schema allows.
+const CLIENTS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 253;
 
 /// Kinds that hold what objects refer to.
@@ -86,9 +88,26 @@ pub(crate) fn references(object: &Object) -> Vec<Reference> {
             list("/spec/signing/secretRefs")
                 .chain(list("/spec/mfa/encryptionKeys"))
                 .chain(others.into_iter().flatten())
+                .chain(of_clients(object))
                 .collect()
         }
     }
+}
+
+/// What the OAuth clients of a policy name.
+fn of_clients(object: &Object) -> impl Iterator<Item = Reference> {
+    let namespace = &object.id.namespace;
+    let clients = object.body.pointer("/spec/oauth/clients");
+    let clients = clients.and_then(Value::as_array).into_iter().flatten();
+    clients.take(CLIENTS_MAX).flat_map(move |client| {
+        let secrets = client.get("secretRefs").and_then(Value::as_array);
+        let secrets = secrets.into_iter().flatten().take(NAMES_MAX);
+        let secrets =
+            secrets.filter_map(|secret| reference(MaterialKind::Secret, namespace, secret));
+        let keys = client.pointer("/privateKeyJwt/configMapRef");
+        let keys = keys.and_then(|keys| reference(MaterialKind::ConfigMap, namespace, keys));
+        secrets.chain(keys)
+    })
 }
 
 fn reference(kind: MaterialKind, namespace: &str, value: &Value) -> Option<Reference> {
@@ -137,6 +156,29 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn each_reference_of_a_client_is_found_and_not_without_bounds() {
+        let client = |number: usize| json!({"secretRefs": [{"name": format!("s-{number}"), "key": "new"}, {"name": format!("s-{number}"), "key": "old"}]});
+        let clients =
+            |clients: Vec<Value>| named("SigninPolicy", json!({"oauth": {"clients": clients}}));
+        let keys = json!({"privateKeyJwt": {"configMapRef": {"name": "keys", "key": "jwks.json"}}});
+        assert_eq!(
+            clients(vec![
+                client(1),
+                keys,
+                json!({"serviceAccount": {"name": "a"}}),
+                json!(1)
+            ]),
+            [
+                "Secret auth/s-1 new",
+                "Secret auth/s-1 old",
+                "ConfigMap auth/keys jwks.json"
+            ]
+        );
+        let many = clients((0..1000).map(client).collect());
+        assert_eq!(many.len(), 2 * CLIENTS_MAX);
     }
 
     #[test]

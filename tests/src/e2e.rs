@@ -12,6 +12,7 @@ pub mod load;
 pub mod local_issuer;
 pub mod mailbox;
 pub mod manifests;
+pub mod oauth_clients;
 pub mod postgres;
 pub mod program;
 pub mod scripted;

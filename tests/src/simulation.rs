@@ -20,6 +20,9 @@ use attackers::Attacker;
 use people::{DAYS, Person, World};
 
 pub const SEED: u64 = 20_260_101;
+pub const USERS: usize = 2000;
+/// Shares of people's sign-ins that are asked for a second factor.
+pub const RATES: [f64; 5] = [0.005, 0.01, 0.02, 0.05, 0.1];
 /// Days of history before anything is measured.
 const LEARNING_DAYS: u32 = 90;
 /// Each attacker tries one of so many people a day: anybody, not those who sign in most.
@@ -50,9 +53,9 @@ impl Engine {
             Self::Both => {}
             Self::SignalsAlone => signals.statistical.cap = 0,
             Self::ModelAlone => {
-                let cap = signals.statistical.clone();
                 signals = nothing_but(signals);
-                signals.statistical = cap;
+                // All the points there are, so that none of what it tells apart is rounded away.
+                signals.statistical.cap = 100;
             }
         }
         Risk {
@@ -164,6 +167,7 @@ pub fn run(users: usize, seed: u64) -> Vec<Scores> {
 
 #[cfg(test)]
 mod tests {
+    use super::curve::{attackers_at, curve};
     use super::*;
 
     fn mean(scores: &[u8]) -> f64 {
@@ -181,5 +185,25 @@ mod tests {
             }
         }
         assert_ne!(once[0].people, run(60, 8)[0].people);
+    }
+
+    #[test]
+    fn the_model_and_the_signals_together_find_more_attackers_than_either_alone() {
+        for seed in [SEED, 1] {
+            let [model, signals, both] = run(USERS, seed)
+                .try_into()
+                .expect("each engine has its scores");
+            let found = |scores: &Scores, rate| {
+                attackers_at(&curve(&scores.people, &scores.attackers.concat()), rate)
+            };
+            for rate in RATES {
+                let (model, signals) = (found(&model, rate), found(&signals, rate));
+                assert!(
+                    found(&both, rate) > model.max(signals),
+                    "seed {seed}, {rate} of people: {model} and {signals} alone, {} together",
+                    found(&both, rate)
+                );
+            }
+        }
     }
 }

@@ -33,6 +33,8 @@ mod local_tokens;
 mod mail;
 #[path = "e2e/mfa.rs"]
 mod mfa;
+#[path = "e2e/oauth.rs"]
+mod oauth;
 #[path = "e2e/postgres.rs"]
 mod postgres;
 #[path = "e2e/provider.rs"]

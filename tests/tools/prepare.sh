@@ -15,9 +15,11 @@ main() {
   mkdir -p "$cache" "$links"
   npm_packages tests/provider
   npm_packages tests/verify
+  npm_packages tests/oauth
   npm_packages tests/page
   python_environment
   go_program tests/verify verify-go "the verifier in Go"
+  go_program tests/oauth oauth-go "the OAuth client in Go"
   go_program examples/callers/go signin-go "the caller in Go"
 }
 

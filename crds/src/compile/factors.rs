@@ -349,6 +349,6 @@ fn sms_webhook(spec: SmsSpec, references: &References<'_>, problems: &mut Proble
 }
 
 /// Files that Secrets are made from often end with an end of line that nobody means.
-fn line(text: &Secret) -> Secret {
+pub(super) fn line(text: &Secret) -> Secret {
     Secret::new(text.expose().trim_end_matches(['\r', '\n']))
 }

@@ -5,6 +5,7 @@
 //! | `suspended: true` | it is suspended |
 //! | a verification key left out of `jwks` or its ConfigMap | it loses that key |
 //! | a signing key left out of `secretRefs` | it loses that key, and the next one signs |
+//! | an OAuth client, or a key or secret of one, left out | it loses that |
 //! | managed keys rotated | it has the keys as they are now |
 //! | a managed encryption key made | it has it |
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Inputs;
+use super::clients::remaining_clients;
 use super::factors::managed_key;
 use super::policy::{managed_keys, secret_key, state_at};
 use super::reference::References;
@@ -58,13 +60,22 @@ pub(super) fn narrowed_provider(
 /// The keys of the last good set that the update still has; none when it takes none away, or cannot be read so far.
 fn remaining_keys(before: &Value, object: &Object, inputs: &Inputs) -> Option<Value> {
     let keys = object.body.pointer("/spec/keys")?;
+    keys_in_both(before, keys, &References::of(object, inputs))
+}
+
+/// The keys of `before` that a source, as an object writes it, still has; none when it has all of them, or cannot be read.
+pub(super) fn keys_in_both(
+    before: &Value,
+    keys: &Value,
+    references: &References<'_>,
+) -> Option<Value> {
     let inline = keys.get("jwks").filter(|jwks| !jwks.is_null()).cloned();
     let now = match inline {
         Some(jwks) => jwks,
         None => {
             let wanted: ConfigMapKeyRef =
                 serde_json::from_value(keys.get("configMapRef")?.clone()).ok()?;
-            References::of(object, inputs).jwks(&wanted).ok()?
+            references.jwks(&wanted).ok()?
         }
     };
     let now = KeySet::parse(&now, &Algorithm::ALL).ok()?.to_jwks();
@@ -99,7 +110,9 @@ pub(super) fn narrowed_policy(
     };
     let signing_keys = keys.filter(|keys| *keys != before.signing_keys);
     let encryption_key = encryption_key.filter(|key| !before.mfa.keys.contains(key));
-    if signing_keys.is_none() && encryption_key.is_none() {
+    let clients = remaining_clients(&before.clients, object, inputs);
+    let clients = Some(clients).filter(|clients| *clients != before.clients);
+    if signing_keys.is_none() && encryption_key.is_none() && clients.is_none() {
         return Arc::clone(before);
     }
     let mut narrowed = Policy::clone(before);
@@ -107,6 +120,9 @@ pub(super) fn narrowed_policy(
         narrowed.signing_keys = signing_keys;
     }
     narrowed.mfa.keys.splice(0..0, encryption_key);
+    if let Some(clients) = clients {
+        narrowed.clients = clients;
+    }
     Arc::new(seal_policy(narrowed))
 }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::clients::clients;
 use super::expressions::invalid_extra_claims;
 use super::factors::factors;
 use super::reference::References;
@@ -52,6 +53,7 @@ fn resolve(
         mfa,
         password,
         limits,
+        oauth,
     } = spec;
 
     let issuer = Issuer::parse(&token.issuer, references.http_issuers())
@@ -102,6 +104,8 @@ fn resolve(
             .unwrap_or_default(),
     });
 
+    let clients = clients(oauth, references, problems);
+
     let Password {
         max_age,
         warning_window,
@@ -146,6 +150,7 @@ fn resolve(
             failures_per_ip_per_minute,
             per_user_per_minute,
         },
+        clients,
     }))
 }
 

@@ -10,7 +10,8 @@ use super::node::{Bounds, Node, NodeKind, Range, Uniqueness, Unknown};
 use super::path::Path;
 use crate::duration;
 use crate::reference::{
-    ALIAS_PATTERN, DATA_KEY_PATTERN, ISSUER_PATTERN, NAME_PATTERN, NETWORK_PATTERN, URL_PATTERN,
+    ALIAS_PATTERN, CLIENT_ID_PATTERN, DATA_KEY_PATTERN, ISSUER_PATTERN, NAME_PATTERN,
+    NETWORK_PATTERN, URL_PATTERN,
 };
 
 /// Findings after which no more are looked for: nobody fixes more at once.
@@ -159,6 +160,7 @@ fn in_words(pattern: &str) -> Option<&'static str> {
         DATA_KEY_PATTERN => Some("a name of letters, digits, -, _ and ."),
         ALIAS_PATTERN => Some("an `iss` value, without white space"),
         ISSUER_PATTERN => Some("an issuer such as https://login.example.com"),
+        CLIENT_ID_PATTERN => Some("a name of letters, digits and - . _ ~ : / @"),
         URL_PATTERN => Some("a URL such as https://login.example.com/jwks"),
         NETWORK_PATTERN => Some("an address or a network such as 10.0.0.0/8"),
         _ => None,

@@ -130,7 +130,7 @@ age_signal!(StaleAuthTime, 15, 12);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ImpossibleTravel {
-    /// 0 to 100. Default: 60.
+    /// 0 to 100. Default: 15.
     #[schemars(range(min = 0, max = 100))]
     pub points: u8,
     /// Kilometres in an hour that are still possible. Default: 1000.
@@ -173,6 +173,9 @@ impl Default for UnusualHour {
 }
 
 /// The statistical model: `cap * S / (S + s50)`.
+///
+/// It tells apart those of whom the other signals say the same, and looks at the same facts as they do: few points, or what
+/// is new would count twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 // The API server compares a whole number with the whole part of a minimum, so a small one is a rule of its own.
@@ -192,6 +195,6 @@ pub struct Statistical {
 
 impl Default for Statistical {
     fn default() -> Self {
-        Self { cap: 60, s50: 1.0 }
+        Self { cap: 15, s50: 1.0 }
     }
 }

@@ -8,7 +8,7 @@ use crate::duration::Duration;
 use crate::reference::{ISSUER_PATTERN, SecretKeyRef};
 
 /// Claims of the local access token that `extraClaims` may not replace.
-pub const RESERVED_CLAIMS: [&str; 15] = [
+pub const RESERVED_CLAIMS: [&str; 16] = [
     "iss",
     "sub",
     "aud",
@@ -21,6 +21,7 @@ pub const RESERVED_CLAIMS: [&str; 15] = [
     "auth_time",
     "amr",
     "acr",
+    "client_id",
     "idp",
     "email",
     "groups",

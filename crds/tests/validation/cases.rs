@@ -42,6 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
         policy(),
         policy_risk(),
         policy_mfa(),
+        policy_oauth(),
     ]
     .into_iter()
     .flatten()
@@ -784,6 +785,93 @@ fn policy_mfa() -> Vec<Case> {
             json!({"password": {"maxAge": null}}),
             json!({"password": {"maxAge": "0s", "warningWindow": "0s"}}),
             "spec.password.maxAge",
+        ),
+    ]
+}
+
+fn policy_oauth() -> Vec<Case> {
+    let client = |change: Value| {
+        let mut client = json!({
+            "clientId": "gateway",
+            "allow": ["TokenExchange"],
+            "secretRefs": [{"name": "gateway", "key": "secret"}],
+        });
+        for (name, value) in change.as_object().expect("an object") {
+            client[name] = value.clone();
+        }
+        client
+    };
+    let one = |rule, accepted, refused, field| {
+        let clients = |change| json!({"oauth": {"clients": [client(change)]}});
+        policy_case(rule, clients(accepted), clients(refused), field)
+    };
+    let account =
+        json!({"providerRef": {"name": "kubernetes"}, "namespace": "shop", "name": "reports"});
+    let by_account = |account: &Value| json!({"secretRefs": null, "serviceAccount": account});
+    let unnamed = json!({"providerRef": {"name": "kubernetes"}, "namespace": "shop"});
+    let jwks = json!({"keys": [{"kty": "EC"}]});
+    let entry = json!({"name": "keys", "key": "jwks.json"});
+    let by_keys = |keys: Value| json!({"secretRefs": null, "privateKeyJwt": keys});
+    vec![
+        one(
+            "a client has one proof",
+            by_account(&account),
+            json!({ "serviceAccount": account }),
+            "spec.oauth.clients[0]",
+        ),
+        one(
+            "a client has a proof",
+            json!({}),
+            json!({"secretRefs": null}),
+            "spec.oauth.clients[0]",
+        ),
+        one(
+            "a client has an id that needs no encoding",
+            json!({"clientId": "https://gateway.example:8443/~a@b"}),
+            json!({"clientId": "gate way"}),
+            "spec.oauth.clients[0].clientId",
+        ),
+        one(
+            "what a client may do is written",
+            json!({"allow": ["Introspection"]}),
+            json!({"allow": []}),
+            "spec.oauth.clients[0].allow",
+        ),
+        one(
+            "what a client may do is one of four things",
+            json!({"allow": ["TokenExchange", "RefreshToken", "Introspection", "Revocation"]}),
+            json!({"allow": ["AuthorizationCode"]}),
+            "spec.oauth.clients[0].allow[0]",
+        ),
+        one(
+            "a client has four secrets at most",
+            json!({"secretRefs": vec![json!({"name": "k", "key": "k"}); 4]}),
+            json!({"secretRefs": vec![json!({"name": "k", "key": "k"}); 5]}),
+            "spec.oauth.clients[0].secretRefs",
+        ),
+        one(
+            "a service account has a name",
+            by_account(&account),
+            by_account(&unnamed),
+            "spec.oauth.clients[0].serviceAccount.name",
+        ),
+        one(
+            "a client's keys have one source",
+            by_keys(json!({ "configMapRef": entry })),
+            by_keys(json!({ "configMapRef": entry, "jwks": jwks })),
+            "spec.oauth.clients[0].privateKeyJwt",
+        ),
+        policy_case(
+            "a client stands in the list once",
+            json!({"oauth": {"clients": [client(json!({})), client(json!({"clientId": "other"}))]}}),
+            json!({"oauth": {"clients": [client(json!({})), client(json!({}))]}}),
+            "spec.oauth.clients[1]",
+        ),
+        policy_case(
+            "there are 64 clients at most",
+            json!({"oauth": {"clients": (0..64).map(|n| client(json!({"clientId": n.to_string()}))).collect::<Vec<_>>()}}),
+            json!({"oauth": {"clients": (0..65).map(|n| client(json!({"clientId": n.to_string()}))).collect::<Vec<_>>()}}),
+            "spec.oauth.clients",
         ),
     ]
 }

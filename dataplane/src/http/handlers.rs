@@ -19,6 +19,7 @@ use crate::{refresh as refreshing, session, signin as signing_in};
 
 pub mod logout;
 pub mod mfa;
+pub mod oauth;
 pub mod sessions;
 
 /// Sign in with an ID token

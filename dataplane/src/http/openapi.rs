@@ -9,9 +9,10 @@ use utoipa::{Modify, OpenApi};
 use super::handlers;
 use crate::dto::{
     ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
-    EnrollmentConfirmed, EnrollmentInfo, Enrollments, LoginResponse, LogoutError, LogoutRequest,
-    PasswordRequest, Problem, RefreshRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo,
-    Sessions, SigninRequest, UserInfo, VerifyRequest,
+    EnrollmentConfirmed, EnrollmentInfo, Enrollments, Introspection, IntrospectionRequest,
+    LoginResponse, LogoutError, LogoutRequest, OauthError, PasswordRequest, Problem,
+    RefreshRequest, RevocationRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo, Sessions,
+    SigninRequest, TokenRequest, TokenResponse, UserInfo, VerifyRequest,
 };
 
 #[derive(OpenApi)]
@@ -24,15 +25,17 @@ use crate::dto::{
     paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password,
         handlers::mfa::challenge, handlers::mfa::verify, handlers::mfa::enroll, handlers::mfa::confirm, handlers::mfa::enrollments,
         handlers::mfa::remove, handlers::sessions::list, handlers::sessions::end, handlers::sessions::signout_everywhere,
-        handlers::logout::backchannel),
+        handlers::oauth::token, handlers::oauth::introspect, handlers::oauth::revoke, handlers::logout::backchannel),
     components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
         ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
-        EnrollmentInfo, Sessions, SessionInfo, LogoutRequest, LogoutError)),
+        EnrollmentInfo, Sessions, SessionInfo, TokenRequest, TokenResponse, IntrospectionRequest, Introspection, RevocationRequest,
+        OauthError, LogoutRequest, LogoutError)),
     modifiers(&BearerToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),
         (name = "second factors", description = "Challenges and what answers them"),
         (name = "session", description = "What goes on after a sign-in"),
+        (name = "oauth", description = "The same for software that speaks OAuth"),
     ),
 )]
 struct Document;
@@ -44,6 +47,8 @@ impl Modify for BearerToken {
         let components = document.components.get_or_insert_default();
         let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("bearer", bearer);
+        let basic = SecurityScheme::Http(Http::new(HttpAuthScheme::Basic));
+        components.add_security_scheme("client_secret_basic", basic);
     }
 }
 

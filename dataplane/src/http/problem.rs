@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use super::Answer;
+use super::{Answer, Outcome};
 use crate::dto::Problem;
 use crate::failure::{Code, Failure, Refused, TryAgain, TryAgainReason};
 
@@ -17,7 +17,12 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::ProviderRequired
         | Code::CurrentPasswordRequired
         | Code::PasswordNotAcceptable
-        | Code::MfaMethodUnavailable => StatusCode::BAD_REQUEST,
+        | Code::MfaMethodUnavailable
+        | Code::ClientNotAllowed
+        | Code::GrantTypeUnsupported
+        | Code::ScopeInvalid
+        | Code::TargetInvalid
+        | Code::TokenTypeUnsupported => StatusCode::BAD_REQUEST,
         Code::TokenMalformed
         | Code::TokenAlgorithmNotAllowed
         | Code::TokenKeyUnknown
@@ -36,6 +41,7 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::RefreshTokenInvalid
         | Code::RefreshTokenReused
         | Code::PasswordInvalid
+        | Code::ClientInvalid
         | Code::AccessTokenInvalid => StatusCode::UNAUTHORIZED,
         Code::ClaimsRejected
         | Code::ProviderSuspended
@@ -113,6 +119,7 @@ fn document(status: StatusCode, code: &'static str, detail: String, request_id: 
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
+    answer.extensions_mut().insert(Outcome(code));
     let headers = answer.headers_mut();
     headers.insert(
         CONTENT_TYPE,

@@ -27,6 +27,7 @@ use crate::testing::{self, NOW, claims, snapshot, token, with};
 mod accounts;
 mod logout;
 mod mfa;
+mod oauth;
 mod own_sessions;
 mod page;
 mod passwords;

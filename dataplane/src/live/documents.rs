@@ -1,24 +1,37 @@
 //! The public documents of each SigninPolicy's issuer: discovery (OpenID Connect Discovery 1.0; RFC 8414) and keys
-//! (RFC 7517), rendered once for a snapshot.
+//! (RFC 7517), and of `/auth/userinfo` on each host (RFC 9728), rendered once for a snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use url::Url;
+use vestibule_crds::algorithm::Algorithm;
 
 use super::LivePolicy;
+use super::clients::Proof;
+use crate::oauth::{
+    INTROSPECTION_PATH, REFRESH_TOKEN, REVOCATION_PATH, TOKEN_EXCHANGE, TOKEN_PATH,
+};
+use crate::signin::FULL_SCOPE;
+
+const USERINFO_PATH: &str = "/auth/userinfo";
+/// RFC 9728, section 3.1: the well-known part stands before the path of the resource.
+const RESOURCE_PATH: &str = "/.well-known/oauth-protected-resource/auth/userinfo";
 
 /// By path. Issuers on several hosts may share one path; then the request's host decides.
 #[derive(Debug, Default)]
 pub struct Documents {
     by_path: HashMap<String, Vec<(Option<String>, Bytes)>>,
+    /// Where the issuers' hosts are, such as `https://auth.example.com`, by their names.
+    origins: Vec<(Option<String>, String)>,
 }
 
 /// The documents of one issuer, and where they stand.
 #[derive(Debug)]
 pub struct IssuerDocuments {
     host: Option<String>,
+    issuer: String,
     documents: Vec<(String, Bytes)>,
 }
 
@@ -49,6 +62,7 @@ impl IssuerDocuments {
         }
         Self {
             host: host_of(issuer.as_str()),
+            issuer: issuer.as_str().to_owned(),
             documents,
         }
     }
@@ -64,22 +78,75 @@ fn discovery(policy: &LivePolicy) -> Value {
         .collect();
     algorithms.sort_unstable();
     algorithms.dedup();
-    json!({
+    let mut document = json!({
         "issuer": issuer,
         "jwks_uri": format!("{base}/jwks.json"),
-        "userinfo_endpoint": endpoint(issuer, "/auth/userinfo"),
+        "userinfo_endpoint": endpoint(issuer, USERINFO_PATH),
+        "token_endpoint": endpoint(issuer, TOKEN_PATH),
+        "revocation_endpoint": endpoint(issuer, REVOCATION_PATH),
+        // Required, and empty: it is about the authorization endpoint, and there is none.
         "response_types_supported": [],
-        "grant_types_supported": [],
+        "grant_types_supported": [TOKEN_EXCHANGE, REFRESH_TOKEN],
+        "scopes_supported": [FULL_SCOPE],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms,
         "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "scope", "auth_time", "amr", "acr", "idp", "email", "groups"
+            "iss", "sub", "aud", "exp", "iat", "nbf", "jti", "sid", "scope", "auth_time", "amr", "acr", "client_id", "idp", "email", "groups"
         ],
+    });
+    let methods = authentication_methods(policy);
+    let mut endpoints = vec!["token", "revocation"];
+    if !policy.clients.is_empty() {
+        document["introspection_endpoint"] = endpoint(issuer, INTROSPECTION_PATH).into();
+        endpoints.push("introspection");
+    }
+    for name in endpoints {
+        if methods.contains(&"private_key_jwt") {
+            let algorithms = Algorithm::ALL.map(Algorithm::name);
+            let member = format!("{name}_endpoint_auth_signing_alg_values_supported");
+            document[member] = json!(algorithms);
+        }
+        document[format!("{name}_endpoint_auth_methods_supported")] = json!(methods);
+    }
+    document
+}
+
+/// How the policy's clients prove themselves. The token of a service account comes as an assertion does.
+fn authentication_methods(policy: &LivePolicy) -> Vec<&'static str> {
+    if policy.clients.is_empty() {
+        return vec!["none"];
+    }
+    let mut methods: Vec<&str> = policy
+        .clients
+        .iter()
+        .flat_map(|client| match client.proof {
+            Proof::Secret(_) => ["client_secret_basic", "client_secret_post"].as_slice(),
+            Proof::Keys(_) | Proof::ServiceAccount { .. } => &["private_key_jwt"],
+        })
+        .copied()
+        .collect();
+    methods.sort_unstable();
+    methods.dedup();
+    methods
+}
+
+/// What a client needs to know of `/auth/userinfo`: which issuers' tokens open it.
+fn resource(origin: &str, issuers: &[String]) -> Value {
+    json!({
+        "resource": format!("{origin}{USERINFO_PATH}"),
+        "authorization_servers": issuers,
+        "scopes_supported": [FULL_SCOPE],
+        "bearer_methods_supported": ["header"],
     })
 }
 
+fn origin_of(url: &str) -> Option<String> {
+    let origin = Url::parse(url).ok()?.origin();
+    Some(origin.ascii_serialization())
+}
+
 /// The endpoints stand at the root of the issuer's host.
-fn endpoint(issuer: &str, path: &str) -> String {
+pub(crate) fn endpoint(issuer: &str, path: &str) -> String {
     Url::parse(issuer)
         .and_then(|url| url.join(path))
         .map_or_else(|_| path.to_owned(), |url| url.to_string())
@@ -97,13 +164,41 @@ fn host_of(url: &str) -> Option<String> {
 impl Documents {
     pub fn of(issuers: impl Iterator<Item = IssuerDocuments>) -> Self {
         let mut by_path: HashMap<String, Vec<(Option<String>, Bytes)>> = HashMap::new();
+        let mut by_origin: BTreeMap<String, (Option<String>, Vec<String>)> = BTreeMap::new();
         for issuer in issuers {
+            if let Some(origin) = origin_of(&issuer.issuer) {
+                let (host, issuers) = by_origin.entry(origin).or_default();
+                host.clone_from(&issuer.host);
+                issuers.push(issuer.issuer);
+            }
             for (path, document) in issuer.documents {
                 let at_path = by_path.entry(path).or_default();
                 at_path.push((issuer.host.clone(), document));
             }
         }
-        Self { by_path }
+        let mut origins = Vec::with_capacity(by_origin.len());
+        for (origin, (host, mut issuers)) in by_origin {
+            issuers.sort_unstable();
+            let document = Bytes::from(resource(&origin, &issuers).to_string());
+            let at_path = by_path.entry(RESOURCE_PATH.to_owned()).or_default();
+            at_path.push((host.clone(), document));
+            origins.push((host, origin));
+        }
+        Self { by_path, origins }
+    }
+
+    /// Where the document of `/auth/userinfo` is, as whoever asked this host sees it.
+    pub fn resource_metadata(&self, host: Option<&str>) -> Option<String> {
+        let origin = match self.origins.as_slice() {
+            [(_, only)] => only,
+            several => {
+                let host = host?.to_ascii_lowercase();
+                let mut several = several.iter();
+                let (_, origin) = several.find(|(of, _)| of.as_deref() == Some(&host))?;
+                origin
+            }
+        };
+        Some(format!("{origin}{RESOURCE_PATH}"))
     }
 
     pub fn find(&self, path: &str, host: Option<&str>) -> Option<Bytes> {

@@ -110,7 +110,7 @@ pub(super) fn combine(fired: &[Fired]) -> (u8, Vec<Reason>) {
         })
         .collect();
     if shares.iter().all(|(_, share)| *share == 0.0) {
-        // The statistical model and the signals can hide each other whole.
+        // Signals that are certain hide each other whole.
         for (share, one) in shares.iter_mut().zip(fired) {
             share.1 = one.p;
         }
@@ -129,10 +129,10 @@ fn raw(fired: &[Fired], counts: impl Fn(&Fired) -> bool) -> f64 {
         *group = group.max(one.p.clamp(0.0, 1.0));
     }
     let of = |group: Group| strongest[group as usize];
-    // The model and the signals look at the same things: the stronger of the two counts.
-    let signals = 1.0 - (1.0 - of(Group::Network)) * (1.0 - of(Group::Device));
-    let novelty = signals.max(of(Group::Statistical));
-    let others = [
+    let groups = [
+        Group::Network,
+        Group::Device,
+        Group::Statistical,
         Group::Time,
         Group::Travel,
         Group::Velocity,
@@ -141,8 +141,8 @@ fn raw(fired: &[Fired], counts: impl Fn(&Fired) -> bool) -> f64 {
         Group::Assurance,
         Group::Engine,
     ];
-    let spared: f64 = others.iter().map(|group| 1.0 - of(*group)).product();
-    100.0 * (1.0 - (1.0 - novelty) * spared)
+    let spared: f64 = groups.iter().map(|group| 1.0 - of(*group)).product();
+    100.0 * (1.0 - spared)
 }
 
 /// Largest remainders: whole points that sum to `score`.

@@ -47,7 +47,7 @@ pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Fai
     let (session, _) = found
         .filter(|(_, owner)| owner.id == user.id)
         .ok_or_else(not_found)?;
-    let event = signout_event(app, caller, &session, &user);
+    let event = signout_event(app, caller, &session, &user, None);
     let now = app.clock.now();
     if app.store.end_session(session.id, now, event).await? {
         Ok(())
@@ -59,7 +59,7 @@ pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Fai
 /// Ends all of the user's sessions, this one too.
 pub async fn end_all(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
     let (session, user) = authenticate(app, caller.headers).await?;
-    let mut event = signout_event(app, caller, &session, &user);
+    let mut event = signout_event(app, caller, &session, &user, None);
     event.detail = "all sessions of the user".to_owned();
     let now = app.clock.now();
     let _found = app.store.revoke_user_sessions(user.id, now, event).await?;

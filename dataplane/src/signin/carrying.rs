@@ -12,6 +12,7 @@ pub(super) fn carry(
     policy: &LivePolicy,
     identity: &VerifiedIdentity,
     user: &UserInfo,
+    client: Option<&str>,
 ) -> Result<Carried, Failure> {
     let claims = &identity.claims;
     let extra = if policy.extra_claims.is_empty() {
@@ -42,6 +43,7 @@ pub(super) fn carry(
         auth_time: auth_time(claims),
         amr: amr.collect(),
         acr,
+        client_id: client.map(str::to_owned),
         idp: provider.spec.name.clone(),
         groups: identity.mapped.groups.clone(),
         extra,

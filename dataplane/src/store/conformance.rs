@@ -62,6 +62,7 @@ macro_rules! suite {
             concurrent_creates_of_one_identity_make_one_user,
             one_subject_of_two_policies_is_two_users,
             token_is_used_once,
+            what_is_used_alone_is_used_once,
             same_digest_with_another_expiry_is_another_token,
             concurrent_uses_of_one_token_sign_in_once,
             refused_sign_in_does_not_use_up_its_token,

@@ -21,8 +21,9 @@ use self::sessions::{EndSession, ReadSession};
 use self::sweep::Cursor;
 use self::users::{RevokeSessions, SetStatus};
 use super::{
-    DAY_SECONDS, Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, Rotation, RotationOutcome,
-    Session, Signin, SigninOutcome, Store, StoreError, StoreFuture, User, UserStatus, Work,
+    DAY_SECONDS, Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, ReplayKey, Rotation,
+    RotationOutcome, Session, Signin, SigninOutcome, Store, StoreError, StoreFuture, User,
+    UserStatus, Work,
 };
 use crate::risk::census::{Addition, Census};
 
@@ -198,6 +199,10 @@ impl Store for PostgresStore {
 
     fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
         Box::pin(self.write(EndSession { id, now, event }))
+    }
+
+    fn use_once(&self, key: ReplayKey) -> StoreFuture<'_, bool> {
+        Box::pin(self.write(key))
     }
 
     fn record(&self, event: Event) -> bool {

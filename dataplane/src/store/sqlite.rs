@@ -27,8 +27,8 @@ use self::sweep::Cursor;
 use self::users::{RevokeSessions, SetStatus};
 use self::writer::{Tally, Writer};
 use super::{
-    DAY_SECONDS, Event, Gather, Gathered, HashKey, Rotation, RotationOutcome, Session, Signin,
-    SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
+    DAY_SECONDS, Event, Gather, Gathered, HashKey, ReplayKey, Rotation, RotationOutcome, Session,
+    Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
 };
 use crate::risk::census::{Addition, Census};
 
@@ -240,6 +240,10 @@ impl Store for SqliteStore {
 
     fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
         self.submit(EndSession { id, now, event })
+    }
+
+    fn use_once(&self, key: ReplayKey) -> StoreFuture<'_, bool> {
+        self.submit(key)
     }
 
     fn record(&self, event: Event) -> bool {

@@ -74,6 +74,44 @@ fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(nanoseconds as f64 / 1e9)
 }
 
+/// Of a process, of those that it has started, and of what they took who have ended since.
+pub fn cpu_seconds_with_children(pid: u32) -> anyhow::Result<f64> {
+    let mut seconds = cpu_seconds(pid)? + of_ended_children(pid)?;
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(child) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // One that ends meanwhile counts among the ended the next time.
+        if stat_field(child, PARENT).is_ok_and(|parent| parent == u64::from(pid)) {
+            seconds += cpu_seconds(child).unwrap_or(0.0);
+        }
+    }
+    Ok(seconds)
+}
+
+/// Fields of proc(5), stat, counted from the one behind the name.
+const PARENT: usize = 1;
+const ENDED_CHILDREN_USER: usize = 13;
+const ENDED_CHILDREN_SYSTEM: usize = 14;
+/// Linux says so to everybody, whatever it counts in itself.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+fn of_ended_children(pid: u32) -> anyhow::Result<f64> {
+    let ticks = stat_field(pid, ENDED_CHILDREN_USER)? + stat_field(pid, ENDED_CHILDREN_SYSTEM)?;
+    Ok(ticks as f64 / TICKS_PER_SECOND)
+}
+
+fn stat_field(pid: u32, index: usize) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = text.rsplit_once(") ").context("proc(5) has changed")?;
+    let field = fields
+        .split(' ')
+        .nth(index)
+        .context("proc(5) has changed")?;
+    Ok(field.trim().parse()?)
+}
+
 /// This process's own CPU time in seconds.
 pub fn own_cpu_seconds() -> anyhow::Result<f64> {
     cpu_seconds(std::process::id())

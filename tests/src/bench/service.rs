@@ -46,8 +46,8 @@ use vestibule_dataplane::store::sessions::{
     LogoutOutcome, ProviderLogout, SessionPage, SessionStore,
 };
 use vestibule_dataplane::store::{
-    Event, Gather, Gathered, HashKey, Profile, Rotation, RotationOutcome, Session, Signin,
-    SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
+    Event, Gather, Gathered, HashKey, Profile, ReplayKey, Rotation, RotationOutcome, Session,
+    Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
 };
 
 use super::process::{Process, sibling};
@@ -114,30 +114,37 @@ spec:
 
     /// Requests with tokens that are good for the next half hour.
     pub fn requests(&self) -> anyhow::Result<Arc<Vec<Bytes>>> {
+        self.requests_among(USERS)
+    }
+
+    /// Of users who are spread evenly among so many.
+    pub fn requests_among(&self, users: usize) -> anyhow::Result<Arc<Vec<Bytes>>> {
         let now = Clock::System.now();
         let header = json!({"alg": "RS256", "kid": self.key.kid, "typ": "JWT"}).to_string();
-        let requests = (0..USERS).map(|number| {
-            let claims = json!({
-                "iss": "https://login.bench.example",
-                "sub": format!("00u{number:017}"),
-                "aud": "web",
-                "iat": now,
-                "exp": now + 1800,
-                "auth_time": now,
-                "preferred_username": format!("user-{number}"),
-                "email": format!("user-{number}@bench.example"),
-                "email_verified": true,
-                "name": "A Person of the Benchmark",
+        let requests = (0..USERS)
+            .map(|number| number * (users / USERS))
+            .map(|number| {
+                let claims = json!({
+                    "iss": "https://login.bench.example",
+                    "sub": format!("00u{number:017}"),
+                    "aud": "web",
+                    "iat": now,
+                    "exp": now + 1800,
+                    "auth_time": now,
+                    "preferred_username": format!("user-{number}"),
+                    "email": format!("user-{number}@bench.example"),
+                    "email_verified": true,
+                    "name": "A Person of the Benchmark",
+                });
+                let input = format!(
+                    "{}.{}",
+                    URL_SAFE_NO_PAD.encode(&header),
+                    URL_SAFE_NO_PAD.encode(claims.to_string())
+                );
+                let signature = self.key.sign(input.as_bytes())?;
+                let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
+                Ok(Bytes::from(json!({"id_token": token}).to_string()))
             });
-            let input = format!(
-                "{}.{}",
-                URL_SAFE_NO_PAD.encode(&header),
-                URL_SAFE_NO_PAD.encode(claims.to_string())
-            );
-            let signature = self.key.sign(input.as_bytes())?;
-            let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
-            Ok(Bytes::from(json!({"id_token": token}).to_string()))
-        });
         Ok(Arc::new(requests.collect::<anyhow::Result<_>>()?))
     }
 }
@@ -156,17 +163,22 @@ const STARTS_MAX: usize = 5;
 
 impl ServiceProcess {
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
-        let mut last = Self::try_start(directory).await;
+        Self::start_with(directory, None).await
+    }
+
+    /// `database`: a URL, or none for SQLite in the directory.
+    pub async fn start_with(directory: &Path, database: Option<&str>) -> anyhow::Result<Self> {
+        let mut last = Self::try_start(directory, database).await;
         for _ in 1..STARTS_MAX {
             if last.is_ok() {
                 break;
             }
-            last = Self::try_start(directory).await;
+            last = Self::try_start(directory, database).await;
         }
         last
     }
 
-    async fn try_start(directory: &Path) -> anyhow::Result<Self> {
+    async fn try_start(directory: &Path, database: Option<&str>) -> anyhow::Result<Self> {
         let (address, admin) = (free_port().await?, free_port().await?);
         let began = Instant::now();
         let process = Process::start(
@@ -179,6 +191,7 @@ impl ServiceProcess {
                 .args(["--listen", &address.to_string()])
                 .args(["--admin-listen", &admin.to_string()])
                 .arg("--plain-http")
+                .args(database.into_iter().flat_map(|url| ["--database", url]))
                 .env("VESTIBULE_LOG", "warn"),
         )?;
         let mut service = Self {
@@ -332,6 +345,10 @@ impl Store for NoStore {
 
     fn end_session(&self, _: Uuid, _: i64, _: Event) -> StoreFuture<'_, bool> {
         ready(false)
+    }
+
+    fn use_once(&self, _: ReplayKey) -> StoreFuture<'_, bool> {
+        ready(true)
     }
 
     fn record(&self, _: Event) -> bool {

@@ -5,11 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use vestibule_tests::simulation::attackers::Attacker;
 use vestibule_tests::simulation::curve::{attackers_at, curve};
-use vestibule_tests::simulation::{Engine, SEED, plot, run};
-
-const USERS: usize = 2000;
-/// Shares of people's sign-ins that are asked for a second factor.
-const RATES: [f64; 5] = [0.005, 0.01, 0.02, 0.05, 0.1];
+use vestibule_tests::simulation::{Engine, RATES, SEED, USERS, plot, run};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);

@@ -1,7 +1,7 @@
 //! PostgreSQL as a process of the tests' own: `tests/tools/postgres.sh` says what it can be told to do.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +13,7 @@ use vestibule_dataplane::store::postgres::{PostgresOptions, PostgresStore, Postg
 pub struct Postgres {
     pub port: u16,
     pub password: String,
+    folder: PathBuf,
     script: Mutex<Script>,
 }
 
@@ -41,6 +42,7 @@ impl Postgres {
         Arc::new(Self {
             port: u16::try_from(port).expect("a port"),
             password: at["password"].as_str().expect("a password").to_owned(),
+            folder: at["folder"].as_str().expect("a folder").into(),
             script: Mutex::new(Script {
                 child,
                 commands,
@@ -58,6 +60,13 @@ impl Postgres {
             "postgres://postgres:{password}@127.0.0.1:{}/postgres",
             self.port
         )
+    }
+
+    /// The process that has started all others of the server.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
+        let pid = file.lines().next().unwrap_or_default();
+        Ok(pid.trim().parse()?)
     }
 
     /// `kill`, `stop`, `start`, `freeze` or `thaw`; done when this resolves.

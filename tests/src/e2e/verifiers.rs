@@ -54,7 +54,7 @@ impl Verifier {
     }
 }
 
-fn made(path: PathBuf) -> PathBuf {
+pub(super) fn made(path: PathBuf) -> PathBuf {
     assert!(
         path.exists(),
         "{} is missing: `make tools` makes it",

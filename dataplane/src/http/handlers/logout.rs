@@ -13,7 +13,7 @@ use crate::backchannel;
 use crate::dto::{LogoutError, LogoutRequest};
 use crate::failure::{Code, Failure};
 use crate::http::problem::{self, status_of, status_of_try_again};
-use crate::http::{Answer, NO_STORE, form, json};
+use crate::http::{Answer, NO_STORE, Outcome, form, json};
 
 /// Sign out at the provider's word
 ///
@@ -83,6 +83,7 @@ fn refusal(failure: &Failure) -> Answer {
     };
     let mut answer = json(serde_json::to_vec(&body).unwrap_or_default(), NO_STORE);
     *answer.status_mut() = status;
+    answer.extensions_mut().insert(Outcome(failure.code()));
     if let Failure::TryAgain(again) = failure {
         let seconds = again.retry_after_seconds.into();
         answer.headers_mut().insert(RETRY_AFTER, seconds);

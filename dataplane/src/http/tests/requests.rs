@@ -288,3 +288,28 @@ async fn a_connection_in_use_is_told_to_end_when_the_service_stops() {
         "the second answer says so"
     );
 }
+
+#[tokio::test]
+async fn requests_are_timed_by_route_and_outcome_and_never_by_what_a_caller_chose() {
+    let service = Service::start().await;
+    service.signin(&service.token(&claims())).await;
+    service.signin("no token").await;
+    service.get("/auth/id-token/signin", None).await;
+    service.get("/eyJhbGciOiJSUzI1NiJ9", None).await;
+    let id = "/auth/mfa/enrollments/0197a2c0-0000-7000-8000-000000000000";
+    let request = service.request(Method::DELETE, id).body(Full::default());
+    service.send(request.expect("a request")).await;
+    let metrics = service.app.metrics.render(service.app.store.work());
+    for (route, outcome) in [
+        ("/auth/id-token/signin", "ok"),
+        ("/auth/id-token/signin", "token_malformed"),
+        ("/auth/id-token/signin", "method_not_allowed"),
+        ("other", "not_found"),
+        ("/auth/mfa/enrollments/{id}", "access_token_invalid"),
+    ] {
+        let line =
+            format!(r#"vestibule_request_seconds_count{{route="{route}",outcome="{outcome}"}} 1"#);
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+    assert!(!metrics.contains("eyJ") && !metrics.contains("0197a2c0"));
+}

@@ -397,7 +397,7 @@ async fn what_many_others_show_and_the_user_hardly_ever_is_unlike_the_user() {
     let seldom = signin_with(&service, "192.0.1.99", PHONE, "alice").await;
     let score = |reply: &Reply| reply.body["risk_assessment"]["score"].as_u64();
     assert_eq!(reasons(&seldom), &json!(["unlike_history"]));
-    assert!(score(&seldom) > Some(30), "{:?}", seldom.body);
+    assert!(score(&seldom) > Some(7), "{:?}", seldom.body);
     assert!(score(&usual) < Some(5), "{:?}", usual.body);
 }
 

@@ -322,10 +322,8 @@ async fn only_our_own_access_tokens_are_bearer_tokens() {
             (refused.status, refused.code()),
             (401, "access_token_invalid")
         );
-        assert_eq!(
-            refused.headers["www-authenticate"],
-            "Bearer error=\"invalid_token\""
-        );
+        let challenge = refused.headers["www-authenticate"].to_str().expect("text");
+        assert!(challenge.starts_with("Bearer error=\"invalid_token\""));
     }
     assert_eq!(
         service.get("/auth/userinfo", None).await.code(),

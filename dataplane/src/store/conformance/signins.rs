@@ -162,6 +162,24 @@ pub(crate) async fn token_is_used_once(fixture: impl Fixture) {
     .await;
 }
 
+pub(crate) async fn what_is_used_alone_is_used_once(fixture: impl Fixture) {
+    let store = fixture.store();
+    let key = |number| token(NOW + 60, number).expect("a key");
+    let uses: Vec<_> = (0..TASKS)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.use_once(key(1)).await })
+        })
+        .collect();
+    let mut first = 0;
+    for used in uses {
+        first += usize::from(used.await.expect("no panic").expect("it answers"));
+    }
+    assert_eq!(first, 1);
+    assert_eq!(store.use_once(key(1)).await, Ok(false));
+    assert_eq!(store.use_once(key(2)).await, Ok(true));
+}
+
 pub(crate) async fn same_digest_with_another_expiry_is_another_token(fixture: impl Fixture) {
     let store = fixture.store();
     let user = created(&*store, "ann", Profile::default()).await;

@@ -29,7 +29,7 @@ use super::pool::Ask;
 use super::users::status_of;
 use crate::store::sessions::Origin;
 use crate::store::{
-    Account, IdentityKey, NewHistory, Profile, Signin, SigninOutcome, User, UserStatus,
+    Account, IdentityKey, NewHistory, Profile, ReplayKey, Signin, SigninOutcome, User, UserStatus,
 };
 
 type Parameters<'a> = Vec<&'a (dyn ToSql + Sync)>;
@@ -536,4 +536,20 @@ fn outcome(row: &Row) -> Result<SigninOutcome, Fault> {
             SigninOutcome::UserNotActive(status)
         }
     })
+}
+
+impl Ask for ReplayKey {
+    type Answer = bool;
+
+    /// Of two at once the second waits for the first and inserts nothing.
+    async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
+        let statement = db
+            .prepared("INSERT INTO replay_guard (expires_at, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .await?;
+        let inserted = db
+            .client
+            .execute(&statement, &[&self.expires_at, &self.digest.as_slice()])
+            .await?;
+        Ok(inserted == 1)
+    }
 }

@@ -133,6 +133,14 @@ fn active(status: UserStatus) -> Result<(), SigninOutcome> {
     }
 }
 
+impl Write for ReplayKey {
+    type Answer = bool;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
+        is_first_use(db, self)
+    }
+}
+
 pub(super) fn is_first_use(db: &Connection, replay: &ReplayKey) -> rusqlite::Result<bool> {
     let inserted = db
         .prepare_cached(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vestibule_tests::cluster::node;
 use vestibule_tests::cluster::node::signal;
-use vestibule_tests::cluster::objects::{address, name};
+use vestibule_tests::cluster::objects::{address, condition, name};
 use vestibule_tests::e2e::{Client, is, within};
 
 use crate::fleet::{DEADLINE, LOOK_EVERY, all_succeeded, fleet, serves_itself};
@@ -27,6 +27,11 @@ async fn without_the_api_server_sign_ins_go_on_and_a_killed_container_serves_aga
         .as_str()
         .expect("a pod has one")
         .to_owned();
+    let node_ready_since = || {
+        let nodes = namespace.get("nodes");
+        condition(&nodes["items"][0], "Ready")["lastTransitionTime"].clone()
+    };
+    let node_since = node_ready_since();
     let load = fleet.load().await;
     load.more(50).await;
     node::component("kill", "kube-apiserver");
@@ -68,8 +73,21 @@ async fn without_the_api_server_sign_ins_go_on_and_a_killed_container_serves_aga
     all_succeeded(load).await;
     namespace.ready("vestibule-dataplane", 3).await;
     namespace.ready("vestibule-operator", 2).await;
-    let after = namespace.get(&format!("pod/{}", name(victim)));
-    assert_eq!(restarts(&after), before.map(|count| count + 1));
+    within(
+        DEADLINE,
+        LOOK_EVERY,
+        "the kubelet has told the API server of the restart",
+        || async {
+            let after = namespace.get(&format!("pod/{}", name(victim)));
+            is(restarts(&after), before.map(|count| count + 1))
+        },
+    )
+    .await;
+    assert_eq!(
+        node_ready_since(),
+        node_since,
+        "the node was not called lost"
+    );
     fleet
         .a_change_is_served("after an outage of the API server")
         .await;

@@ -2,6 +2,10 @@
 //!
 //! CPU time is the measured process's own; the load comes from this process. Figures are medians of interleaved rounds.
 
+mod crowds;
+mod passwords;
+mod postgres;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -52,6 +56,8 @@ struct Seconds {
     round: u64,
     paced: u64,
     reloads: usize,
+    /// Users: few, and many.
+    crowds: (usize, usize),
 }
 
 impl Seconds {
@@ -59,11 +65,13 @@ impl Seconds {
         round: 5,
         paced: 20,
         reloads: RELOADS,
+        crowds: (1_000, 1_000_000),
     };
     const QUICK: Self = Self {
         round: 1,
         paced: 3,
         reloads: 30,
+        crowds: (1_000, 20_000),
     };
 }
 
@@ -96,6 +104,9 @@ async fn bench(output: Option<PathBuf>, seconds: Seconds) -> anyhow::Result<()> 
     .await?;
     start_and_memory(&setup, seconds, &mut report).await?;
     reloads(&setup, &requests, costs.saturation, seconds, &mut report).await?;
+    passwords::measure(&setup, &requests, costs.saturation, seconds, &mut report).await?;
+    crowds::measure(&setup, seconds, &mut report).await?;
+    postgres::measure(&setup, costs.no_store, seconds, &mut report).await?;
 
     if let Some(path) = output {
         std::fs::write(&path, format!("{:#}\n", report.json()))

@@ -1,0 +1,270 @@
+//! The OAuth endpoints: token exchange (RFC 8693), refresh (RFC 6749, section 6), introspection (RFC 7662) and revocation
+//! (RFC 7009). Each is a thin door onto what `/auth/…` does: the same sign-in, the same sessions, the same limits.
+
+use std::sync::Arc;
+
+use vestibule_crds::signin_policy::ClientPermission;
+
+use crate::app::{App, Caller};
+use crate::client_address::{client_address, network};
+use crate::dto::{LoginResponse, SigninRequest, TokenResponse};
+use crate::failure::{Code, Failure};
+use crate::http::form::{BODY_BYTES_MAX, Form};
+use crate::limits::of_address;
+use crate::live::Live;
+use crate::live::documents::endpoint;
+use crate::mfa::challenge::ChallengeToken;
+use crate::mfa::device::DeviceToken;
+use crate::refresh::refresh_at;
+use crate::session::revoke_at;
+use crate::signin::{FULL_SCOPE, signin_at};
+use crate::store::EventKind;
+use crate::trail::Trail;
+
+pub mod assertion;
+pub mod client;
+pub mod credentials;
+pub mod door;
+pub mod introspection;
+
+use client::{Proved, authenticate};
+use door::Door;
+pub use introspection::introspect;
+
+pub const TOKEN_PATH: &str = "/oauth2/token";
+pub const INTROSPECTION_PATH: &str = "/oauth2/introspect";
+pub const REVOCATION_PATH: &str = "/oauth2/revoke";
+
+pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub const REFRESH_TOKEN: &str = "refresh_token";
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// For what is one of a few short values.
+const NAME_CHARS_MAX: usize = 128;
+
+/// Why a request did not succeed.
+#[derive(Debug)]
+pub enum OauthFailure {
+    /// The request, its client, or what it brings.
+    Request(Failure),
+    /// The refresh token, or whose it is: `invalid_grant`.
+    Grant(Failure),
+    /// The person must do something first.
+    Interaction(Interaction),
+}
+
+/// What the person must do.
+#[derive(Debug)]
+pub enum Interaction {
+    /// Prove a second factor: what `/auth/mfa/verify` wants, and the page on which a person can.
+    SecondFactor {
+        response: Box<LoginResponse>,
+        page: String,
+    },
+    /// Change the local password.
+    PasswordChange,
+}
+
+impl OauthFailure {
+    /// Our own code, as everywhere.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Request(failure) | Self::Grant(failure) => failure.code(),
+            Self::Interaction(interaction) => match interaction {
+                Interaction::SecondFactor { .. } => Code::MfaRequired.as_str(),
+                Interaction::PasswordChange => Code::PasswordChangeRequired.as_str(),
+            },
+        }
+    }
+}
+
+impl From<Failure> for OauthFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Request(failure)
+    }
+}
+
+/// `POST /oauth2/token`.
+pub async fn token(
+    app: &Arc<App>,
+    mut form: Form,
+    caller: Caller<'_>,
+) -> Result<TokenResponse, OauthFailure> {
+    let live = app.serving.live();
+    let client = client_of(app, &live, &mut form, caller).await?;
+    let grant_type = form.required("grant_type", NAME_CHARS_MAX)?;
+    match grant_type.as_str() {
+        TOKEN_EXCHANGE => exchange(app, &live, client.as_ref(), form, caller).await,
+        REFRESH_TOKEN => refresh(app, client.as_ref(), form, caller).await,
+        _ => Err(Failure::from(Code::GrantTypeUnsupported).into()),
+    }
+}
+
+async fn exchange(
+    app: &Arc<App>,
+    live: &Live,
+    client: Option<&Proved>,
+    mut form: Form,
+    caller: Caller<'_>,
+) -> Result<TokenResponse, OauthFailure> {
+    if let Some(client) = client {
+        client.check_may(ClientPermission::TokenExchange)?;
+    }
+    let subject_token = form.required("subject_token", BODY_BYTES_MAX)?;
+    if form.required("subject_token_type", NAME_CHARS_MAX)? != ID_TOKEN {
+        return Err(invalid("subject_token_type is not an ID token's"));
+    }
+    let requested = form.text("requested_token_type", NAME_CHARS_MAX)?;
+    if requested.is_some_and(|requested| requested != ACCESS_TOKEN) {
+        return Err(invalid("requested_token_type is not an access token's"));
+    }
+    let actor = form.text("actor_token", BODY_BYTES_MAX)?;
+    let actor_type = form.text("actor_token_type", BODY_BYTES_MAX)?;
+    if actor.is_some() || actor_type.is_some() {
+        return Err(invalid("nobody acts for somebody else here"));
+    }
+    check_scope(&mut form)?;
+    let targets = targets(&mut form);
+    let request = SigninRequest {
+        id_token: Some(subject_token),
+        provider: form.text("provider", crate::dto::PROVIDER_CHARS_MAX)?,
+        nonce: form.text("nonce", crate::dto::NONCE_CHARS_MAX)?,
+        device_token: form.text("device_token", crate::dto::OPAQUE_TOKEN_CHARS_MAX)?,
+    };
+    let door = Door::Oauth {
+        client,
+        targets: &targets,
+    };
+    let (response, policy) = signin_at(app, &door, &request, caller).await?;
+    if response.requires_mfa == Some(true) {
+        let policy = live.policy_of_key(&policy);
+        let issuer = policy.map_or("", |policy| policy.spec.token.issuer.as_str());
+        let page = endpoint(issuer, "/auth/mfa");
+        let response = Box::new(response);
+        let interaction = Interaction::SecondFactor { response, page };
+        return Err(OauthFailure::Interaction(interaction));
+    }
+    if response.must_change_password == Some(true) {
+        return Err(OauthFailure::Interaction(Interaction::PasswordChange));
+    }
+    Ok(TokenResponse {
+        issued_token_type: Some(ACCESS_TOKEN),
+        ..tokens(response)
+    })
+}
+
+async fn refresh(
+    app: &Arc<App>,
+    client: Option<&Proved>,
+    mut form: Form,
+    caller: Caller<'_>,
+) -> Result<TokenResponse, OauthFailure> {
+    if let Some(client) = client {
+        client.check_may(ClientPermission::RefreshToken)?;
+    }
+    let refresh_token = form.required("refresh_token", BODY_BYTES_MAX)?;
+    check_scope(&mut form)?;
+    let targets = targets(&mut form);
+    let door = Door::Oauth {
+        client,
+        targets: &targets,
+    };
+    let response = refresh_at(app, &door, &refresh_token, caller).await;
+    response.map(tokens).map_err(OauthFailure::Grant)
+}
+
+/// `POST /oauth2/revoke`. A token that is not valid has no session to end: that is no error.
+pub async fn revoke(
+    app: &Arc<App>,
+    mut form: Form,
+    caller: Caller<'_>,
+) -> Result<(), OauthFailure> {
+    let live = app.serving.live();
+    let client = client_of(app, &live, &mut form, caller).await?;
+    if let Some(client) = &client {
+        client.check_may(ClientPermission::Revocation)?;
+    }
+    let token = form.required("token", BODY_BYTES_MAX)?;
+    if ChallengeToken::parse(&token).is_some() || DeviceToken::parse(&token).is_some() {
+        let why = "a challenge or device token";
+        return Err(Failure::from(Code::TokenTypeUnsupported.because(why)).into());
+    }
+    let door = Door::Oauth {
+        client: client.as_ref(),
+        targets: &[],
+    };
+    Ok(revoke_at(app, &door, &token, caller).await?)
+}
+
+/// Who asks. Nobody need not be anybody where a policy without clients is served; which one is meant shows later.
+async fn client_of(
+    app: &Arc<App>,
+    live: &Live,
+    form: &mut Form,
+    caller: Caller<'_>,
+) -> Result<Option<Proved>, Failure> {
+    let now = app.clock.now();
+    let address = client_address(caller.peer, caller.headers, &live.trusted_proxies);
+    let per_minute = live.failures_per_minute;
+    app.check_address(address, per_minute, now)?;
+    let mut named = None;
+    let client = authenticate(app, live, caller.headers, form, &mut named, now).await;
+    let client = client.and_then(|client| match client {
+        None if live.revision.is_some() && live.policies().all(|p| !p.clients.is_empty()) => {
+            let why = "every policy has clients, and the request names none";
+            Err(Code::ClientInvalid.because(why).into())
+        }
+        client => Ok(client),
+    });
+    if let Err(failure) = &client {
+        if let Failure::Refused(_) = failure {
+            let _over = app.failures.count(of_address(address), per_minute, now);
+        }
+        let kind = EventKind::ClientAuthentication;
+        let mut trail = Trail::new(kind, now, caller.request_id, network(address));
+        trail.client = named.filter(|name| is_client_id(name));
+        app.record(trail.failure(failure));
+    }
+    client
+}
+
+/// Of the characters that a declared one may have: what else somebody calls itself is not written down.
+fn is_client_id(name: &str) -> bool {
+    name.len() <= NAME_CHARS_MAX
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/@".contains(&byte))
+}
+
+fn check_scope(form: &mut Form) -> Result<(), Failure> {
+    let scope = form.text("scope", NAME_CHARS_MAX)?.unwrap_or_default();
+    if scope
+        .split(' ')
+        .all(|one| one.is_empty() || one == FULL_SCOPE)
+    {
+        Ok(())
+    } else {
+        Err(Code::ScopeInvalid.into())
+    }
+}
+
+fn targets(form: &mut Form) -> Vec<String> {
+    let mut targets = form.all("audience");
+    targets.extend(form.all("resource"));
+    targets
+}
+
+fn tokens(response: LoginResponse) -> TokenResponse {
+    TokenResponse {
+        access_token: response.access_token.unwrap_or_default(),
+        issued_token_type: None,
+        token_type: "Bearer",
+        expires_in: response.expires_in.unwrap_or_default(),
+        scope: FULL_SCOPE,
+        refresh_token: response.refresh_token,
+    }
+}
+
+fn invalid(why: &'static str) -> OauthFailure {
+    Failure::from(Code::InvalidRequest.because(why)).into()
+}

@@ -1,0 +1,159 @@
+//! Which client asks, and whether it is this client. Whoever guesses learns nothing: an unknown client, a wrong secret and a
+//! wrong key are one answer.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::HeaderMap;
+use vestibule_crds::signin_policy::ClientPermission;
+
+use super::assertion::{self, Unproved};
+use super::credentials::{Credentials, credentials};
+use crate::app::App;
+use crate::encoding::sha256;
+use crate::failure::{Code, Failure, TryAgainReason};
+use crate::http::form::Form;
+use crate::live::clients::{Declared, LiveClient, Proof, SecretDigest};
+use crate::live::{Live, LivePolicy};
+
+/// How often secrets for one client may be wrong in a minute, from all addresses. Only secrets are held back then: nobody
+/// guesses a signature, and so nobody keeps out a client that signs.
+const WRONG_SECRETS_PER_MINUTE: u32 = 60;
+
+/// A client that has proved itself, and the policy that declares it.
+#[derive(Debug, Clone)]
+pub struct Proved {
+    pub policy: Arc<LivePolicy>,
+    pub client: Arc<LiveClient>,
+}
+
+impl From<&Declared> for Proved {
+    fn from(declared: &Declared) -> Self {
+        let Declared { policy, client } = declared.clone();
+        Self { policy, client }
+    }
+}
+
+impl Proved {
+    pub fn check_may(&self, what: ClientPermission) -> Result<(), Failure> {
+        if self.client.may(what) {
+            Ok(())
+        } else {
+            Err(Code::ClientNotAllowed
+                .because(format!("{what:?} is not allowed to it"))
+                .into())
+        }
+    }
+}
+
+/// None where the request shows no proof of a client at all. `named` becomes whom it says that it is.
+pub async fn authenticate(
+    app: &App,
+    live: &Live,
+    headers: &HeaderMap,
+    form: &mut Form,
+    named: &mut Option<String>,
+    now: i64,
+) -> Result<Option<Proved>, Failure> {
+    let Some(shown) = credentials(headers, form)? else {
+        return Ok(None);
+    };
+    match shown {
+        Credentials::Secret { client_id, secrets } => {
+            *named = Some(client_id.clone());
+            let digests = secrets
+                .iter()
+                .map(|secret| sha256(secret.expose().as_bytes()));
+            let digests: Vec<[u8; 32]> = digests.collect();
+            let proved = by_secret(app, live, &client_id, &digests, now)?;
+            Ok(Some(proved))
+        }
+        Credentials::Token { client_id, token } => {
+            let token = assertion::Unverified::parse(&token.0).map_err(refused)?;
+            let name = client_id.as_deref().unwrap_or(token.subject());
+            *named = Some(name.to_owned());
+            let proved = by_token(app, live, name, &token, now).await?;
+            Ok(Some(proved))
+        }
+    }
+}
+
+fn by_secret(
+    app: &App,
+    live: &Live,
+    client_id: &str,
+    shown: &[[u8; 32]],
+    now: i64,
+) -> Result<Proved, Failure> {
+    let failures = &app.client_failures;
+    if let Some(seconds) = failures.exceeded(client_id, WRONG_SECRETS_PER_MINUTE, now) {
+        return Err(TryAgainReason::RateLimited
+            .after(seconds, "too many wrong secrets for this client")
+            .into());
+    }
+    let mut why = "no client of this name";
+    for declared in live.clients_named(client_id) {
+        let client = &declared.client;
+        // The subject of a service account is a name for its tokens alone.
+        if client.id != client_id {
+            continue;
+        }
+        match &client.proof {
+            Proof::Secret(digests) => {
+                let is =
+                    |known: &SecretDigest, shown| verify_slices_are_equal(&known.0, shown).is_ok();
+                if shown
+                    .iter()
+                    .any(|shown| digests.iter().any(|known| is(known, shown)))
+                {
+                    return Ok(declared.into());
+                }
+                why = "the secret is wrong";
+            }
+            Proof::Keys(_) | Proof::ServiceAccount { .. } => why = "the client has no secret",
+        }
+    }
+    let _over = failures.count(client_id, WRONG_SECRETS_PER_MINUTE, now);
+    Err(Code::ClientInvalid.because(why).into())
+}
+
+async fn by_token(
+    app: &App,
+    live: &Live,
+    name: &str,
+    token: &assertion::Unverified<'_>,
+    now: i64,
+) -> Result<Proved, Failure> {
+    let mut last = Unproved::Unknown;
+    for declared in live.clients_named(name) {
+        let Declared { policy, client } = declared;
+        let proved = match &client.proof {
+            Proof::Keys(keys) => {
+                assertion::by_own_key(app, policy, &client.id, keys, token, now).await
+            }
+            Proof::ServiceAccount { provider, subject } => {
+                let provider = live.provider(provider);
+                let provider =
+                    provider.filter(|found| found.spec.namespace == policy.spec.namespace);
+                assertion::by_service_account(provider, subject, token, now).await
+            }
+            Proof::Secret(_) => Err(Unproved::NoKey),
+        };
+        match proved {
+            Ok(()) => {
+                return Ok(declared.into());
+            }
+            // It may be another policy's client of the same name.
+            Err(Unproved::Later(again)) => return Err(again.into()),
+            Err(why) => last = why,
+        }
+    }
+    Err(refused(last))
+}
+
+fn refused(why: Unproved) -> Failure {
+    match why {
+        Unproved::Later(again) => again.into(),
+        why => Code::ClientInvalid.because(why.to_string()).into(),
+    }
+}

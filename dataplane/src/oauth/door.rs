@@ -1,0 +1,147 @@
+//! The doors onto one sign-in, one refresh and one revocation, and what each asks of the policy and the session behind it.
+//!
+//! | door | the policy has clients | the session's client | |
+//! |---|---|---|---|
+//! | the API | any | none | open |
+//! | the API | any | a client | not refreshed: it is that client's |
+//! | OAuth, nobody | no | none | open |
+//! | OAuth, nobody | yes | any | `invalid_client` |
+//! | OAuth, a client of the policy | yes | none, or this client | open |
+//! | OAuth, a client of the policy | yes | another client | not refreshed, not revoked |
+//! | OAuth, a client of another policy | any | any | as if there were no such session |
+
+use crate::failure::{Code, Failure};
+use crate::issue::Carried;
+use crate::live::{Live, LivePolicy};
+use crate::store::Session;
+
+use super::client::Proved;
+
+/// Where a request came in.
+#[derive(Debug)]
+pub enum Door<'a> {
+    /// `/auth/…`, which takes no client.
+    Api,
+    /// `/oauth2/…`.
+    Oauth {
+        client: Option<&'a Proved>,
+        /// Who the tokens must be for: RFC 8693's `audience` and RFC 8707's `resource`.
+        targets: &'a [String],
+    },
+}
+
+/// Whether a session is there for who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    Admitted,
+    Unknown,
+}
+
+impl Door<'_> {
+    pub fn client_id(&self) -> Option<&str> {
+        match self {
+            Self::Api | Self::Oauth { client: None, .. } => None,
+            Self::Oauth {
+                client: Some(proved),
+                ..
+            } => Some(&proved.client.id),
+        }
+    }
+
+    /// To a sign-in for tokens of this policy.
+    pub fn admit(&self, policy: &LivePolicy) -> Result<(), Failure> {
+        match self {
+            Self::Api => Ok(()),
+            Self::Oauth { client, targets } => {
+                match client {
+                    None => admit_nobody(policy)?,
+                    Some(proved) if proved.policy.key == policy.key => {}
+                    Some(_) => {
+                        let why = "it is a client of another policy";
+                        return Err(Code::ClientNotAllowed.because(why).into());
+                    }
+                }
+                check_targets(targets, policy)
+            }
+        }
+    }
+
+    /// To the next tokens of a session that is `owner`'s, a client of the policy.
+    pub fn admit_refresh(&self, policy: &LivePolicy, owner: Option<&str>) -> Result<(), Failure> {
+        let invalid = |why: &'static str| Failure::from(Code::RefreshTokenInvalid.because(why));
+        match self {
+            Self::Api => match owner {
+                None => Ok(()),
+                Some(_) => Err(invalid("the session is an OAuth client's")),
+            },
+            Self::Oauth { client, targets } => {
+                match client {
+                    None => {
+                        admit_nobody(policy)?;
+                        if owner.is_some() {
+                            return Err(invalid("the session is an OAuth client's"));
+                        }
+                    }
+                    Some(proved) => {
+                        if proved.policy.key != policy.key {
+                            return Err(invalid("it is a session of another policy"));
+                        }
+                        if owner.is_some_and(|owner| owner != proved.client.id) {
+                            return Err(invalid("it is a session of another client"));
+                        }
+                    }
+                }
+                check_targets(targets, policy)
+            }
+        }
+    }
+
+    /// To the end of a session.
+    pub fn admit_revocation(&self, live: &Live, session: &Session) -> Result<Admission, Failure> {
+        match self {
+            Self::Api => Ok(Admission::Admitted),
+            Self::Oauth { client: None, .. } => {
+                if let Some(policy) = live.policy_of_key(&session.policy) {
+                    admit_nobody(policy)?;
+                }
+                Ok(Admission::Admitted)
+            }
+            Self::Oauth {
+                client: Some(proved),
+                ..
+            } => {
+                if proved.policy.key != session.policy {
+                    return Ok(Admission::Unknown);
+                }
+                match Carried::read(&session.carried)?.client_id {
+                    Some(owner) if owner != proved.client.id => Err(Code::ClientNotAllowed
+                        .because("it is a session of another client")
+                        .into()),
+                    Some(_) | None => Ok(Admission::Admitted),
+                }
+            }
+        }
+    }
+}
+
+fn admit_nobody(policy: &LivePolicy) -> Result<(), Failure> {
+    if policy.clients.is_empty() {
+        Ok(())
+    } else {
+        Err(Code::ClientInvalid
+            .because("the policy has clients, and the request names none")
+            .into())
+    }
+}
+
+/// A token has all audiences of its policy and no other.
+fn check_targets(targets: &[String], policy: &LivePolicy) -> Result<(), Failure> {
+    let audiences = &policy.spec.token.audiences;
+    if targets.iter().all(|target| audiences.contains(target)) {
+        Ok(())
+    } else {
+        Err(Code::TargetInvalid
+            .because("it is no audience of the policy")
+            .into())
+    }
+}

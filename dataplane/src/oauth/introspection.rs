@@ -1,0 +1,146 @@
+//! What a token says, while it is live (RFC 7662): checked against the session, the user, the provider and the policy as they
+//! are now, and not a token's own word. Whatever is not live is `{"active": false}`, without a reason.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use vestibule_crds::signin_policy::ClientPermission;
+
+use super::client::Proved;
+use super::{OauthFailure, client_of};
+use crate::app::{App, Caller};
+use crate::failure::{Code, Failure};
+use crate::http::form::{BODY_BYTES_MAX, Form};
+use crate::issue::Carried;
+use crate::live::Live;
+use crate::password::{self, CHANGE_SCOPE};
+use crate::refresh::{check_session, still_allowed};
+use crate::refresh_token::{Presented, RefreshToken, judge};
+use crate::session::verify_access_token;
+use crate::signin::lifetime;
+use crate::store::{Session, User};
+
+/// `POST /oauth2/introspect`: for clients alone.
+pub async fn introspect(
+    app: &Arc<App>,
+    mut form: Form,
+    caller: Caller<'_>,
+) -> Result<Value, OauthFailure> {
+    let live = app.serving.live();
+    let client = client_of(app, &live, &mut form, caller).await?;
+    let client = client
+        .ok_or_else(|| Failure::from(Code::ClientInvalid.because("the request names no client")))?;
+    client.check_may(ClientPermission::Introspection)?;
+    let token = form.required("token", BODY_BYTES_MAX)?;
+    let found = match RefreshToken::parse(&token) {
+        Some(token) => of_refresh_token(app, &live, &client, &token).await,
+        None => of_access_token(app, &live, &client, &token).await,
+    };
+    Ok(match found? {
+        None => json!({"active": false}),
+        Some(mut members) => {
+            members.insert("active".to_owned(), true.into());
+            Value::Object(members)
+        }
+    })
+}
+
+async fn of_access_token(
+    app: &App,
+    live: &Live,
+    client: &Proved,
+    text: &str,
+) -> Result<Option<Map<String, Value>>, Failure> {
+    let now = app.clock.now();
+    let Ok(presented) = verify_access_token(live, text, now) else {
+        return Ok(None);
+    };
+    if presented.only_changes_password || presented.policy != client.policy.key {
+        return Ok(None);
+    }
+    let found = app.store.session(presented.session).await?;
+    let Some((session, user)) = found else {
+        return Ok(None);
+    };
+    // An access token outlives the refresh token beside it, if that one is not used.
+    let is_over = session.ended_at.is_some()
+        || now >= session.ends_at
+        || session.created_at < user.sessions_valid_from;
+    if is_over || !is_allowed(live, client, &session, &user)? {
+        return Ok(None);
+    }
+    let Value::Object(mut members) = presented.claims else {
+        return Ok(None);
+    };
+    members.insert("token_type".to_owned(), "Bearer".into());
+    if let Some(username) = user.profile.username {
+        members.entry("username").or_insert(username.into());
+    }
+    Ok(Some(members))
+}
+
+/// Of the client whose session it is, or of any where it is nobody's. Looking at a token that was used before ends nothing.
+async fn of_refresh_token(
+    app: &App,
+    live: &Live,
+    client: &Proved,
+    token: &RefreshToken,
+) -> Result<Option<Map<String, Value>>, Failure> {
+    let now = app.clock.now();
+    let found = app.store.session(token.session()).await?;
+    let Some((session, user)) = found else {
+        return Ok(None);
+    };
+    if check_session(&session, &user, now).is_err() || !is_allowed(live, client, &session, &user)? {
+        return Ok(None);
+    }
+    let spec = &client.policy.spec;
+    let grace = lifetime(spec.token.refresh_reuse_grace);
+    match judge(token, &session, grace, now) {
+        Presented::Live | Presented::Superseded(_) => {}
+        Presented::Reused => return Ok(None),
+    }
+    let carried = Carried::read(&session.carried)?;
+    let standing = password::standing(user.password, &spec.password, now);
+    let is_anothers = carried
+        .client_id
+        .as_ref()
+        .is_some_and(|owner| *owner != client.client.id);
+    if standing.must_change || carried.scope == CHANGE_SCOPE || is_anothers {
+        return Ok(None);
+    }
+    let mut members = Map::new();
+    let mut say = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), value);
+        }
+    };
+    say("iss", Some(spec.token.issuer.as_str().into()));
+    say("sub", Some(user.id.to_string().into()));
+    say("sid", Some(session.id.to_string().into()));
+    say("scope", Some(carried.scope.into()));
+    say("client_id", carried.client_id.map(Value::from));
+    say(
+        "exp",
+        Some(session.refresh_expires_at.min(session.ends_at).into()),
+    );
+    say("username", user.profile.username.map(Value::from));
+    Ok(Some(members))
+}
+
+/// Whether user, provider and policy still let this session go on, and it is one of the client's policy.
+fn is_allowed(
+    live: &Live,
+    client: &Proved,
+    session: &Session,
+    user: &User,
+) -> Result<bool, Failure> {
+    if session.policy != client.policy.key {
+        return Ok(false);
+    }
+    match still_allowed(live, &session.policy, &session.provider, user) {
+        Ok(_) => Ok(true),
+        Err(Failure::Refused(_)) => Ok(false),
+        Err(again @ Failure::TryAgain(_)) => Err(again),
+    }
+}

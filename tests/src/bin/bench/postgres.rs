@@ -1,0 +1,358 @@
+//! With PostgreSQL, durable: the data plane's CPU and the server's together.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_postgres::NoTls;
+use uuid::Uuid;
+use vestibule_dataplane::clock::Clock;
+use vestibule_tests::bench::crowd;
+use vestibule_tests::bench::load::{Load, Pace};
+use vestibule_tests::bench::process::{cpu_seconds_with_children, own_cpu_seconds};
+use vestibule_tests::bench::report::Report;
+use vestibule_tests::bench::service::{ServiceProcess, Setup};
+use vestibule_tests::e2e::Client;
+use vestibule_tests::e2e::postgres::Postgres;
+
+use super::{RISK, ROUNDS, Seconds, median, signins, target};
+
+/// As many as the pool of a data plane has.
+const CONNECTIONS: usize = 16;
+const REPLICAS: usize = 3;
+/// People who refresh at once.
+const REFRESHING: usize = 64;
+/// Of what one replica does at saturation, while rows are swept.
+const SHARE: f64 = 0.3;
+/// A session is kept for a day after its end.
+const LONG_AGO: i64 = 3 * 86_400;
+const SWEEP_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// `no_store`: CPU microseconds of a sign-in without a store, of the same run.
+pub(super) async fn measure(
+    setup: &Setup,
+    no_store: f64,
+    seconds: Seconds,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let server = Server(Postgres::start());
+    let directory = TempDir::new_in(target())?;
+    let path = directory.path();
+    setup.write_manifests(&path.join("manifests"), 0)?;
+    let requests = setup.requests()?;
+    let url = server.database("costs").await?;
+    let service = ServiceProcess::start_with(path, Some(&url)).await?;
+    let load = signins(service.address, &requests);
+    load.run(Pace::Saturating, Duration::from_secs(1)).await?;
+
+    let (mut inserts, mut signin, mut refresh, mut alone) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        inserts.push(server.insert_us(seconds).await?);
+        let (cost, rate) = server.signin_us(&service, &load, seconds).await?;
+        signin.push(cost);
+        alone.push(rate);
+        refresh.push(server.refresh_us(&service, &requests, seconds).await?);
+    }
+    let (insert, signin, refresh) = (median(&inserts), median(&signin), median(&refresh));
+    report.figure(
+        "one-row insert by 16 connections, PostgreSQL, client and server",
+        "µs CPU",
+        &[insert],
+    );
+    report.figure(
+        "sign-in with PostgreSQL, data plane and server",
+        "µs CPU",
+        &[signin],
+    );
+    report.bar(
+        "sign-in with PostgreSQL / without a store + one insert",
+        signin / (no_store + insert),
+        1.3,
+        "×",
+    );
+    report.figure(
+        "refresh with PostgreSQL, data plane and server",
+        "µs CPU",
+        &[refresh],
+    );
+    report.bar("refresh / sign-in, PostgreSQL", refresh / signin, 0.7, "×");
+    let together = replicas(path, &url, &requests, seconds).await?;
+    report.figure(
+        "sign-ins a second, one replica and three, on one server",
+        "/s",
+        &[median(&alone), together],
+    );
+    sweep(
+        &server,
+        &url,
+        &service,
+        &load,
+        median(&alone) * SHARE,
+        seconds,
+        report,
+    )
+    .await?;
+    drop(service);
+    crowds(&server, setup, seconds, report).await
+}
+
+struct Server(Arc<Postgres>);
+
+impl Server {
+    /// An empty database.
+    async fn database(&self, name: &str) -> anyhow::Result<String> {
+        let db = connect(&self.0.url()).await?;
+        db.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        let url = self.0.url();
+        let (server, _) = url.rsplit_once('/').context("a URL has a path")?;
+        Ok(format!("{server}/{name}"))
+    }
+
+    fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        cpu_seconds_with_children(self.0.pid()?)
+    }
+
+    /// What nothing durable is cheaper than: one row, inserted and committed.
+    async fn insert_us(&self, seconds: Seconds) -> anyhow::Result<f64> {
+        let db = connect(&self.0.url()).await?;
+        db.batch_execute(
+            "DROP TABLE IF EXISTS floor; CREATE TABLE floor (id UUID PRIMARY KEY, a UUID, b BIGINT, c BYTEA, d TEXT)",
+        )
+        .await?;
+        let inserted = Arc::new(AtomicUsize::new(0));
+        let round = Duration::from_secs(seconds.round);
+        let mut running = JoinSet::new();
+        let before = own_cpu_seconds()? + self.cpu_seconds()?;
+        for _ in 0..CONNECTIONS {
+            let (url, inserted) = (self.0.url(), Arc::clone(&inserted));
+            running.spawn(async move {
+                let db = connect(&url).await?;
+                let insert = db
+                    .prepare("INSERT INTO floor (id, a, b, c, d) VALUES ($1, $2, $3, $4, $5)")
+                    .await?;
+                let began = Instant::now();
+                let (digest, carried) = ([7_u8; 32].as_slice(), "x".repeat(200));
+                while began.elapsed() < round {
+                    let id = Uuid::now_v7();
+                    db.execute(&insert, &[&id, &id, &1_i64, &digest, &carried])
+                        .await?;
+                    inserted.fetch_add(1, Ordering::Relaxed);
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(ended) = running.join_next().await {
+            ended??;
+        }
+        let cpu = own_cpu_seconds()? + self.cpu_seconds()? - before;
+        Ok(cpu * 1e6 / inserted.load(Ordering::Relaxed) as f64)
+    }
+
+    /// CPU of both, and sign-ins a second.
+    async fn signin_us(
+        &self,
+        service: &ServiceProcess,
+        load: &Load,
+        seconds: Seconds,
+    ) -> anyhow::Result<(f64, f64)> {
+        let before = service.process.cpu_seconds()? + self.cpu_seconds()?;
+        let outcome = load
+            .run(Pace::Saturating, Duration::from_secs(seconds.round))
+            .await?;
+        let cpu = service.process.cpu_seconds()? + self.cpu_seconds()? - before;
+        anyhow::ensure!(outcome.failed == 0, "{} sign-ins failed", outcome.failed);
+        Ok((cpu * 1e6 / outcome.answered as f64, outcome.per_second()))
+    }
+
+    /// Everybody refreshes again and again, each with the token that the last refresh gave.
+    async fn refresh_us(
+        &self,
+        service: &ServiceProcess,
+        requests: &[Bytes],
+        seconds: Seconds,
+    ) -> anyhow::Result<f64> {
+        let mut tokens = Vec::new();
+        let base = format!("http://{}", service.address);
+        for body in requests.iter().take(REFRESHING) {
+            let body: Value = serde_json::from_slice(body)?;
+            let reply = Client::new()
+                .post(&format!("{base}/auth/id-token/signin"), &body)
+                .await?;
+            tokens.push(reply.text("refresh_token"));
+        }
+        let refreshed = Arc::new(AtomicUsize::new(0));
+        let round = Duration::from_secs(seconds.round);
+        let mut running = JoinSet::new();
+        let before = service.process.cpu_seconds()? + self.cpu_seconds()?;
+        for mut token in tokens {
+            let (url, refreshed) = (format!("{base}/auth/token/refresh"), Arc::clone(&refreshed));
+            running.spawn(async move {
+                let client = Client::new();
+                let began = Instant::now();
+                while began.elapsed() < round {
+                    let reply = client.post(&url, &json!({"refresh_token": token})).await?;
+                    anyhow::ensure!(reply.status == 200, "{} {}", reply.status, reply.body);
+                    token = reply.text("refresh_token");
+                    refreshed.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            });
+        }
+        while let Some(ended) = running.join_next().await {
+            ended??;
+        }
+        let cpu = service.process.cpu_seconds()? + self.cpu_seconds()? - before;
+        Ok(cpu * 1e6 / refreshed.load(Ordering::Relaxed) as f64)
+    }
+}
+
+async fn connect(url: &str) -> anyhow::Result<tokio_postgres::Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    tokio::spawn(async move {
+        // How it ends shows in the next statement.
+        let _ended = connection.await;
+    });
+    Ok(client)
+}
+
+/// Sign-ins a second of three data planes together.
+async fn replicas(
+    path: &Path,
+    url: &str,
+    requests: &Arc<Vec<Bytes>>,
+    seconds: Seconds,
+) -> anyhow::Result<f64> {
+    let mut services = Vec::new();
+    let mut running = JoinSet::new();
+    for _ in 0..REPLICAS {
+        let service = ServiceProcess::start_with(path, Some(url)).await?;
+        let mut load = signins(service.address, requests);
+        load.connections = load.connections.div_ceil(REPLICAS);
+        services.push(service);
+        let round = Duration::from_secs(seconds.round);
+        running.spawn(async move { load.run(Pace::Saturating, round).await });
+    }
+    let mut rate = 0.0;
+    while let Some(ended) = running.join_next().await {
+        let outcome = ended??;
+        anyhow::ensure!(outcome.failed == 0, "{} sign-ins failed", outcome.failed);
+        rate += outcome.per_second();
+    }
+    Ok(rate)
+}
+
+/// Sign-ins while expired sessions are deleted, against the same rate without.
+async fn sweep(
+    server: &Server,
+    url: &str,
+    service: &ServiceProcess,
+    load: &Load,
+    rate: f64,
+    seconds: Seconds,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let rows = seconds.crowds.1;
+    let (pace, part) = (
+        Pace::PerSecond(rate),
+        Duration::from_secs(seconds.paced / 2),
+    );
+    let quiet = load.run(pace, part).await?.quantile_ms(0.99);
+    let db = connect(url).await?;
+    let long_ago = Clock::System.now() - LONG_AGO;
+    crowd::sessions(&db, i64::try_from(rows)?, long_ago, long_ago).await?;
+    db.batch_execute("CHECKPOINT").await?;
+    let swept = || service.metric("vestibule_rows_swept_total");
+    let before = swept().await?;
+    let (began, mut meanwhile) = (Instant::now(), Vec::new());
+    while swept().await? - before < rows as f64 {
+        anyhow::ensure!(
+            began.elapsed() < SWEEP_TIME_MAX,
+            "{} of {rows} rows are swept after {SWEEP_TIME_MAX:?}",
+            swept().await? - before
+        );
+        let sweeping = swept().await? > before;
+        let outcome = load.run(pace, Duration::from_secs(2)).await?;
+        anyhow::ensure!(outcome.failed == 0, "{} sign-ins failed", outcome.failed);
+        if sweeping {
+            meanwhile.push(outcome.quantile_ms(0.99));
+        }
+    }
+    anyhow::ensure!(server.cpu_seconds()? > 0.0, "the server is gone");
+    let meanwhile = median(&meanwhile);
+    report.figure(
+        &format!("p99 of sign-ins without and with {rows} expired rows being swept, PostgreSQL"),
+        "ms",
+        &[quiet, meanwhile],
+    );
+    report.bar(
+        "p99 while rows are swept / without",
+        meanwhile / quiet,
+        2.0,
+        "×",
+    );
+    Ok(())
+}
+
+async fn crowds(
+    server: &Server,
+    setup: &Setup,
+    seconds: Seconds,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let (few, many) = seconds.crowds;
+    let mut crowds = Vec::new();
+    for (name, users) in [("few", few), ("many", many)] {
+        let directory = TempDir::new_in(target())?;
+        setup.write_manifests_with(&directory.path().join("manifests"), 0, RISK)?;
+        let url = server.database(name).await?;
+        let requests = setup.requests_among(users)?;
+        // Makes the schema, and a history to take as a pattern.
+        let first = ServiceProcess::start_with(directory.path(), Some(&url)).await?;
+        let body: Value = serde_json::from_slice(requests.first().context("somebody")?)?;
+        let signin = format!("http://{}/auth/id-token/signin", first.address);
+        for _ in 0..2 {
+            let request = Client::new().post(&signin, &body).await?;
+            anyhow::ensure!(request.status == 200, "{}", request.body);
+        }
+        drop(first);
+        let db = connect(&url).await?;
+        let row = db
+            .query_opt("SELECT content FROM risk_history LIMIT 1", &[])
+            .await?;
+        let history: Vec<u8> = row.context("a history was kept")?.get(0);
+        db.batch_execute("TRUNCATE users, identities, risk_history, sessions, events")
+            .await?;
+        println!("making {users} users in PostgreSQL");
+        crowd::fill_postgres(&db, users, &history, Clock::System.now()).await?;
+        let service = ServiceProcess::start_with(directory.path(), Some(&url)).await?;
+        let load = signins(service.address, &requests);
+        load.run(Pace::Saturating, Duration::from_secs(1)).await?;
+        crowds.push((service, load, directory));
+    }
+    let mut rounds: [Vec<f64>; 2] = Default::default();
+    for _ in 0..ROUNDS {
+        for ((service, load, _), figures) in crowds.iter().zip(&mut rounds) {
+            figures.push(server.signin_us(service, load, seconds).await?.0);
+        }
+    }
+    let [small, large] = rounds.map(|figures| median(&figures));
+    report.figure(
+        &format!("sign-in with risk, PostgreSQL, among {few} and {many} users"),
+        "µs CPU",
+        &[small, large],
+    );
+    report.bar(
+        &format!("sign-in among {many} users / among {few}, PostgreSQL"),
+        large / small,
+        1.3,
+        "×",
+    );
+    Ok(())
+}
