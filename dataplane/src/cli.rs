@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use url::Url;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use uuid::Uuid;
@@ -133,6 +134,19 @@ pub struct ServeArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Collector of traces (OpenTelemetry, OTLP over HTTP), such as http://collector:4318; headers for it are read from
+    /// OTEL_EXPORTER_OTLP_HEADERS
+    #[arg(long, value_name = "URL", env = "VESTIBULE_OTLP_ENDPOINT", value_parser = collector)]
+    pub otlp_endpoint: Option<Url>,
+    /// Share of the requests that are traced, 0 to 1, where the caller's `traceparent` does not say whether
+    #[arg(
+        long,
+        value_name = "SHARE",
+        env = "VESTIBULE_OTLP_SHARE",
+        default_value_t = 1.0,
+        value_parser = share
+    )]
+    pub otlp_share: f64,
     /// Connections served at once; more are closed as they come
     #[arg(
         long,
@@ -506,4 +520,21 @@ pub enum UsersCommand {
         #[arg(long, value_name = "POLICY")]
         policy: String,
     },
+}
+
+fn collector(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|_| "it is not a URL".to_owned())?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err("it must begin with http:// or https://".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("it must be between 0 and 1".to_owned())
+    }
 }

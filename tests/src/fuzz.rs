@@ -15,6 +15,9 @@ use vestibule_crds::issuer::{HttpIssuers, Issuer};
 use vestibule_crds::manifests::{self, ManifestFile};
 use vestibule_crds::verification_key::KeySet;
 use vestibule_dataplane::client_address::client_address;
+use vestibule_dataplane::http::form::Form;
+use vestibule_dataplane::oauth::assertion::Unverified;
+use vestibule_dataplane::oauth::credentials::{Credentials, credentials};
 use vestibule_dataplane::refresh_token::RefreshToken;
 use vestibule_dataplane::strict_json;
 use vestibule_dataplane::token::{TOKEN_BYTES_MAX, UnverifiedToken};
@@ -66,6 +69,14 @@ pub const TARGETS: &[Target] = &[
         name: "refresh_token",
         seeds: &["vrt_AaIFDLqQnRvBctJUncmpImp1wKrQAaIFDLqQnRvBctJUncmpImp1wKrQAaIFDLqQ"],
         run: refresh_token,
+    },
+    Target {
+        name: "client",
+        seeds: &[
+            "Basic Z2F0ZXdheTphJTJCYg==\ngrant_type=refresh_token&refresh_token=vrt_x&audience=a&audience=b",
+            "\ngrant_type=x&client_assertion=eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhIiwic3ViIjoiYSIsImF1ZCI6ImIiLCJleHAiOjEsImp0aSI6ImoifQ.AAAA&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer",
+        ],
+        run: client,
     },
     Target {
         name: "manifests",
@@ -158,6 +169,35 @@ fn refresh_token(bytes: &[u8]) -> bool {
     };
     assert_eq!(token.expose(), text);
     true
+}
+
+/// A header `Authorization` in the first line, and a form.
+fn client(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (header, form) = bytes.split_at(end.unwrap_or(0));
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = http::HeaderValue::from_bytes(header)
+        && !header.is_empty()
+    {
+        headers.insert(http::header::AUTHORIZATION, value);
+    }
+    let Ok(mut form) = Form::parse(form.strip_prefix(b"\n").unwrap_or(form)) else {
+        return false;
+    };
+    match credentials(&headers, &mut form) {
+        Ok(Some(Credentials::Token { token, .. })) => {
+            let Ok(parsed) = Unverified::parse(&token.0) else {
+                return false;
+            };
+            assert!(parsed.subject().len() <= TOKEN_BYTES_MAX);
+            true
+        }
+        Ok(Some(Credentials::Secret { secrets, .. })) => {
+            assert!((1..=2).contains(&secrets.len()));
+            true
+        }
+        Ok(None) | Err(_) => false,
+    }
 }
 
 fn manifests(bytes: &[u8]) -> bool {

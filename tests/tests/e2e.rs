@@ -53,5 +53,7 @@ mod secrets;
 mod start;
 #[path = "e2e/tls.rs"]
 mod tls;
+#[path = "e2e/traces.rs"]
+mod traces;
 #[path = "e2e/users.rs"]
 mod users;

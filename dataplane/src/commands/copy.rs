@@ -10,7 +10,7 @@ use crate::store::copy::{Counted, copy};
 use crate::store::database::Database;
 
 pub fn run(args: &CopyArgs) -> anyhow::Result<ExitCode> {
-    start_log(args.log_format);
+    start_log(args.log_format, None);
     let from = Database::parse(Some(&args.from), None, std::path::Path::new("."));
     let password_file = args.to_password_file.as_deref();
     let to = Database::parse(Some(&args.to), password_file, std::path::Path::new("."));

@@ -31,6 +31,7 @@ use super::{
     Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
 };
 use crate::risk::census::{Addition, Census};
+use crate::telemetry;
 
 mod backup;
 mod checkpoint;
@@ -210,7 +211,8 @@ impl SqliteStore {
             return Box::pin(std::future::ready(Err(error)));
         }
         // The writer drops a job unanswered only when it panics.
-        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+        let answered = async move { answer.await.unwrap_or_else(|_| Err(closed())) };
+        Box::pin(telemetry::query::<W, _>("sqlite", answered))
     }
 
     fn read<T: Send + 'static>(

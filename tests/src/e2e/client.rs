@@ -10,6 +10,7 @@ use hyper::{Method, Request};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
+use url::form_urlencoded::Serializer;
 
 use super::eventually::DEADLINE;
 
@@ -49,6 +50,15 @@ impl Client {
 
     pub async fn post(&self, url: &str, body: &Value) -> anyhow::Result<Reply> {
         self.send_json(Method::POST, url, body).await
+    }
+
+    /// As `application/x-www-form-urlencoded`.
+    pub async fn post_form(&self, url: &str, form: &[(&str, String)]) -> anyhow::Result<Reply> {
+        let body = Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = Request::post(url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::from(body))?;
+        self.send(request).await
     }
 
     pub async fn send_json(

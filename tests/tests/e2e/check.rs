@@ -119,6 +119,34 @@ async fn each_mistake_is_named_by_file_object_and_field_with_what_to_change() {
             &["spec.mfa.methods"],
         ),
         (
+            "/spec/oauth",
+            json!({"clients": [{"clientId": "gw", "allow": ["TokenExchange"]}]}),
+            &["spec.oauth.clients[0]:", "exactly one of privateKeyJwt"],
+        ),
+        (
+            "/spec/oauth",
+            json!({"clients": [{"clientId": "gw", "allow": ["Exchange"], "secretRefs": [{"name": "s", "key": "k"}]}]}),
+            &["spec.oauth.clients[0].allow[0]:", "TokenExchange"],
+        ),
+        (
+            "/spec/oauth",
+            json!({"clients": [{"clientId": "gw", "allow": ["TokenExchange"], "secretRefs": [{"name": "s", "key": "k"}]}]}),
+            &[
+                "RefNotFound",
+                "spec.oauth.clients[0].secretRefs[0]",
+                "auth/s",
+            ],
+        ),
+        (
+            "/spec/oauth",
+            json!({"clients": [{"clientId": "gw", "allow": ["TokenExchange"], "privateKeyJwt": {"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}}]}),
+            &[
+                "KeyInvalid",
+                "spec.oauth.clients[0].privateKeyJwt.jwks",
+                "symmetric",
+            ],
+        ),
+        (
             "/spec/password",
             json!({"maxAge": "24h"}),
             &["spec.password.warningWindow", "maxAge"],
@@ -192,6 +220,23 @@ async fn a_key_that_is_no_key_is_refused_without_being_shown_and_a_good_one_is_a
     let good = vestibule_crds::signing_key::SigningKey::generate(algorithm);
     let good = of(good.expect("a key can be made").expose()).await;
     assert_eq!(good.code, 0, "{}", good.stdout);
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_prove_itself_yet_is_a_warning() {
+    let account =
+        json!({"providerRef": {"name": "kubernetes"}, "namespace": "shop", "name": "reports"});
+    let clients =
+        json!([{"clientId": "reports", "allow": ["Introspection"], "serviceAccount": account}]);
+    let policy = with(policy(), "/spec/oauth/clients", clients);
+    let alone = check(&file(&[corp(), policy.clone()]), &[]).await;
+    assert_eq!(alone.code, 0, "{}", alone.stdout);
+    let warning = "no OidcProvider kubernetes is served in namespace auth";
+    assert!(alone.stdout.contains(warning), "{}", alone.stdout);
+    let kubernetes = provider("kubernetes", "https://kubernetes.default.svc");
+    let whole = check(&file(&[corp(), policy, kubernetes]), &[]).await;
+    assert_eq!(whole.code, 0, "{}", whole.stdout);
+    assert!(!whole.stdout.contains(warning), "{}", whole.stdout);
 }
 
 #[tokio::test]

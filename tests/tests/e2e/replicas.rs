@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use vestibule_crds::algorithm::SigningAlgorithm;
 use vestibule_crds::signing_key::SigningKey;
+use vestibule_dataplane::clock::Clock;
 use vestibule_dataplane::store::{Store as _, UserStatus};
 use vestibule_tests::e2e::manifests::{file, policy, secret, with};
 use vestibule_tests::e2e::{Client, Load, LocalIssuer, Postgres, Reply, Service, eventually, is};
@@ -172,6 +173,71 @@ async fn a_token_signs_in_once_whichever_replica_it_comes_to() {
             (1, AT_ONCE - 1),
             "round {round}"
         );
+    }
+}
+
+#[tokio::test]
+async fn an_assertion_proves_a_client_once_whichever_replica_it_comes_to() {
+    const EVERYTHING: [&str; 4] = [
+        "TokenExchange",
+        "RefreshToken",
+        "Introspection",
+        "Revocation",
+    ];
+    let signer = LocalIssuer::new();
+    let jwks = json!({"keys": [signer.key.jwk]});
+    let clients =
+        json!([{"clientId": "gateway", "allow": EVERYTHING, "privateKeyJwt": {"jwks": jwks}}]);
+    let policy = with(policy(), "/spec/oauth/clients", clients);
+    let replicas = Replicas::serving(LocalIssuer::provider, policy).await;
+    let assertion = |jti: &str| {
+        let now = Clock::System.now();
+        signer.sign(&json!({
+            "iss": "gateway",
+            "sub": "gateway",
+            "aud": "https://auth.example.com",
+            "exp": now + 120,
+            "jti": jti,
+        }))
+    };
+    let proved = |token: &str, assertion: &str| {
+        [
+            ("token", token.to_owned()),
+            ("client_assertion", assertion.to_owned()),
+            (
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".to_owned(),
+            ),
+        ]
+    };
+    let signed_in = replicas.signin("alice").await;
+    let access = signed_in.text("access_token");
+
+    let once = proved(&access, &assertion("once"));
+    let asking = (0..AT_ONCE).map(|_| {
+        let (url, form) = (replicas.next().url("/oauth2/introspect"), once.clone());
+        tokio::spawn(async move { Client::new().post_form(&url, &form).await })
+    });
+    let mut outcomes = HashMap::new();
+    for asked in asking.collect::<Vec<_>>() {
+        let reply = asked.await.expect("no task panics").expect("an answer");
+        let answer = (reply.status, reply.json()["active"] == true);
+        *outcomes.entry(answer).or_insert(0) += 1;
+    }
+    let expected = HashMap::from([((200, true), 1), ((401, false), AT_ONCE - 1)]);
+    assert_eq!(outcomes, expected);
+
+    // What one replica ended is over at all of them.
+    let client = Client::new();
+    let end = proved(&access, &assertion("end"));
+    let url = replicas.next().url("/oauth2/revoke");
+    let revoked = client.post_form(&url, &end).await.expect("an answer");
+    assert_eq!(revoked.status, 200, "{}", revoked.body);
+    for (number, service) in replicas.services.iter().enumerate() {
+        let look = proved(&access, &assertion(&format!("look-{number}")));
+        let url = service.url("/oauth2/introspect");
+        let said = client.post_form(&url, &look).await.expect("an answer");
+        assert_eq!(said.json(), json!({"active": false}));
     }
 }
 
