@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::app::{App, Caller};
 use crate::dto::{Problem, Sessions};
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::http::{Answer, no_content, private_json};
 use crate::session::own;
 
@@ -33,15 +33,8 @@ pub async fn list(
     query: Option<&str>,
 ) -> Result<Answer, Failure> {
     // An id needs no decoding.
-    let after = query
-        .unwrap_or_default()
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("after="))
-        .map(|id| {
-            id.parse()
-                .map_err(|_| Code::InvalidRequest.because("`after` is no id"))
-        });
-    let after = after.transpose()?;
+    let mut parameters = query.unwrap_or_default().split('&');
+    let after = parameters.find_map(|pair| pair.strip_prefix("after="));
     private_json(&own::list(app, caller.headers, after).await?)
 }
 

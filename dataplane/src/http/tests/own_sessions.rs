@@ -135,6 +135,7 @@ async fn sessions_are_shown_to_nobody_without_a_token_and_paged() {
     let token = token.text("access_token");
     for (method, path) in [
         (Method::GET, "/auth/sessions"),
+        (Method::GET, "/auth/sessions?after=1"),
         (
             Method::DELETE,
             "/auth/sessions/0190a1b2-c3d4-7e5f-a071-8293a4b5c6d7",
