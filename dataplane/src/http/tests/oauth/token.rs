@@ -248,7 +248,7 @@ async fn a_second_factor_is_asked_for_and_what_completes_it_is_the_clients_sessi
         |provider| provider,
         |mut policy| {
             policy.mfa.mode = MfaMode::Always;
-            policy.clients = vec![client("gateway", &ALL, by_secret(SECRET))];
+            policy.clients = Some(vec![client("gateway", &ALL, by_secret(SECRET))]);
             policy
         },
     )
