@@ -95,7 +95,7 @@ pub struct SigninPolicySpec {
 #[serde(default, rename_all = "camelCase")]
 pub struct Limits {
     /// Failures of one address in a minute; its successes are not limited, since one service signs in for many users.
-    /// Default: 300.
+    /// Each data plane counts for itself: of several, each lets so many through. Default: 300.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub failures_per_ip_per_minute: u32,
     /// Attempts for one user in a minute. Default: 60.

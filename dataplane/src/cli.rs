@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use url::Url;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use uuid::Uuid;
@@ -36,6 +37,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Bring a database's schema up to date, which serve does by itself where its user may
     Migrate(MigrateArgs),
+    /// Move a store from a SQLite file into an empty PostgreSQL database; what was interrupted goes on when it is run again
+    Copy(CopyArgs),
+    /// Write a copy of the SQLite file that a data plane goes on using
+    Backup(BackupArgs),
     /// Decide the scored sign-ins of the last days again: whether what was decided stands, and with --policy what another
     /// policy would have decided
     Replay(ReplayArgs),
@@ -129,6 +134,19 @@ pub struct ServeArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Collector of traces (OpenTelemetry, OTLP over HTTP), such as http://collector:4318; headers for it are read from
+    /// OTEL_EXPORTER_OTLP_HEADERS
+    #[arg(long, value_name = "URL", env = "VESTIBULE_OTLP_ENDPOINT", value_parser = collector)]
+    pub otlp_endpoint: Option<Url>,
+    /// Share of the requests that are traced, 0 to 1, where the caller's `traceparent` does not say whether
+    #[arg(
+        long,
+        value_name = "SHARE",
+        env = "VESTIBULE_OTLP_SHARE",
+        default_value_t = 1.0,
+        value_parser = share
+    )]
+    pub otlp_share: f64,
     /// Connections served at once; more are closed as they come
     #[arg(
         long,
@@ -189,6 +207,46 @@ pub struct MigrateArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Directory of the SQLite file
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VESTIBULE_DATA_DIR",
+        default_value = "./vestibule-data"
+    )]
+    pub data_dir: PathBuf,
+    /// The new file
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+}
+
+#[derive(Clone, Args)]
+pub struct CopyArgs {
+    /// The store to move: sqlite:PATH, while no data plane uses it
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+    /// An empty database: postgres://USER@HOST:PORT/DATABASE, as serve takes it
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// File with the password of the postgres:// user
+    #[arg(long, value_name = "FILE")]
+    pub to_password_file: Option<PathBuf>,
+    /// Form of the log on standard error [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// A URL may hold a password.
+impl fmt::Debug for CopyArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CopyArgs")
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -462,4 +520,21 @@ pub enum UsersCommand {
         #[arg(long, value_name = "POLICY")]
         policy: String,
     },
+}
+
+fn collector(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|_| "it is not a URL".to_owned())?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err("it must begin with http:// or https://".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("it must be between 0 and 1".to_owned())
+    }
 }

@@ -1,6 +1,8 @@
 //! What each subcommand does.
 
+pub mod backup;
 pub mod check;
+pub mod copy;
 pub mod demo;
 pub mod explain;
 pub mod migrate;

@@ -9,12 +9,15 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, WWW_AUT
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tracing::Span;
+use tracing::instrument::Instrument as _;
 use uuid::Uuid;
 use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::app::{App, Caller};
 use crate::failure::{Code, Failure};
 use crate::mfa::demand::can_be_enrolled;
+use crate::telemetry;
 
 pub mod body;
 pub mod form;
@@ -53,36 +56,52 @@ const ANSWER_BYTES: usize = 2048;
 pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Answer {
     let began = Instant::now();
     let (head, body) = request.into_parts();
-    let request_id = request_id(&app, &head.headers);
+    // What is no path of ours may be anything, a token for one.
+    let route = route(head.uri.path());
+    let name = route.map_or(DOCUMENT, Route::template);
+    let span = telemetry::request(&head.method, name, &head.headers);
+    let answering = answer(&app, peer, &head, body, route, name);
+    let answer = answering.instrument(span.clone()).await;
+    let outcome = Outcome::of(&answer);
+    span.record("http.response.status_code", answer.status().as_u16());
+    span.record("vestibule.outcome", outcome);
+    let seconds = began.elapsed().as_secs_f64();
+    app.metrics.request_seconds(name, outcome, seconds);
+    answer
+}
+
+async fn answer(
+    app: &Arc<App>,
+    peer: IpAddr,
+    head: &http::request::Parts,
+    body: Incoming,
+    route: Option<Route>,
+    name: &'static str,
+) -> Answer {
+    let request_id = request_id(app, &head.headers);
+    Span::current().record("request.id", &request_id);
     let caller = Caller {
         peer,
         headers: &head.headers,
         request_id: &request_id,
     };
-    let path = head.uri.path();
-    let route = route(path);
     let result = match route {
         Some(route) if route.allows(&head.method) => {
-            route.answer(&app, caller, head.uri.query(), body).await
+            route.answer(app, caller, head.uri.query(), body).await
         }
         Some(route) => Ok(method_not_allowed(route, &request_id)),
-        None => document(&app, &head, path),
+        None => document(app, head, head.uri.path()),
     };
-    // What is no path of ours may be anything, a token for one.
-    let name = route.map_or(DOCUMENT, Route::template);
     let mut answer = result.unwrap_or_else(|failure| {
         problem::log(&failure, name, &request_id);
         problem::answer(&failure, &request_id)
     });
     if route == Some(Route::Userinfo) && answer.status() == StatusCode::UNAUTHORIZED {
-        point_to_issuers(&app, &head, &mut answer);
+        point_to_issuers(app, head, &mut answer);
     }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         answer.headers_mut().insert(X_REQUEST_ID, id);
     }
-    let outcome = Outcome::of(&answer);
-    let seconds = began.elapsed().as_secs_f64();
-    app.metrics.request_seconds(name, outcome, seconds);
     answer
 }
 

@@ -27,6 +27,7 @@ use vestibule_crds::verification_key::{KeySet, Lookup};
 
 use crate::clock::Clock;
 use crate::failure::{Code, Failure, TryAgainReason};
+use crate::telemetry;
 
 pub mod egress;
 pub mod fetch;
@@ -338,11 +339,12 @@ impl RemoteKeys {
         state.in_flight = Some(waiting.clone());
         state.fetches += 1;
         let keys = Arc::clone(self);
-        tokio::spawn(async move {
+        let fetching = async move {
             let outcome = keys.fetch().await;
             keys.settle(outcome);
             drop(done);
-        });
+        };
+        tokio::spawn(telemetry::fetch(&self.settings.issuer, fetching));
         waiting
     }
 

@@ -32,6 +32,7 @@ pub mod session;
 pub mod signin;
 pub mod store;
 pub mod strict_json;
+pub mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use vestibule_dataplane::cli::{Cli, Command};
-use vestibule_dataplane::commands::{check, demo, explain, migrate, replay, serve, users};
+use vestibule_dataplane::commands::{
+    backup, check, copy, demo, explain, migrate, replay, serve, users,
+};
 use vestibule_dataplane::http::openapi;
 
 /// A request makes many small allocations on one thread and frees some on another.
@@ -18,6 +20,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Copy(args) => copy::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Users(args) => users::run(&args),
         Command::Openapi => print(&openapi::pretty()),
@@ -28,9 +32,22 @@ fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        eprintln!("vestibule: {error:#}");
+        eprintln!("vestibule: {}", sentence(&error));
         ExitCode::FAILURE
     })
+}
+
+/// The error and its causes, but for those that a text before them has told already.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 fn print(text: &str) -> anyhow::Result<ExitCode> {

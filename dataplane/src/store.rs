@@ -21,6 +21,7 @@ use crate::risk::census::{Addition, Census};
 pub mod attempts;
 #[cfg(test)]
 mod conformance;
+pub mod copy;
 pub mod database;
 pub mod mfa;
 pub mod passwords;

@@ -28,15 +28,19 @@ class Refused(Exception):
 @functools.cache
 def program():
     """The Helm that the cluster's tests build, or one that is installed; without either the tests are skipped, unless they must run."""
-    built = []
-    paths = ROOT / "tests" / "cluster" / "paths.sh"
-    if paths.exists():
-        script = f'. "{paths}" && echo "$programs/helm"'
-        built = [Path(subprocess.check_output(["bash", "-c", script], text=True).strip())]
-    for candidate in [os.environ.get("HELM"), *built, shutil.which("helm")]:
+    for candidate in [os.environ.get("HELM"), built("helm"), shutil.which("helm")]:
         if candidate and Path(candidate).exists():
             return str(candidate)
-    message = "no Helm: `make cluster-up` builds one, or HELM names one"
+    skip("no Helm: `make cluster-up` builds one, or HELM names one")
+
+
+def built(name):
+    """Where the cluster's tests have this program, once they have built it."""
+    script = f'. "{ROOT}/tests/cluster/paths.sh" && echo "$programs"'
+    return Path(subprocess.check_output(["bash", "-c", script], text=True).strip()) / name
+
+
+def skip(message):
     if os.environ.get("VESTIBULE_REQUIRE_CLUSTER") == "1":
         raise RuntimeError(message)
     raise unittest.SkipTest(message)

@@ -102,6 +102,11 @@ class Values(unittest.TestCase):
             {"database": {"existingSecret": "Not A Name"}},
             {"networkPolicy": {"egress": {"providers": {"ports": [70000]}}}},
             {"metrics": {"podMonitor": {"interval": "often"}}},
+            {"metrics": {"dashboards": {"namespace": "Monitoring"}}},
+            {"metrics": {"dashboards": {"labels": {"grafana_dashboard": 1}}}},
+            {"metrics": {"rules": {"thresholds": {"faultsPercent": 101}}}},
+            {"metrics": {"rules": {"thresholds": {"latencyP99Seconds": 5}}}},
+            {"metrics": {"rules": {"thresholds": {"storeQueued": "many"}}}},
         ]:
             with self.subTest(values=values):
                 self.refused(merge(TLS, values), "values don't meet the specifications")

@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod program;
 pub mod scripted;
 pub mod service;
+pub mod totp;
 pub mod verifiers;
 
 pub use caller::Caller;
@@ -29,3 +30,4 @@ pub use mailbox::{MailTls, Mailbox};
 pub use postgres::Postgres;
 pub use program::{Finished, vestibule, vestibule_reading};
 pub use service::{Builder, Service};
+pub use totp::totp;

@@ -1,12 +1,18 @@
 //! The real binary as its users run it: what needs a process, a provider, files and signals. Everything that can be seen in
 //! one process is tested in `dataplane`.
 
+#[path = "e2e/backup.rs"]
+mod backup;
+#[path = "e2e/bad_database.rs"]
+mod bad_database;
 #[path = "e2e/callers.rs"]
 mod callers;
 #[path = "e2e/check.rs"]
 mod check;
 #[path = "e2e/commands.rs"]
 mod commands;
+#[path = "e2e/copy.rs"]
+mod copy;
 #[path = "e2e/crash.rs"]
 mod crash;
 #[path = "e2e/drain.rs"]
@@ -47,5 +53,7 @@ mod secrets;
 mod start;
 #[path = "e2e/tls.rs"]
 mod tls;
+#[path = "e2e/traces.rs"]
+mod traces;
 #[path = "e2e/users.rs"]
 mod users;

@@ -12,7 +12,7 @@ use crate::cli::MigrateArgs;
 const WAIT: Duration = Duration::from_secs(30);
 
 pub fn run(args: &MigrateArgs) -> anyhow::Result<ExitCode> {
-    start_log(args.log_format);
+    start_log(args.log_format, None);
     let database = args.database.database(&args.data_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::admin::{self, Admin};
 use crate::app::App;
@@ -26,6 +28,7 @@ use crate::risk::census::{ADD_EVERY, READ_EVERY};
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::database::Opened;
+use crate::telemetry::Tracing;
 use crate::tls::{Tls, TlsFiles};
 
 /// What is logged when nobody says otherwise: of libraries, only what went wrong.
@@ -42,7 +45,6 @@ const POPULATION_PART_VALUES: usize = 256;
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    start_log(args.log_format);
     end_on_panic();
     // It accepts, and does what is done in the background; connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -50,13 +52,24 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
-    runtime.block_on(async {
+    let collector = args.otlp_endpoint.as_ref();
+    let tracing = collector
+        .map(|url| Tracing::start(url, args.otlp_share, runtime.handle().clone()))
+        .transpose()
+        .context("--otlp-endpoint")?;
+    start_log(args.log_format, tracing.as_ref());
+    let served = runtime.block_on(async {
         let stop = CancellationToken::new();
         let running = start(args, Clock::System, stop.clone()).await?;
         tracing::info!(address = %running.address, admin = %running.admin_address, "serving");
         stop_on_signal(stop)?;
         running.finished().await
-    })?;
+    });
+    // While the runtime is there, which sends.
+    if let Some(tracing) = tracing {
+        tracing.finish();
+    }
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -336,7 +349,7 @@ fn end_on_panic() {
     }));
 }
 
-pub fn start_log(format: Option<LogFormat>) {
+pub fn start_log(format: Option<LogFormat>, tracing: Option<&Tracing>) {
     use std::io::IsTerminal as _;
     let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
     let terminal = std::io::stderr().is_terminal();
@@ -345,14 +358,17 @@ pub fn start_log(format: Option<LogFormat>) {
     } else {
         LogFormat::Json
     });
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(terminal);
-    match format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Text => log.init(),
-    }
+    let log = match format {
+        LogFormat::Json => log.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Text => log.with_filter(filter).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(log)
+        .with(tracing.map(Tracing::layer))
+        .init();
 }
 
 struct Counted(Arc<App>);

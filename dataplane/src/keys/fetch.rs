@@ -75,6 +75,11 @@ static PUBLIC_ROOTS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
     client_config(roots)
 });
 
+/// Trusts what browsers trust.
+pub(crate) fn public_roots() -> ClientConfig {
+    (**PUBLIC_ROOTS).clone()
+}
+
 fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

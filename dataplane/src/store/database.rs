@@ -29,11 +29,11 @@ pub enum DatabaseError {
     Kind,
     #[error("--database-password-file is for postgres://… only")]
     UnusedPasswordFile,
-    #[error("{0}")]
+    #[error(transparent)]
     Url(#[from] UrlError),
-    #[error("{0}")]
+    #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
-    #[error("{0}")]
+    #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
 }
 

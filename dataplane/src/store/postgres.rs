@@ -35,6 +35,7 @@ mod mfa;
 mod passwords;
 mod pool;
 mod population;
+mod private;
 pub mod reading;
 mod schema;
 mod sessions;
@@ -47,6 +48,7 @@ pub mod url;
 mod users;
 
 pub use self::connect::ConnectError;
+pub(in crate::store) use self::private::Private;
 pub use self::schema::{Schema, SchemaError};
 pub use self::url::{PostgresUrl, UrlError};
 
@@ -74,6 +76,9 @@ impl Default for PostgresOptions {
     }
 }
 
+/// There while a copy into the database is not finished.
+pub(in crate::store) const PROGRESS_TABLE: &str = "vestibule_copy";
+
 /// At the start: between two attempts, and between two lines of the log about it.
 const START_RETRY: Duration = Duration::from_millis(500);
 const START_TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -81,11 +86,11 @@ const START_TOLD_EVERY: Duration = Duration::from_secs(5);
 /// Why a database cannot be used, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{0}")]
+    #[error(transparent)]
     Url(#[from] UrlError),
-    #[error("{0}")]
+    #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("{0}")]
+    #[error(transparent)]
     Schema(#[from] SchemaError),
 }
 
@@ -111,6 +116,7 @@ impl PostgresStore {
         let mut first = connect_patiently(&connector, start_wait).await?;
         let user = &connector.url().user;
         let schema = schema::bring_up_to_date(&mut first, user).await?;
+        schema::check_whole(&first).await?;
         schema::check_writable(&first, user).await?;
         if schema.migrated > 0 {
             tracing::info!("the database's schema is version {} now", schema.version);

@@ -18,7 +18,8 @@ use self::checkpoint::checkpoints;
 use self::connection::Setup;
 use self::fault::Health;
 use self::job::{Awaited, Record, Write};
-use self::open::{Held, Opened};
+pub(in crate::store) use self::open::Held;
+use self::open::Opened;
 use self::queue::{Queue, closed};
 use self::readers::Readers;
 use self::sessions::EndSession;
@@ -30,7 +31,9 @@ use super::{
     Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
 };
 use crate::risk::census::{Addition, Census};
+use crate::telemetry;
 
+mod backup;
 mod checkpoint;
 mod connection;
 mod events;
@@ -51,6 +54,7 @@ mod tests;
 mod users;
 mod writer;
 
+pub use self::backup::{BackupError, backup};
 pub use self::open::OpenError;
 
 /// The bounds of a store.
@@ -207,7 +211,8 @@ impl SqliteStore {
             return Box::pin(std::future::ready(Err(error)));
         }
         // The writer drops a job unanswered only when it panics.
-        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(closed())) })
+        let answered = async move { answer.await.unwrap_or_else(|_| Err(closed())) };
+        Box::pin(telemetry::query::<W, _>("sqlite", answered))
     }
 
     fn read<T: Send + 'static>(

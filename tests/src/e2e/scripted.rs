@@ -29,6 +29,8 @@ pub struct Received {
     pub path: String,
     pub headers: HeaderMap,
     pub body: String,
+    /// The body as it came, for what is no text.
+    pub bytes: Bytes,
 }
 
 #[derive(Debug, Clone)]
@@ -124,6 +126,7 @@ async fn answer(
         path: head.uri.path().to_owned(),
         headers: head.headers,
         body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body,
     });
     script[turn].clone().response()
 }

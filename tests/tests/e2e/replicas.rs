@@ -12,6 +12,9 @@ use vestibule_dataplane::store::{Store as _, UserStatus};
 use vestibule_tests::e2e::manifests::{file, policy, secret, with};
 use vestibule_tests::e2e::{Client, Load, LocalIssuer, Postgres, Reply, Service, eventually, is};
 
+#[path = "replicas/people.rs"]
+mod people;
+
 const REPLICAS: usize = 3;
 const AT_ONCE: usize = 50;
 
@@ -28,23 +31,22 @@ impl Replicas {
     }
 
     async fn with(provider: impl Fn(&LocalIssuer) -> Value) -> Self {
-        Self::with_clients(provider, json!([])).await
+        Self::serving(provider, policy()).await
     }
 
-    /// All with the same manifests, and so with the same signing key.
-    async fn with_clients(provider: impl Fn(&LocalIssuer) -> Value, clients: Value) -> Self {
+    /// All with the same manifests, and so with the same keys.
+    async fn serving(provider: impl Fn(&LocalIssuer) -> Value, policy: Value) -> Self {
         let postgres = Postgres::start();
         let issuer = Arc::new(LocalIssuer::new());
         let pem = SigningKey::generate(SigningAlgorithm::ES256).expect("a key can be made");
         let signing = json!({"secretRefs": [{"name": "signing", "key": "tls.key"}]});
+        let sealing = json!([{"name": "sealing", "key": "key"}]);
+        let policy = with(policy, "/spec/signing", signing);
         let manifests = [
             provider(&issuer),
-            with(
-                with(policy(), "/spec/signing", signing),
-                "/spec/oauth/clients",
-                clients,
-            ),
+            with(policy, "/spec/mfa/encryptionKeys", sealing),
             secret("signing", "tls.key", pem.expose()),
+            secret("sealing", "key", &"0123456789abcdef".repeat(4)),
         ];
         // All at once, on an empty database.
         let starting = (0..REPLICAS).map(|_| {
@@ -186,7 +188,8 @@ async fn an_assertion_proves_a_client_once_whichever_replica_it_comes_to() {
     let jwks = json!({"keys": [signer.key.jwk]});
     let clients =
         json!([{"clientId": "gateway", "allow": EVERYTHING, "privateKeyJwt": {"jwks": jwks}}]);
-    let replicas = Replicas::with_clients(LocalIssuer::provider, clients).await;
+    let policy = with(policy(), "/spec/oauth/clients", clients);
+    let replicas = Replicas::serving(LocalIssuer::provider, policy).await;
     let assertion = |jti: &str| {
         let now = Clock::System.now();
         signer.sign(&json!({

@@ -43,7 +43,7 @@ const SESSION: &str = "\
 pub enum ConnectError {
     #[error("the file with the database's password, {path}, cannot be read: {source}")]
     PasswordFile { path: PathBuf, source: io::Error },
-    #[error("{0}")]
+    #[error(transparent)]
     Roots(#[from] RootsError),
     #[error("the database at {address} cannot be reached: {reason}")]
     Unreachable { address: Address, reason: String },

@@ -9,6 +9,7 @@ use deadpool::managed::{Object, PoolError};
 use super::connect::{Connection, Connector};
 use super::fault::{Fault, FaultKind, Health};
 use crate::store::StoreError;
+use crate::telemetry;
 
 /// From the question to the answer, the wait for a connection and new attempts included: whoever calls knows within 2 s.
 const ANSWER_WAIT: Duration = Duration::from_millis(1800);
@@ -61,6 +62,7 @@ impl Pool {
         // Out here, so that a connection whose answer did not come in time can be told from one at rest.
         let mut held = None;
         let answering = self.attempts(question, &mut held);
+        let answering = telemetry::query::<A, _>("postgresql", answering);
         let result = match tokio::time::timeout(ANSWER_WAIT, answering).await {
             Ok(result) => result,
             Err(_) => Err(Fault::Late),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::PROGRESS_TABLE;
 use super::connect::Connection;
 use super::fault::told;
 
@@ -36,6 +37,8 @@ pub enum SchemaError {
         what: &'static str,
         reason: String,
     },
+    #[error("a copy into the database is not finished: run `vestibule copy` again, or empty it")]
+    Unfinished,
     #[error("the database cannot be brought up to date: {0}")]
     Migration(String),
     #[error("{0}")]
@@ -104,6 +107,18 @@ pub(super) async fn check_writable(connection: &Connection, user: &str) -> Resul
     Err(refused(&error, user, "write to its tables"))
 }
 
+/// Whether all is there that was to be copied into it.
+pub(super) async fn check_whole(connection: &Connection) -> Result<(), SchemaError> {
+    let asked = connection
+        .client
+        .query_one("SELECT to_regclass($1) IS NULL", &[&PROGRESS_TABLE]);
+    let whole = asked.await.and_then(|row| row.try_get(0));
+    match whole.map_err(|error| SchemaError::Database(told(&error)))? {
+        true => Ok(()),
+        false => Err(SchemaError::Unfinished),
+    }
+}
+
 async fn migrate(client: &mut Client, known: i64, user: &str) -> Result<usize, SchemaError> {
     let mut attempt = 1;
     loop {
@@ -134,6 +149,14 @@ async fn migrate(client: &mut Client, known: i64, user: &str) -> Result<usize, S
         attempt += 1;
         tokio::time::sleep(ATTEMPT_WAIT).await;
     }
+}
+
+/// Runs the migrations up to this one, as the version did that had no more.
+#[cfg(test)]
+pub(super) async fn bring_to(client: &mut Client, version: i64) {
+    let target = refinery::Target::Version(version.try_into().expect("a version"));
+    let runner = migrations::migrations::runner().set_target(target);
+    runner.run_async(client).await.expect("they run");
 }
 
 async fn is_current(client: &Client, known: i64) -> Result<bool, SchemaError> {

@@ -14,6 +14,7 @@ mod opening;
 mod outages;
 mod replicas;
 mod server;
+mod side_by_side;
 mod tls;
 
 mod conforms {

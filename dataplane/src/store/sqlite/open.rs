@@ -20,7 +20,7 @@ mod migrations {
 
 /// "VEST", as the first migration writes it.
 const APPLICATION_ID: i64 = 0x5645_5354;
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
 /// Why a database cannot be opened, and what to do about it.
@@ -60,8 +60,29 @@ pub enum OpenError {
 
 /// Held as long as the database is open; the operating system lets go of it when the process dies, however it dies.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(in crate::store) struct Held {
     _lock: File,
+}
+
+impl Held {
+    /// Of a file that is there already.
+    pub(in crate::store) fn take(path: &Path) -> Result<Self, OpenError> {
+        hold(&resolved(path)?)
+    }
+
+    /// The schema's version, and the one that this build knows: never an older one.
+    pub(in crate::store) fn check_schema(
+        db: &Connection,
+        path: &Path,
+    ) -> Result<(i64, i64), OpenError> {
+        let application: i64 = db
+            .pragma_query_value(None, "application_id", |row| row.get(0))
+            .map_err(|error| refused(path, &error))?;
+        if application != APPLICATION_ID {
+            return Err(OpenError::Foreign(path.to_owned()));
+        }
+        Ok((check_version(db, path)?.unwrap_or(0), known_version()))
+    }
 }
 
 pub(super) struct Opened {
@@ -201,6 +222,11 @@ fn check_ours(db: &Connection, path: &Path) -> Result<(), OpenError> {
     if application != APPLICATION_ID {
         return Err(OpenError::Foreign(path.to_owned()));
     }
+    check_version(db, path).map(|_| ())
+}
+
+/// None where no migration has been run.
+fn check_version(db: &Connection, path: &Path) -> Result<Option<i64>, OpenError> {
     let found: Option<i64> = db
         .query_row(
             "SELECT max(version) FROM refinery_schema_history",
@@ -208,7 +234,7 @@ fn check_ours(db: &Connection, path: &Path) -> Result<(), OpenError> {
             |row| row.get(0),
         )
         .optional()
-        .map_err(refused)?
+        .map_err(|error| refused(path, &error))?
         .flatten();
     let known = known_version();
     match found {
@@ -217,7 +243,7 @@ fn check_ours(db: &Connection, path: &Path) -> Result<(), OpenError> {
             found,
             known,
         }),
-        Some(_) | None => Ok(()),
+        Some(_) | None => Ok(found),
     }
 }
 
@@ -248,7 +274,7 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), OpenError> {
     })
 }
 
-fn refused(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn refused(path: &Path, error: &rusqlite::Error) -> OpenError {
     let kind = FaultKind::of(error);
     match kind {
         FaultKind::Full => OpenError::Full(path.to_owned()),
@@ -276,7 +302,7 @@ pub(super) fn unusable(path: &Path, source: io::Error) -> OpenError {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -1,0 +1,20 @@
+//! `vestibule backup`: a copy of the store beside a data plane that goes on.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::cli::BackupArgs;
+use crate::store::database::Database;
+use crate::store::sqlite::backup;
+
+pub fn run(args: &BackupArgs) -> anyhow::Result<ExitCode> {
+    match args.database.database(&args.data_dir)? {
+        Database::Sqlite(path) => backup(&path, &args.to)?,
+        Database::Postgres(_) => bail!(
+            "a PostgreSQL database is backed up by its own programs: pg_dump --format=custom, and pg_restore into an empty database"
+        ),
+    }
+    println!("{}", args.to.display());
+    Ok(ExitCode::SUCCESS)
+}

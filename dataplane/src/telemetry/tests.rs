@@ -1,0 +1,25 @@
+use super::*;
+
+#[test]
+fn a_collector_is_named_with_or_without_its_path() {
+    for (named, sent_to) in [
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        ("http://collector:4318/", "http://collector:4318/v1/traces"),
+        (
+            "https://otel.example/in/v1/traces",
+            "https://otel.example/in/v1/traces",
+        ),
+    ] {
+        let url = named.parse().expect("a URL");
+        assert_eq!(endpoint(&url), sent_to);
+    }
+}
+
+#[test]
+fn a_question_is_called_by_its_type() {
+    assert_eq!(
+        name_of::<std::marker::PhantomData<Vec<u8>>>(),
+        "PhantomData"
+    );
+    assert_eq!(name_of::<u8>(), "u8");
+}
