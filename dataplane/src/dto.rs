@@ -212,8 +212,7 @@ pub struct EnrollmentInfo {
 /// What a provider sends when somebody signs out there.
 #[derive(Clone, PartialEq, Eq, ToSchema)]
 pub struct LogoutRequest {
-    /// Compact JWS from the provider.
-    #[schema(max_length = 16384)]
+    /// Compact JWS from the provider, of at most 16 KiB.
     pub logout_token: String,
 }
 

@@ -18,9 +18,11 @@ use crate::store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
 pub async fn list(
     app: &Arc<App>,
     headers: &HeaderMap,
-    after: Option<Uuid>,
+    after: Option<&str>,
 ) -> Result<Sessions, Failure> {
     let (current, user) = authenticate(app, headers).await?;
+    let no_id = |_| Code::InvalidRequest.because("`after` is no id");
+    let after = after.map(|id| id.parse().map_err(no_id)).transpose()?;
     let page = SessionPage {
         user: user.id,
         after,
