@@ -190,9 +190,9 @@ pub struct Policy {
     pub risk: Option<Risk>,
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
-    /// Who may use the OAuth endpoints.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub clients: Vec<Client>,
+    /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Vec<Client>>,
 }
 
 /// A program that uses the OAuth endpoints.

@@ -79,8 +79,8 @@ pub struct LivePolicy {
     pub relying_party: Option<RelyingParty>,
     pub mail_server: Option<MailServer>,
     pub sms_webhook: Option<Webhook>,
-    /// Who may use the OAuth endpoints; nobody is listed where they are open.
-    pub clients: Vec<Arc<LiveClient>>,
+    /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
+    pub clients: Option<Vec<Arc<LiveClient>>>,
     /// In the order of the snapshot.
     pub keys: Vec<PolicyKey>,
     current: Option<usize>,
@@ -404,10 +404,12 @@ impl LivePolicy {
         });
         let extra_claims =
             ExtraClaims::parse(&spec.extra_claims).map_err(|error| error.to_string())?;
-        let clients = spec.clients.iter().map(LiveClient::build);
-        let clients = clients.map(|client| client.map(Arc::new));
+        let clients = spec.clients.as_ref().map(|clients| {
+            let clients = clients.iter().map(LiveClient::build);
+            clients.map(|client| client.map(Arc::new)).collect()
+        });
         Ok(Self {
-            clients: clients.collect::<Result<_, _>>()?,
+            clients: clients.transpose()?,
             current: keys.iter().position(|key| key.state == KeyState::Current),
             key: format!("{}/{}", spec.namespace, spec.name),
             sealing: SealingKeys::new(&spec.mfa.keys),

@@ -210,7 +210,7 @@ async fn client_of(
     let mut named = None;
     let client = authenticate(app, live, caller.headers, form, &mut named, now).await;
     let client = client.and_then(|client| match client {
-        None if live.revision.is_some() && live.policies().all(|p| !p.clients.is_empty()) => {
+        None if live.revision.is_some() && live.policies().all(|p| p.clients.is_some()) => {
             let why = "every policy has clients, and the request names none";
             Err(Code::ClientInvalid.because(why).into())
         }

@@ -114,7 +114,7 @@ pub(crate) fn policy() -> Policy {
             failures_per_ip_per_minute: 300,
             per_user_per_minute: 60,
         },
-        clients: Vec::new(),
+        clients: None,
     }
 }
 

@@ -23,18 +23,21 @@ use crate::snapshot::{Client, ClientProof, Policy, Provider};
 /// Shortest secret: `openssl rand -base64 32` makes a longer one, and nobody guesses it.
 const SECRET_BYTES_MIN: usize = 32;
 
-/// The clients that are right; `problems` has what is wrong with the others.
+/// The clients that are right, if any are declared; `problems` has what is wrong with the others.
 pub(super) fn clients(
     oauth: Oauth,
     references: &References<'_>,
     problems: &mut Problems,
-) -> Vec<Client> {
+) -> Option<Vec<Client>> {
     let Oauth { clients } = oauth;
+    if clients.is_empty() {
+        return None;
+    }
     let clients = clients.into_iter().enumerate().filter_map(|(index, spec)| {
         let path = format!("spec.oauth.clients[{index}]");
         client(spec, &path, references, problems)
     });
-    clients.collect()
+    Some(clients.collect())
 }
 
 fn client(
@@ -124,7 +127,7 @@ fn secret_digest(
 }
 
 /// What is left of the last good clients in an update that does not compile: only clients, keys, secrets and permissions
-/// that it still names, as far as it can be read. A reference that cannot be followed takes nothing away, for it may lead to the very same.
+/// that it still names, as far as it can be read; and where none is left, nobody takes their place. A reference that cannot be followed takes nothing away, for it may lead to the very same.
 pub(super) fn remaining_clients(
     before: &[Client],
     object: &Object,
@@ -179,7 +182,7 @@ pub(super) fn unusable<'p>(
     let mut owners: BTreeMap<&str, &Policy> = BTreeMap::new();
     let mut warnings = Vec::new();
     for policy in policies.values() {
-        for (index, client) in policy.clients.iter().enumerate() {
+        for (index, client) in policy.clients.iter().flatten().enumerate() {
             let path = format!("spec.oauth.clients[{index}]");
             let owner = *owners.entry(&client.id).or_insert(policy);
             if !std::ptr::eq(owner, &**policy) {

@@ -110,8 +110,9 @@ pub(super) fn narrowed_policy(
     };
     let signing_keys = keys.filter(|keys| *keys != before.signing_keys);
     let encryption_key = encryption_key.filter(|key| !before.mfa.keys.contains(key));
-    let clients = remaining_clients(&before.clients, object, inputs);
-    let clients = Some(clients).filter(|clients| *clients != before.clients);
+    let clients = before.clients.as_deref();
+    let clients = clients.map(|clients| remaining_clients(clients, object, inputs));
+    let clients = clients.filter(|clients| Some(clients) != before.clients.as_ref());
     if signing_keys.is_none() && encryption_key.is_none() && clients.is_none() {
         return Arc::clone(before);
     }
@@ -121,7 +122,7 @@ pub(super) fn narrowed_policy(
     }
     narrowed.mfa.keys.splice(0..0, encryption_key);
     if let Some(clients) = clients {
-        narrowed.clients = clients;
+        narrowed.clients = Some(clients);
     }
     Arc::new(seal_policy(narrowed))
 }

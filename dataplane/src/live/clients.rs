@@ -95,7 +95,7 @@ impl Clients {
     pub(super) fn of<'p>(policies: impl Iterator<Item = &'p Arc<LivePolicy>>) -> Self {
         let mut clients = Self::default();
         for policy in policies {
-            for client in &policy.clients {
+            for client in policy.clients.iter().flatten() {
                 clients.add(&client.id, policy, client);
                 if let Proof::ServiceAccount { subject, .. } = &client.proof
                     && *subject != client.id

@@ -96,7 +96,7 @@ fn discovery(policy: &LivePolicy) -> Value {
     });
     let methods = authentication_methods(policy);
     let mut endpoints = vec!["token", "revocation"];
-    if !policy.clients.is_empty() {
+    if policy.clients.is_some() {
         document["introspection_endpoint"] = endpoint(issuer, INTROSPECTION_PATH).into();
         endpoints.push("introspection");
     }
@@ -113,11 +113,10 @@ fn discovery(policy: &LivePolicy) -> Value {
 
 /// How the policy's clients prove themselves. The token of a service account comes as an assertion does.
 fn authentication_methods(policy: &LivePolicy) -> Vec<&'static str> {
-    if policy.clients.is_empty() {
+    let Some(clients) = &policy.clients else {
         return vec!["none"];
-    }
-    let mut methods: Vec<&str> = policy
-        .clients
+    };
+    let mut methods: Vec<&str> = clients
         .iter()
         .flat_map(|client| match client.proof {
             Proof::Secret(_) => ["client_secret_basic", "client_secret_post"].as_slice(),

@@ -125,12 +125,11 @@ impl Door<'_> {
 }
 
 fn admit_nobody(policy: &LivePolicy) -> Result<(), Failure> {
-    if policy.clients.is_empty() {
-        Ok(())
-    } else {
-        Err(Code::ClientInvalid
+    match policy.clients {
+        None => Ok(()),
+        Some(_) => Err(Code::ClientInvalid
             .because("the policy has clients, and the request names none")
-            .into())
+            .into()),
     }
 }
 

@@ -179,6 +179,19 @@ async fn a_database_that_is_away_costs_sign_ins_and_nothing_else() {
             service.refresh(&before.text("refresh_token")).await.status,
             503
         );
+        let form = [
+            ("grant_type", "refresh_token".to_owned()),
+            ("refresh_token", before.text("refresh_token")),
+        ];
+        let url = service.url("/oauth2/token");
+        let oauth = service.client.post_form(&url, &form).await;
+        let oauth = oauth.expect("an answer");
+        assert_eq!(
+            (oauth.status, oauth.text("error").as_str()),
+            (503, "temporarily_unavailable")
+        );
+        assert_eq!(oauth.text("code"), "store_unavailable");
+        assert!(oauth.retry_after() >= 1);
         assert_eq!(service.admin_get("/readyz").await.status, 503);
         let began = Instant::now();
         for path in ["/jwks.json", "/.well-known/openid-configuration"] {

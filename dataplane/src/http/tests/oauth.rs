@@ -77,7 +77,14 @@ fn by_secret(secret: &str) -> ClientProof {
 
 /// With these clients in the fixture's policy.
 async fn with_clients(clients: Vec<Client>) -> Service {
-    Service::start_with(|provider| provider, |policy| Policy { clients, ..policy }).await
+    Service::start_with(
+        |provider| provider,
+        |policy| Policy {
+            clients: Some(clients),
+            ..policy
+        },
+    )
+    .await
 }
 
 /// With the client `gateway`, which may do everything.

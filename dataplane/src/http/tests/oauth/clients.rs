@@ -152,7 +152,7 @@ async fn failures_to_prove_a_client_count_against_the_address() {
         |provider| provider,
         |mut policy| {
             policy.limits.failures_per_ip_per_minute = 3;
-            policy.clients = vec![client("gateway", &ALL, by_secret(SECRET))];
+            policy.clients = Some(vec![client("gateway", &ALL, by_secret(SECRET))]);
             policy
         },
     )
@@ -334,7 +334,7 @@ async fn with_account(cluster: &SigningKey, change: impl FnOnce(&mut Provider)) 
         subject: "system:serviceaccount:shop:reports".to_owned(),
     };
     let policy = Policy {
-        clients: vec![client("reports", &ALL, proof)],
+        clients: Some(vec![client("reports", &ALL, proof)]),
         ..testing::policy()
     };
     let snapshot = snapshot([policy], [provider_of(&key), kubernetes]);
@@ -528,10 +528,10 @@ async fn a_session_is_its_clients_and_nobody_else_refreshes_it() {
 }
 
 /// A second policy with a provider and a client `tenant` of its own, beside the fixture's with `gateway`.
-async fn with_two_policies(clients_of_second: Vec<Client>) -> Service {
+async fn with_two_policies(clients_of_second: Option<Vec<Client>>) -> Service {
     let key = testing::key(SigningAlgorithm::ES256);
     let first = Policy {
-        clients: vec![client("gateway", &ALL, by_secret(SECRET))],
+        clients: Some(vec![client("gateway", &ALL, by_secret(SECRET))]),
         ..testing::policy()
     };
     let mut second = Policy {
@@ -553,7 +553,7 @@ async fn with_two_policies(clients_of_second: Vec<Client>) -> Service {
 #[tokio::test]
 async fn a_client_of_one_policy_is_nobody_under_another() {
     let secret = SECRET.to_uppercase();
-    let service = with_two_policies(vec![client("tenant", &ALL, by_secret(&secret))]).await;
+    let service = with_two_policies(Some(vec![client("tenant", &ALL, by_secret(&secret))])).await;
     let id_token = service.token(&claims());
     let at =
         |provider: &'static str| with_parameters(&exchange(&id_token), &[("provider", provider)]);
@@ -591,7 +591,7 @@ async fn a_client_of_one_policy_is_nobody_under_another() {
 #[tokio::test]
 async fn clients_of_one_name_are_told_apart_by_what_proves_them() {
     let secret = SECRET.to_uppercase();
-    let service = with_two_policies(vec![client("gateway", &ALL, by_secret(&secret))]).await;
+    let service = with_two_policies(Some(vec![client("gateway", &ALL, by_secret(&secret))])).await;
     let id_token = service.token(&claims());
     for (provider, secret, expected) in [
         ("corp", SECRET, "ok"),
@@ -610,7 +610,7 @@ async fn clients_of_one_name_are_told_apart_by_what_proves_them() {
 
 #[tokio::test]
 async fn a_policy_without_clients_stays_open_beside_one_that_has_them() {
-    let service = with_two_policies(Vec::new()).await;
+    let service = with_two_policies(None).await;
     let id_token = service.token(&claims());
     for (provider, expected) in [("second", "ok"), ("corp", "invalid_client")] {
         let parameters = with_parameters(&exchange(&id_token), &[("provider", provider)]);
@@ -620,11 +620,32 @@ async fn a_policy_without_clients_stays_open_beside_one_that_has_them() {
 }
 
 #[tokio::test]
+async fn a_policy_that_has_lost_its_clients_is_closed_and_not_open() {
+    // As an update that does not compile leaves it.
+    let service = with_clients(Vec::new()).await;
+    let id_token = service.token(&claims());
+    for (path, parameters) in [
+        ("/oauth2/token", exchange(&id_token).to_vec()),
+        ("/oauth2/introspect", vec![("token", "x")]),
+        ("/oauth2/revoke", vec![("token", "x")]),
+    ] {
+        let reply = service.oauth(path, None, &parameters).await;
+        assert_eq!(reply.error(), "invalid_client", "{path}");
+        let reply = service.gateway(path, &parameters).await;
+        assert_eq!(reply.error(), "invalid_client", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_removed_client_is_refused_from_then_on() {
     let service = with_gateway().await;
     let exchanged = service.exchange_by_gateway(&service.token(&claims())).await;
     let policy = Policy {
-        clients: vec![client("other", &ALL, by_secret(&SECRET.to_uppercase()))],
+        clients: Some(vec![client(
+            "other",
+            &ALL,
+            by_secret(&SECRET.to_uppercase()),
+        )]),
         ..testing::policy()
     };
     service.apply(&snapshot([policy], [provider_of(&service.key)]));

@@ -184,7 +184,7 @@ async fn a_token_that_only_changes_the_password_is_inactive() {
         |provider| provider,
         |mut policy| {
             policy.password.max_age = Some(Duration::from_secs(100));
-            policy.clients = vec![client("gateway", &ALL, by_secret(SECRET))];
+            policy.clients = Some(vec![client("gateway", &ALL, by_secret(SECRET))]);
             policy
         },
     )

@@ -248,7 +248,7 @@ async fn a_second_factor_is_asked_for_and_what_completes_it_is_the_clients_sessi
         |provider| provider,
         |mut policy| {
             policy.mfa.mode = MfaMode::Always;
-            policy.clients = vec![client("gateway", &ALL, by_secret(SECRET))];
+            policy.clients = Some(vec![client("gateway", &ALL, by_secret(SECRET))]);
             policy
         },
     )
@@ -287,6 +287,18 @@ async fn a_second_factor_is_asked_for_and_what_completes_it_is_the_clients_sessi
         revoked.refusal(),
         (400, "unsupported_token_type", "unsupported_token_type")
     );
+
+    let (app, _) = service.enroll("alice").await;
+    let reply = service.gateway("/oauth2/token", &exchange(&id_token)).await;
+    let challenge = reply.text("challenge_token");
+    let code = app.code(&service, 1);
+    let completed = service.verify(challenge, "totp", &code).await;
+    assert_eq!(completed.code(), "ok", "{}", completed.body);
+    let access = crate::token::UnverifiedToken::parse(completed.text("access_token"));
+    assert_eq!(access.expect("a token").text("client_id"), Some("gateway"));
+    let token = completed.text("refresh_token");
+    assert_eq!(service.refresh(token).await.code(), "refresh_token_invalid");
+    assert_eq!(service.refresh_by_gateway(token).await.error(), "ok");
 }
 
 #[tokio::test]
