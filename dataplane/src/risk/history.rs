@@ -10,6 +10,15 @@ pub const VALUES_MAX: usize = 64;
 /// How long a value is remembered that the user does not show again.
 const KEPT_SECONDS: i64 = 366 * 86_400;
 
+/// Bytes at the beginning of a stored history that tell its age.
+pub const HEAD_BYTES: usize = stored::HEAD_BYTES;
+
+/// Whether nothing of a stored history would be remembered any more, whatever its user showed; `head` is how it begins. False for
+/// what this version cannot read.
+pub fn is_forgotten(head: &[u8], now: i64) -> bool {
+    stored::last_at(head).is_some_and(|last_at| last_at < now.saturating_sub(KEPT_SECONDS))
+}
+
 /// What is looked at; the numbers are part of what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

@@ -83,6 +83,8 @@ macro_rules! suite {
             sign_in_that_learns_nothing_leaves_no_history,
             history_is_kept_from_the_first_sign_in_on,
             history_goes_with_every_kind_of_sign_in,
+            history_of_who_has_not_come_for_a_year_is_swept,
+            every_history_is_looked_at_in_the_end,
             history_of_two_owners_of_an_address_is_nobodys,
             refused_sign_in_leaves_history_unchanged,
             of_two_sign_ins_at_once_the_first_is_remembered,

@@ -18,7 +18,7 @@ use self::events::Trail;
 use self::fault::Fault;
 use self::pool::{Ask, Pool};
 use self::sessions::{EndSession, ReadSession};
-use self::sweep::Cursor;
+use self::sweep::Cursors;
 use self::users::{RevokeSessions, SetStatus};
 use super::{
     DAY_SECONDS, Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, ReplayKey, Rotation,
@@ -98,7 +98,7 @@ pub enum OpenError {
 pub struct PostgresStore {
     pool: Arc<Pool>,
     trail: Trail,
-    cursor: Cursor,
+    cursors: Cursors,
     hash_key: HashKey,
     writes: AtomicU64,
 }
@@ -133,7 +133,7 @@ impl PostgresStore {
         Ok(Self {
             trail: Trail::start(Arc::clone(&pool), events_max.max(1)),
             pool,
-            cursor: Cursor::default(),
+            cursors: Cursors::default(),
             hash_key,
             writes: AtomicU64::new(0),
         })
@@ -217,7 +217,7 @@ impl Store for PostgresStore {
     }
 
     fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize> {
-        Box::pin(sweep::sweep(&self.pool, &self.cursor, now, rows_max))
+        Box::pin(sweep::sweep(&self.pool, &self.cursors, now, rows_max))
     }
 
     fn probe(&self) -> StoreFuture<'_, ()> {

@@ -23,7 +23,7 @@ use self::open::Opened;
 use self::queue::{Queue, closed};
 use self::readers::Readers;
 use self::sessions::EndSession;
-use self::sweep::Cursor;
+use self::sweep::Cursors;
 use self::users::{RevokeSessions, SetStatus};
 use self::writer::{Tally, Writer};
 use super::{
@@ -83,7 +83,7 @@ pub struct SqliteStore {
     setup: Setup,
     queue: Arc<Queue>,
     readers: Readers,
-    cursor: Cursor,
+    cursors: Cursors,
     health: Arc<Health>,
     tally: Arc<Tally>,
     records_dropped: AtomicU64,
@@ -144,7 +144,7 @@ impl SqliteStore {
             health,
             setup,
             queue,
-            cursor: Cursor::default(),
+            cursors: Cursors::default(),
             tally,
             records_dropped: AtomicU64::new(0),
             hash_key,

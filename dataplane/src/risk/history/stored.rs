@@ -4,6 +4,18 @@ use super::{Kind, PlaceAt, Seen, UserHistory, VALUES_MAX};
 use crate::risk::Place;
 
 const VERSION: u8 = 1;
+/// The version, the number of sign-ins, and the time of the last.
+pub(super) const HEAD_BYTES: usize = 1 + 4 + 8;
+
+/// When the user signed in last; none for what this version cannot read.
+pub(super) fn last_at(head: &[u8]) -> Option<i64> {
+    let mut bytes = Bytes(head);
+    let [VERSION] = bytes.take()? else {
+        return None;
+    };
+    let _signins: [u8; 4] = bytes.take()?;
+    Some(i64::from_be_bytes(bytes.take()?))
+}
 
 pub(super) fn encode(history: &UserHistory) -> Vec<u8> {
     let UserHistory {

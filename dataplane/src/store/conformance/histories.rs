@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Fixture;
 use super::rows::*;
+use crate::risk::history::UserHistory;
 use crate::store::{NewHistory, Profile, Signin, SigninOutcome, Store, StoredHistory, UserStatus};
 
 fn learning(signin: Signin, replaces: Option<i64>, content: &[u8]) -> Signin {
@@ -150,4 +151,47 @@ pub(crate) async fn history_and_hash_key_survive_reopening(mut fixture: impl Fix
     assert_eq!(store.hash_key(), key);
     assert_ne!(key.0, [0; 32]);
     assert_eq!(format!("{key:?}"), "HashKey", "it is a secret");
+}
+
+/// The history of somebody who signed in then, and never again.
+fn last_seen(last_at: i64) -> Vec<u8> {
+    let mut history = UserHistory::default();
+    (history.signins, history.last_at) = (1, last_at);
+    history.encode()
+}
+
+pub(crate) async fn history_of_who_has_not_come_for_a_year_is_swept(fixture: impl Fixture) {
+    let store = fixture.store();
+    let (ann, bob) = (last_seen(NOW), last_seen(NOW + 10 * DAY));
+    committed(&*store, learning(create("ann"), None, &ann)).await;
+    committed(&*store, learning(create("bob"), None, &bob)).await;
+    // What another version has written, and this one cannot read.
+    committed(&*store, learning(create("eve"), None, b"\xff")).await;
+    let year = 366 * DAY;
+    for (now, ann_stays) in [(NOW + year, true), (NOW + year + 1, false)] {
+        let _rows = store.sweep(now, 10_000).await.expect("it can be swept");
+        let expected = if ann_stays { history(1, &ann) } else { None };
+        assert_eq!(stored(&*store, "ann").await, expected, "at {now}");
+        assert_eq!(stored(&*store, "bob").await, history(1, &bob));
+        assert_eq!(stored(&*store, "eve").await, history(1, b"\xff"));
+    }
+    assert!(
+        found(&*store, identity("ann")).await.is_some(),
+        "the user stays"
+    );
+}
+
+pub(crate) async fn every_history_is_looked_at_in_the_end(fixture: impl Fixture) {
+    let store = fixture.store();
+    let old = last_seen(NOW);
+    let names: Vec<String> = (0..5).map(|number| format!("user-{number}")).collect();
+    for name in &names {
+        committed(&*store, learning(create(name), None, &old)).await;
+    }
+    let later = NOW + 400 * DAY;
+    // Sessions and events come first; then one of these each time.
+    while store.sweep(later, 1).await.expect("it can be swept") > 0 {}
+    for name in &names {
+        assert_eq!(stored(&*store, name).await, None, "{name}");
+    }
 }

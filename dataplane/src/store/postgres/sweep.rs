@@ -2,7 +2,9 @@
 //!
 //! Rows of the replay guard and of second factors lie in the order of their expiry and events in the order of their time, so
 //! the oldest are looked at first. Sessions lie in the order of their creation and live for different times: a cursor of each replica goes
-//! round them, looking at a bounded number of rows each time. What another replica is deleting is skipped, not waited for.
+//! round them, looking at a bounded number of rows each time, and another round the histories of users. What another replica is deleting is skipped, not waited for.
+
+mod histories;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -23,9 +25,15 @@ const SWEEP_ROWS_MAX: usize = 65_536;
 /// How long an expired session is still known, so that the reuse of its refresh tokens is recognised.
 const SESSION_KEPT_SECONDS: i64 = 24 * 3600;
 
-/// Up to where sessions have been looked at.
+/// Up to where the rows of each table have been looked at.
 #[derive(Debug, Default)]
-pub(super) struct Cursor(Mutex<Uuid>);
+pub(super) struct Cursors {
+    sessions: Cursor,
+    histories: Cursor,
+}
+
+#[derive(Debug, Default)]
+struct Cursor(Mutex<Uuid>);
 
 impl Cursor {
     fn position(&self) -> Uuid {
@@ -39,7 +47,7 @@ impl Cursor {
 
 pub(super) async fn sweep(
     pool: &Pool,
-    cursor: &Cursor,
+    cursors: &Cursors,
     now: i64,
     rows_max: usize,
 ) -> Result<usize, StoreError> {
@@ -63,7 +71,8 @@ pub(super) async fn sweep(
             }
         }
     }
-    deleted += sweep_sessions(pool, cursor, now, rows_max - deleted).await?;
+    deleted += sweep_sessions(pool, &cursors.sessions, now, rows_max - deleted).await?;
+    deleted += histories::sweep(pool, &cursors.histories, now, rows_max - deleted).await?;
     Ok(deleted)
 }
 

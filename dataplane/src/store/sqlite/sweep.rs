@@ -2,7 +2,10 @@
 //!
 //! Rows of the replay guard and of second factors lie in the order of their expiry and events in the order of their time, so
 //! the oldest are looked at first. Sessions lie in the order of their creation and live for different times: a cursor goes round them,
-//! looking at a bounded number of rows each time. It reads on the caller's thread, and the writer only deletes.
+//! looking at a bounded number of rows each time; another goes round the histories of users. They read on the caller's thread, and the
+//! writer only deletes.
+
+mod histories;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -21,20 +24,26 @@ const SWEEP_ROWS_MAX: usize = 65_536;
 /// How long an expired session is still known, so that the reuse of its refresh tokens is recognised.
 const SESSION_KEPT_SECONDS: i64 = 24 * 3600;
 
-type SessionId = [u8; 16];
-const FIRST: SessionId = [0; 16];
-const LAST: SessionId = [u8::MAX; 16];
+type Id = [u8; 16];
+const FIRST: Id = [0; 16];
+const LAST: Id = [u8::MAX; 16];
 
-/// Up to where sessions have been looked at.
+/// Up to where the rows of each table have been looked at.
 #[derive(Debug, Default)]
-pub(super) struct Cursor(Mutex<SessionId>);
+pub(super) struct Cursors {
+    sessions: Cursor,
+    histories: Cursor,
+}
+
+#[derive(Debug, Default)]
+struct Cursor(Mutex<Id>);
 
 impl Cursor {
-    fn position(&self) -> SessionId {
+    fn position(&self) -> Id {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, position: SessionId) {
+    fn set(&self, position: Id) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = position;
     }
 }
@@ -56,6 +65,7 @@ pub(super) async fn sweep(
         }
     }
     deleted += sweep_sessions(store, now, rows_max - deleted).await?;
+    deleted += histories::sweep(store, now, rows_max - deleted).await?;
     Ok(deleted)
 }
 
@@ -66,20 +76,20 @@ async fn sweep_sessions(
     rows_max: usize,
 ) -> Result<usize, StoreError> {
     let over_before = now.saturating_sub(SESSION_KEPT_SECONDS);
-    let start = store.cursor.position();
+    let start = store.cursors.sessions.position();
     let (mut deleted, mut looked) = (0, 0);
     for (from, to) in [(start, LAST), (FIRST, start)] {
-        store.cursor.set(from);
+        store.cursors.sessions.set(from);
         loop {
             let room = DELETE_ROWS_MAX.min(rows_max - deleted);
             if room == 0 || looked >= SWEEP_ROWS_MAX {
                 return Ok(deleted);
             }
-            let after = store.cursor.position();
+            let after = store.cursors.sessions.position();
             let rows = store.readers.read(|db| look(db, &after, &to))?;
             looked += rows.len();
             let expired = rows.iter().filter(|row| row.over_at < over_before);
-            let ids: Vec<SessionId> = expired.map(|row| row.id).take(room).collect();
+            let ids: Vec<Id> = expired.map(|row| row.id).take(room).collect();
             let next = if ids.len() == room {
                 // More of what was read may have expired: go on from the last that is deleted.
                 ids.last().copied()
@@ -90,21 +100,21 @@ async fn sweep_sessions(
                 deleted += store.submit(DeleteSessions { ids, over_before }).await?;
             }
             let Some(next) = next else { break };
-            store.cursor.set(next);
+            store.cursors.sessions.set(next);
             tokio::task::yield_now().await;
         }
     }
-    store.cursor.set(start);
+    store.cursors.sessions.set(start);
     Ok(deleted)
 }
 
 struct Looked {
-    id: SessionId,
+    id: Id,
     /// When no refresh can succeed any more.
     over_at: i64,
 }
 
-fn look(db: &Connection, after: &SessionId, to: &SessionId) -> rusqlite::Result<Vec<Looked>> {
+fn look(db: &Connection, after: &Id, to: &Id) -> rusqlite::Result<Vec<Looked>> {
     db.prepare_cached(
         "SELECT id, min(ends_at, refresh_expires_at) FROM sessions WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     )?
@@ -114,7 +124,7 @@ fn look(db: &Connection, after: &SessionId, to: &SessionId) -> rusqlite::Result<
 
 /// Looks again: a refresh may have come in between.
 struct DeleteSessions {
-    ids: Vec<SessionId>,
+    ids: Vec<Id>,
     over_before: i64,
 }
 

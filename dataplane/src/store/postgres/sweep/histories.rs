@@ -1,0 +1,103 @@
+//! Histories of users who have not come for so long that nothing of them would count.
+
+use uuid::Uuid;
+
+use super::{Cursor, DELETE_ROWS_MAX, LOOK_ROWS_MAX};
+use crate::risk::history::{HEAD_BYTES, is_forgotten};
+use crate::store::StoreError;
+use crate::store::postgres::connect::Connection;
+use crate::store::postgres::fault::Fault;
+use crate::store::postgres::pool::{Ask, Pool};
+
+/// One look: there is a year's time for each of them.
+pub(super) async fn sweep(
+    pool: &Pool,
+    cursor: &Cursor,
+    now: i64,
+    rows_max: usize,
+) -> Result<usize, StoreError> {
+    let after = cursor.position();
+    let looked = pool.ask(&Look { after }).await?;
+    let room = DELETE_ROWS_MAX.min(rows_max);
+    let forgotten = looked.iter().filter(|row| is_forgotten(&row.head, now));
+    let (users, versions): (Vec<Uuid>, Vec<i64>) = forgotten
+        .map(|row| (row.user, row.version))
+        .take(room)
+        .unzip();
+    let next = if users.len() == room {
+        users.last().copied().unwrap_or(after)
+    } else {
+        // After the last one it begins again.
+        looked
+            .get(LOOK_ROWS_MAX - 1)
+            .map_or(Uuid::nil(), |row| row.user)
+    };
+    let deleted = if users.is_empty() {
+        0
+    } else {
+        pool.ask(&Delete { users, versions }).await?
+    };
+    cursor.set(next);
+    Ok(deleted)
+}
+
+struct Looked {
+    user: Uuid,
+    version: i64,
+    head: Vec<u8>,
+}
+
+struct Look {
+    after: Uuid,
+}
+
+impl Ask for Look {
+    type Answer = Vec<Looked>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Vec<Looked>, Fault> {
+        let statement = db
+            .prepared(
+                "SELECT user_id, version, substr(content, 1, $3) FROM risk_history WHERE user_id > $1 ORDER BY user_id LIMIT $2",
+            )
+            .await?;
+        let (rows_max, head) = (LOOK_ROWS_MAX as i64, HEAD_BYTES as i32);
+        let rows = db
+            .client
+            .query(&statement, &[&self.after, &rows_max, &head])
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Looked {
+                    user: row.try_get(0)?,
+                    version: row.try_get(1)?,
+                    head: row.try_get(2)?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Of the version that was looked at: a sign-in may have come in between.
+struct Delete {
+    users: Vec<Uuid>,
+    versions: Vec<i64>,
+}
+
+impl Ask for Delete {
+    type Answer = usize;
+
+    async fn ask(&self, db: &mut Connection) -> Result<usize, Fault> {
+        let statement = db
+            .prepared(
+                "DELETE FROM risk_history WHERE user_id IN (SELECT user_id FROM risk_history \
+                 WHERE (user_id, version) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[])) FOR UPDATE SKIP LOCKED)",
+            )
+            .await?;
+        let deleted = db
+            .client
+            .execute(&statement, &[&self.users, &self.versions])
+            .await?;
+        Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
+    }
+}

@@ -1,0 +1,76 @@
+//! Histories of users who have not come for so long that nothing of them would count.
+
+use rusqlite::{Connection, params};
+
+use super::{DELETE_ROWS_MAX, FIRST, Id, LOOK_ROWS_MAX};
+use crate::risk::history::{HEAD_BYTES, is_forgotten};
+use crate::store::StoreError;
+use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::job::Write;
+
+/// One look: there is a year's time for each of them.
+pub(super) async fn sweep(
+    store: &SqliteStore,
+    now: i64,
+    rows_max: usize,
+) -> Result<usize, StoreError> {
+    let cursor = &store.cursors.histories;
+    let after = cursor.position();
+    let looked = store.readers.read(|db| look(db, &after))?;
+    let room = DELETE_ROWS_MAX.min(rows_max);
+    let forgotten = looked.iter().filter(|row| is_forgotten(&row.head, now));
+    let rows: Vec<(Id, i64)> = forgotten
+        .map(|row| (row.user, row.version))
+        .take(room)
+        .collect();
+    let next = if rows.len() == room {
+        rows.last().map_or(after, |(user, _)| *user)
+    } else {
+        // After the last one it begins again.
+        looked.get(LOOK_ROWS_MAX - 1).map_or(FIRST, |row| row.user)
+    };
+    let deleted = if rows.is_empty() {
+        0
+    } else {
+        store.submit(Delete(rows)).await?
+    };
+    cursor.set(next);
+    Ok(deleted)
+}
+
+struct Looked {
+    user: Id,
+    version: i64,
+    head: Vec<u8>,
+}
+
+fn look(db: &Connection, after: &Id) -> rusqlite::Result<Vec<Looked>> {
+    db.prepare_cached(
+        "SELECT user_id, version, substr(content, 1, ?3) FROM risk_history WHERE user_id > ?1 ORDER BY user_id LIMIT ?2",
+    )?
+    .query_map(params![after, LOOK_ROWS_MAX as i64, HEAD_BYTES as i64], |row| {
+        Ok(Looked {
+            user: row.get(0)?,
+            version: row.get(1)?,
+            head: row.get(2)?,
+        })
+    })?
+    .collect()
+}
+
+/// Of the version that was looked at: a sign-in may have come in between.
+struct Delete(Vec<(Id, i64)>);
+
+impl Write for Delete {
+    type Answer = usize;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<usize> {
+        let mut delete =
+            db.prepare_cached("DELETE FROM risk_history WHERE user_id = ?1 AND version = ?2")?;
+        let mut deleted = 0;
+        for (user, version) in &self.0 {
+            deleted += delete.execute(params![user, version])?;
+        }
+        Ok(deleted)
+    }
+}
