@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::authenticate;
 use crate::app::{App, Caller};
-use crate::clock::rfc3339;
 use crate::dto::{SessionInfo, Sessions};
 use crate::failure::{Code, Failure};
 use crate::refresh::signout_event;
 use crate::store::Session;
 use crate::store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
+use crate::users::sessions::SessionRecord;
 
 /// A page of them, the newest first. `after`: the last one of the page before.
 pub async fn list(
@@ -69,31 +69,24 @@ pub async fn end_all(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> 
 }
 
 fn info(session: Session, current: Uuid) -> SessionInfo {
-    let Session {
+    let SessionRecord {
         id,
-        policy: _,
         provider,
         created_at,
-        refresh_digest: _,
-        refresh_expires_at,
-        ends_at,
-        ended_at: _,
-        rotated: _,
-        carried: _,
         last_used_at,
+        expires_at,
         device,
         network,
-        origin: _,
-    } = session;
+    } = SessionRecord::of(session);
     let provider = provider.rsplit('/').next().unwrap_or_default();
     SessionInfo {
         id: id.to_string(),
         current: id == current,
         provider: provider.to_owned(),
-        created_at: rfc3339(created_at),
-        last_used_at: rfc3339(last_used_at.unwrap_or(created_at)),
-        expires_at: rfc3339(refresh_expires_at.min(ends_at)),
+        created_at,
+        last_used_at,
+        expires_at,
         device,
-        network: network.filter(|network| !network.is_empty()),
+        network,
     }
 }

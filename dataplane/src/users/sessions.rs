@@ -87,7 +87,8 @@ impl Desk<'_> {
 }
 
 impl SessionRecord {
-    fn of(session: Session) -> Self {
+    /// As whoever may see it sees it.
+    pub fn of(session: Session) -> Self {
         let Session {
             id,
             policy: _,
