@@ -365,6 +365,10 @@ impl Controller {
         let ready = pods.iter().filter(|pod| !pod.name.is_empty());
         self.context.metrics.ready_pods.set(gauge(ready.count()));
         self.note_proof(&pods);
+        let unproved = self.unproved.as_ref();
+        let unproved = unproved.map_or(0, |unproved| unproved.since.elapsed().as_secs());
+        let metric = &self.context.metrics.unproved_seconds;
+        metric.set(i64::try_from(unproved).unwrap_or(i64::MAX));
         match (asked, self.new_pod_since) {
             (true, _) => self.new_pod_since = None,
             (false, None) => self.new_pod_since = Some(now),

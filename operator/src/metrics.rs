@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) compile_seconds: Histogram,
     pub(crate) publish_seconds: Histogram,
     pub(crate) proof_seconds: Histogram,
+    pub(crate) unproved_seconds: Gauge,
     pub(crate) objects: Gauge,
     pub(crate) refused_objects: Gauge,
     pub(crate) signing_key_age_seconds: Gauge,
@@ -59,6 +60,7 @@ impl Default for Metrics {
             compile_seconds: Histogram::new(SECONDS_BUCKETS),
             publish_seconds: Histogram::new(SECONDS_BUCKETS),
             proof_seconds: Histogram::new(SECONDS_BUCKETS),
+            unproved_seconds: Gauge::default(),
             objects: Gauge::default(),
             refused_objects: Gauge::default(),
             signing_key_age_seconds: Gauge::default(),
@@ -81,6 +83,7 @@ impl Metrics {
             compile_seconds,
             publish_seconds,
             proof_seconds,
+            unproved_seconds,
             objects,
             refused_objects,
             signing_key_age_seconds,
@@ -109,6 +112,11 @@ impl Metrics {
             "proof_seconds",
             "Time from publication until every ready pod had proved that it serves it",
             proof_seconds.clone(),
+        );
+        registry.register(
+            "unproved_seconds",
+            "Time since a publication that not every ready pod has proved yet, 0 once all have",
+            unproved_seconds.clone(),
         );
         registry.register(
             "objects",
