@@ -1,19 +1,68 @@
-//! What a user agent says of itself, in a few words of ours: nothing of it is kept letter for letter.
+//! What a user agent says of itself, in a few words of ours: nothing of it is kept letter for letter in the store.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use woothee::parser::Parser;
 
 /// As much of a user agent as is looked at.
-pub const AGENT_BYTES_MAX: usize = 512;
+const BYTES_MAX: usize = 512;
+/// Agents that a thread remembers, until there are more.
+const KNOWN_MAX: usize = 256;
+
+/// What the parser made of an agent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Of the browser, or another program.
+    pub name: String,
+    pub version: String,
+    pub os: String,
+    pub os_version: String,
+    pub category: String,
+}
+
+thread_local! {
+    /// The same programs come again and again, and reading one costs most of a signature.
+    static KNOWN: RefCell<HashMap<Box<str>, Option<Rc<Read>>>> = RefCell::default();
+}
+
+/// As much of it as is looked at.
+pub fn shortened(agent: &str) -> &str {
+    &agent[..agent.floor_char_boundary(BYTES_MAX)]
+}
+
+/// None for what the parser does not know.
+pub fn read(agent: &str) -> Option<Rc<Read>> {
+    let agent = shortened(agent);
+    KNOWN.with_borrow_mut(|known| {
+        if let Some(read) = known.get(agent) {
+            return read.clone();
+        }
+        if known.len() == KNOWN_MAX {
+            known.clear();
+        }
+        let read = Parser::new().parse(agent).map(|read| {
+            Rc::new(Read {
+                name: read.name.to_owned(),
+                version: read.version.to_owned(),
+                os: read.os.to_owned(),
+                os_version: read.os_version.to_string(),
+                category: read.category.to_owned(),
+            })
+        });
+        known.insert(agent.into(), read.clone());
+        read
+    })
+}
 
 /// The browser, or other program, and its operating system, for whoever must know a device again; none where it is not plain.
 pub fn device(headers: &HeaderMap) -> Option<String> {
-    let agent = headers.get(USER_AGENT)?.to_str().ok()?;
-    let agent = &agent[..agent.floor_char_boundary(AGENT_BYTES_MAX)];
-    let read = Parser::new().parse(agent)?;
+    let read = read(headers.get(USER_AGENT)?.to_str().ok()?)?;
     // Both are words of the parser's own list.
-    match (read.name, read.os) {
+    match (read.name.as_str(), read.os.as_str()) {
         ("" | UNKNOWN, _) => None,
         (name, "" | UNKNOWN) => Some(name.to_owned()),
         (name, os) => Some(format!("{name}, {os}")),
@@ -56,5 +105,22 @@ mod tests {
             b"Mozilla/5.0 (X11; Ann Smith; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0",
         );
         assert_eq!(named.as_deref(), Some("Firefox, Linux"));
+    }
+
+    #[test]
+    fn an_agent_is_read_the_same_however_many_came_before() {
+        let agent = |major: usize| {
+            format!(
+                "Mozilla/5.0 (X11; Linux x86_64; rv:{major}.0) Gecko/20100101 Firefox/{major}.0"
+            )
+        };
+        for major in (0..2 * KNOWN_MAX).chain(0..3) {
+            let read = read(&agent(major)).expect("a browser");
+            assert_eq!(read.version, format!("{major}.0"));
+        }
+        let known = KNOWN.with_borrow(HashMap::len);
+        assert!(known <= KNOWN_MAX, "{known}");
+        let unknown = read("-").expect("the parser has a word for it");
+        assert_eq!(unknown.name, UNKNOWN);
     }
 }

@@ -4,11 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use aws_lc_rs::hmac;
-use woothee::parser::Parser;
 
 use super::Values;
 use super::history::Kind;
-use crate::agent::AGENT_BYTES_MAX;
+use crate::agent;
 use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
@@ -46,14 +45,14 @@ impl Hashing {
         let Some(agent) = agent.filter(|agent| !agent.is_empty()) else {
             return values;
         };
-        let agent = &agent[..agent.floor_char_boundary(AGENT_BYTES_MAX)];
+        let agent = agent::shortened(agent);
         set(Kind::Agent, &[agent.as_bytes()]);
-        let Some(read) = Parser::new().parse(agent) else {
+        let Some(read) = agent::read(agent) else {
             set(Kind::Device, &[agent.as_bytes()]);
             return values;
         };
         let major = read.version.split('.').next().unwrap_or_default();
-        let (browser, os, device) = (read.name, read.os, read.category);
+        let (browser, os, device) = (&read.name, &read.os, &read.category);
         set(Kind::Browser, &[browser.as_bytes(), major.as_bytes()]);
         set(Kind::Os, &[os.as_bytes(), read.os_version.as_bytes()]);
         set(Kind::DeviceType, &[device.as_bytes()]);
