@@ -36,7 +36,7 @@ lint: ## formatting, clippy, shell scripts, dependencies
 	@if command -v shellcheck >/dev/null; then tests/tools/shellcheck.sh; else echo "shellcheck: not installed, scripts not checked"; fi
 	@tests/tools/dependencies.sh
 
-bench: ## measures against the floor of the same run, prints it and writes target/bench.json
+bench: tools ## measures against the floor of the same run, prints it and writes target/bench.json
 	cargo run --release --package vestibule-tests --bin bench -- --output target/bench.json
 
 bench-cluster: ## measures in a cluster: from `kubectl apply` until every pod serves it; writes target/bench-cluster.json
