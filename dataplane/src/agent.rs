@@ -25,7 +25,7 @@ pub struct Read {
 }
 
 thread_local! {
-    /// The same programs come again and again, and reading one costs most of a signature.
+    /// The same programs come again and again, and reading one costs microseconds.
     static KNOWN: RefCell<HashMap<Box<str>, Option<Rc<Read>>>> = RefCell::default();
 }
 
