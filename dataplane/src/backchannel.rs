@@ -16,6 +16,7 @@ use crate::trail::Trail;
 use crate::verify::Facts;
 use crate::verify::logout::{check_claims, check_header};
 
+pub const PATH: &str = "/auth/logout/backchannel";
 /// Providers of one issuer and audience that one token may be for.
 const PROVIDERS_MAX: usize = 16;
 /// How long past its expiry a token is remembered: past any clock skew that a provider may have, and the same for all replicas,

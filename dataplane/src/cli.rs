@@ -196,8 +196,9 @@ impl fmt::Debug for DatabaseArgs {
     }
 }
 
+/// The store that a command works on.
 #[derive(Debug, Clone, Args)]
-pub struct MigrateArgs {
+pub struct StoreArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
     /// Directory of the SQLite file
@@ -208,6 +209,18 @@ pub struct MigrateArgs {
         default_value = "./vestibule-data"
     )]
     pub data_dir: PathBuf,
+}
+
+impl StoreArgs {
+    pub fn database(&self) -> Result<Database, DatabaseError> {
+        self.database.database(&self.data_dir)
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -216,15 +229,7 @@ pub struct MigrateArgs {
 #[derive(Debug, Clone, Args)]
 pub struct BackupArgs {
     #[command(flatten)]
-    pub database: DatabaseArgs,
-    /// Directory of the SQLite file
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "VESTIBULE_DATA_DIR",
-        default_value = "./vestibule-data"
-    )]
-    pub data_dir: PathBuf,
+    pub store: StoreArgs,
     /// The new file
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,

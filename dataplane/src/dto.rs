@@ -216,17 +216,6 @@ pub struct LogoutRequest {
     pub logout_token: String,
 }
 
-/// Why a logout token was not taken (OpenID Connect Back-Channel Logout 1.0, section 2.8).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct LogoutError {
-    /// `invalid_request`, `temporarily_unavailable` or `server_error`.
-    pub error: &'static str,
-    /// A fixed sentence.
-    pub error_description: &'static str,
-    /// As in the problems of the other endpoints.
-    pub code: &'static str,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Sessions {
     /// The newest first.

@@ -138,7 +138,7 @@ fn route(path: &str) -> Option<Route> {
         "/auth/token/revoke" => Some(Route::Revoke),
         "/auth/signout" => Some(Route::Signout),
         "/auth/signout/everywhere" => Some(Route::SignoutEverywhere),
-        "/auth/logout/backchannel" => Some(Route::ProviderLogout),
+        crate::backchannel::PATH => Some(Route::ProviderLogout),
         "/auth/sessions" => Some(Route::Sessions),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
@@ -187,7 +187,7 @@ impl Route {
             Self::OauthToken => crate::oauth::TOKEN_PATH,
             Self::OauthIntrospect => crate::oauth::INTROSPECTION_PATH,
             Self::OauthRevoke => crate::oauth::REVOCATION_PATH,
-            Self::ProviderLogout => "/auth/logout/backchannel",
+            Self::ProviderLogout => crate::backchannel::PATH,
             Self::Userinfo => "/auth/userinfo",
             Self::Password => "/auth/password",
             Self::MfaChallenge => "/auth/mfa/challenge",
@@ -322,8 +322,12 @@ fn private_json(body: &impl serde::Serialize) -> Result<Answer, Failure> {
 }
 
 fn no_content() -> Answer {
+    empty(StatusCode::NO_CONTENT)
+}
+
+fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::default());
-    *answer.status_mut() = StatusCode::NO_CONTENT;
+    *answer.status_mut() = status;
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     answer
 }

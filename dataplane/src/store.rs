@@ -27,6 +27,7 @@ pub mod mfa;
 pub mod passwords;
 pub mod postgres;
 mod rotated;
+mod rounds;
 pub mod sessions;
 pub mod sqlite;
 pub mod told;

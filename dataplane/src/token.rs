@@ -52,6 +52,16 @@ pub struct Header {
     pub typ: Option<String>,
 }
 
+impl Header {
+    /// Whether the type is one of these, in lower case, or left out. `application/` may stand before it (RFC 7515, 4.1.9).
+    pub fn has_type_among(&self, types: &[&str]) -> bool {
+        self.typ.as_deref().is_none_or(|typ| {
+            let typ = typ.to_ascii_lowercase();
+            types.contains(&typ.strip_prefix("application/").unwrap_or(&typ))
+        })
+    }
+}
+
 /// What is wrong with the form of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

@@ -238,11 +238,8 @@ const NONCE: Check = Check {
 /// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names another kind of token.
 /// Some providers say it in a claim: Keycloak's `typ` (`ID`, `Bearer`, `Refresh`, `Logout`) and Cognito's `token_use`.
 fn is_id_token_type(token: &UnverifiedToken) -> bool {
-    let header = token.jws.header.typ.as_deref().is_none_or(|typ| {
-        let typ = typ.to_ascii_lowercase();
-        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
-        matches!(typ, "jwt" | "id+jwt" | "id_token+jwt")
-    });
+    let types = ["jwt", "id+jwt", "id_token+jwt"];
+    let header = token.jws.header.has_type_among(&types);
     let claim = token
         .text("typ")
         .is_none_or(|typ| matches!(typ, "ID" | "JWT" | "id_token"))

@@ -9,7 +9,7 @@ use crate::store::database::Database;
 use crate::store::sqlite::backup;
 
 pub fn run(args: &BackupArgs) -> anyhow::Result<ExitCode> {
-    match args.database.database(&args.data_dir)? {
+    match args.store.database()? {
         Database::Sqlite(path) => backup(&path, &args.to)?,
         Database::Postgres(_) => bail!(
             "a PostgreSQL database is backed up by its own programs: pg_dump --format=custom, and pg_restore into an empty database"

@@ -13,7 +13,7 @@ const WAIT: Duration = Duration::from_secs(30);
 
 pub fn run(args: &MigrateArgs) -> anyhow::Result<ExitCode> {
     start_log(args.log_format, None);
-    let database = args.database.database(&args.data_dir)?;
+    let database = args.store.database()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -10,9 +10,9 @@ use super::handlers;
 use crate::dto::{
     ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
     EnrollmentConfirmed, EnrollmentInfo, Enrollments, Introspection, IntrospectionRequest,
-    LoginResponse, LogoutError, LogoutRequest, OauthError, PasswordRequest, Problem,
-    RefreshRequest, RevocationRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo, Sessions,
-    SigninRequest, TokenRequest, TokenResponse, UserInfo, VerifyRequest,
+    LoginResponse, LogoutRequest, OauthError, PasswordRequest, Problem, RefreshRequest,
+    RevocationRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo, Sessions, SigninRequest,
+    TokenRequest, TokenResponse, UserInfo, VerifyRequest,
 };
 
 #[derive(OpenApi)]
@@ -29,7 +29,7 @@ use crate::dto::{
     components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
         ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
         EnrollmentInfo, Sessions, SessionInfo, TokenRequest, TokenResponse, IntrospectionRequest, Introspection, RevocationRequest,
-        OauthError, LogoutRequest, LogoutError)),
+        OauthError, LogoutRequest)),
     modifiers(&BearerToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),

@@ -127,12 +127,8 @@ fn check_assertion(
     now: i64,
 ) -> Result<i64, Unproved> {
     let issuer = policy.spec.token.issuer.as_str();
-    let is_type = token.jws.header.typ.as_deref().is_none_or(|typ| {
-        let typ = typ.to_ascii_lowercase();
-        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
-        matches!(typ, "jwt" | "client-authentication+jwt")
-    });
-    if !is_type {
+    let types = ["jwt", "client-authentication+jwt"];
+    if !token.jws.header.has_type_among(&types) {
         return Err(Unproved::Claim("typ"));
     }
     if token.text("iss") != Some(client_id) {

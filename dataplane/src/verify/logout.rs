@@ -113,11 +113,7 @@ const ID: Check = Check {
 
 /// Keycloak says it in a claim, too.
 fn is_logout_token_type(token: &UnverifiedToken) -> bool {
-    let header = token.jws.header.typ.as_deref().is_none_or(|typ| {
-        let typ = typ.to_ascii_lowercase();
-        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
-        matches!(typ, "jwt" | "logout+jwt")
-    });
+    let header = token.jws.header.has_type_among(&["jwt", "logout+jwt"]);
     let claim = match token.claims.get("typ") {
         None => true,
         Some(typ) => matches!(typ.as_str(), Some("Logout" | "JWT" | "logout+jwt")),

@@ -9,7 +9,7 @@ use crate::app::{App, Caller};
 use crate::dto::{
     Introspection, IntrospectionRequest, OauthError, RevocationRequest, TokenRequest, TokenResponse,
 };
-use crate::http::{Answer, form, oauth as wire, private_json, problem};
+use crate::http::{Answer, empty, form, oauth as wire, private_json, problem};
 use crate::oauth::{self, OauthFailure};
 
 /// Get tokens
@@ -97,14 +97,13 @@ pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answe
     let answered = async {
         let form = form::read(caller.headers, body).await?;
         oauth::revoke(app, form, caller).await?;
-        let mut answer = crate::http::no_content();
-        *answer.status_mut() = StatusCode::OK;
-        Ok(answer)
+        Ok(empty(StatusCode::OK))
     };
     conclude(oauth::REVOCATION_PATH, answered.await, caller)
 }
 
-fn conclude(
+/// A failure is told in OAuth's form.
+pub(super) fn conclude(
     path: &'static str,
     answered: Result<Answer, OauthFailure>,
     caller: Caller<'_>,

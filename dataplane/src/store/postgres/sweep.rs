@@ -14,6 +14,7 @@ use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::{Ask, Pool};
 use super::population::FORGET;
+use crate::store::rounds::choose;
 use crate::store::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError};
 
 /// Rows that one statement deletes.
@@ -96,14 +97,10 @@ async fn sweep_sessions(
             let after = cursor.position();
             let rows = pool.ask(&Look { after, to }).await?;
             looked += rows.len();
-            let expired = rows.iter().filter(|row| row.over_at < over_before);
-            let ids: Vec<Uuid> = expired.map(|row| row.id).take(room).collect();
-            let next = if ids.len() == room {
-                // More of what was read may have expired: go on from the last that is deleted.
-                ids.last().copied()
-            } else {
-                rows.get(LOOK_ROWS_MAX - 1).map(|row| row.id)
-            };
+            let (expired, next) =
+                choose(&rows, LOOK_ROWS_MAX, room, |row| row.over_at < over_before);
+            let ids: Vec<Uuid> = expired.into_iter().map(|row| row.id).collect();
+            let next = next.map(|row| row.id);
             if !ids.is_empty() {
                 deleted += pool.ask(&DeleteSessions { ids, over_before }).await?;
             }

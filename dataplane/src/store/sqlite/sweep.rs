@@ -13,6 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::job::Write;
+use crate::store::rounds::choose;
 use crate::store::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError};
 
 /// Rows that one write deletes, so that a sweep keeps no sign-in waiting for long.
@@ -88,14 +89,10 @@ async fn sweep_sessions(
             let after = store.cursors.sessions.position();
             let rows = store.readers.read(|db| look(db, &after, &to))?;
             looked += rows.len();
-            let expired = rows.iter().filter(|row| row.over_at < over_before);
-            let ids: Vec<Id> = expired.map(|row| row.id).take(room).collect();
-            let next = if ids.len() == room {
-                // More of what was read may have expired: go on from the last that is deleted.
-                ids.last().copied()
-            } else {
-                rows.get(LOOK_ROWS_MAX - 1).map(|row| row.id)
-            };
+            let (expired, next) =
+                choose(&rows, LOOK_ROWS_MAX, room, |row| row.over_at < over_before);
+            let ids: Vec<Id> = expired.into_iter().map(|row| row.id).collect();
+            let next = next.map(|row| row.id);
             if !ids.is_empty() {
                 deleted += store.submit(DeleteSessions { ids, over_before }).await?;
             }

@@ -1,6 +1,5 @@
 //! A sign-in among a thousand users, and among a million.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -63,7 +62,7 @@ impl Crowd {
         drop(first);
         println!("making {users} users");
         fill_sqlite(&path.join("data/vestibule.db"), users, Clock::System.now())?;
-        let service = ServiceProcess::start(Path::new(path)).await?;
+        let service = ServiceProcess::start(path).await?;
         let load = signins(service.address, &requests);
         load.run(Pace::Saturating, Duration::from_secs(1)).await?;
         Ok(Self {

@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::postgres::connect::Connection;
 use crate::store::postgres::fault::Fault;
 use crate::store::postgres::pool::{Ask, Pool};
+use crate::store::rounds::choose;
 
 /// One look: there is a year's time for each of them.
 pub(super) async fn sweep(
@@ -16,22 +17,21 @@ pub(super) async fn sweep(
     now: i64,
     rows_max: usize,
 ) -> Result<usize, StoreError> {
+    let room = DELETE_ROWS_MAX.min(rows_max);
+    if room == 0 {
+        return Ok(0);
+    }
     let after = cursor.position();
     let looked = pool.ask(&Look { after }).await?;
-    let room = DELETE_ROWS_MAX.min(rows_max);
-    let forgotten = looked.iter().filter(|row| is_forgotten(&row.head, now));
+    let (forgotten, next) = choose(&looked, LOOK_ROWS_MAX, room, |row| {
+        is_forgotten(&row.head, now)
+    });
     let (users, versions): (Vec<Uuid>, Vec<i64>) = forgotten
+        .into_iter()
         .map(|row| (row.user, row.version))
-        .take(room)
         .unzip();
-    let next = if users.len() == room {
-        users.last().copied().unwrap_or(after)
-    } else {
-        // After the last one it begins again.
-        looked
-            .get(LOOK_ROWS_MAX - 1)
-            .map_or(Uuid::nil(), |row| row.user)
-    };
+    // After the last one it begins again.
+    let next = next.map_or(Uuid::nil(), |row| row.user);
     let deleted = if users.is_empty() {
         0
     } else {

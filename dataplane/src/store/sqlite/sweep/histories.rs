@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 use super::{DELETE_ROWS_MAX, FIRST, Id, LOOK_ROWS_MAX};
 use crate::risk::history::{HEAD_BYTES, is_forgotten};
 use crate::store::StoreError;
+use crate::store::rounds::choose;
 use crate::store::sqlite::SqliteStore;
 use crate::store::sqlite::job::Write;
 
@@ -14,21 +15,22 @@ pub(super) async fn sweep(
     now: i64,
     rows_max: usize,
 ) -> Result<usize, StoreError> {
+    let room = DELETE_ROWS_MAX.min(rows_max);
+    if room == 0 {
+        return Ok(0);
+    }
     let cursor = &store.cursors.histories;
     let after = cursor.position();
     let looked = store.readers.read(|db| look(db, &after))?;
-    let room = DELETE_ROWS_MAX.min(rows_max);
-    let forgotten = looked.iter().filter(|row| is_forgotten(&row.head, now));
+    let (forgotten, next) = choose(&looked, LOOK_ROWS_MAX, room, |row| {
+        is_forgotten(&row.head, now)
+    });
     let rows: Vec<(Id, i64)> = forgotten
+        .into_iter()
         .map(|row| (row.user, row.version))
-        .take(room)
         .collect();
-    let next = if rows.len() == room {
-        rows.last().map_or(after, |(user, _)| *user)
-    } else {
-        // After the last one it begins again.
-        looked.get(LOOK_ROWS_MAX - 1).map_or(FIRST, |row| row.user)
-    };
+    // After the last one it begins again.
+    let next = next.map_or(FIRST, |row| row.user);
     let deleted = if rows.is_empty() {
         0
     } else {
