@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Namespace;
 use super::kubectl::{kubectl, run};
 use crate::e2e::program::Finished;
+use crate::e2e::{Client, eventually, is};
 
 /// Also the name of the data plane's Service.
 pub const RELEASE: &str = "vestibule";
@@ -96,6 +97,17 @@ impl Release {
     /// Where the Service is without TLS.
     pub fn url(&self, path: &str) -> String {
         format!("http://{RELEASE}.{}.svc{path}", self.namespace.name)
+    }
+
+    /// Waits until the Service leads to a pod: pods are ready a moment before kube-proxy has heard of them.
+    pub async fn is_reached(&self) {
+        let url = self.url("/openapi.json");
+        eventually("the Service leads to a pod", || async {
+            let reply = Client::new().get(&url).await;
+            let reply = reply.map_err(|error| error.to_string())?;
+            is(reply.status, 200).map_err(|status| status.to_string())
+        })
+        .await;
     }
 }
 

@@ -56,6 +56,7 @@ async fn with_three_pods_no_token_is_signed_before_every_pod_publishes_its_key()
     let policy = with(policy, "/spec/token/issuer", url);
     namespace.apply(&[policy, issuer.provider()]).ok();
     namespace.programmed(&["sip/default", "oidcp/corp"]).await;
+    release.is_reached().await;
     let token = |subject: &str| issuer.id_token(subject);
     rotates(&release, namespace, "default", &token).await;
 }
