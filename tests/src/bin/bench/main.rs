@@ -43,10 +43,79 @@ fn main() -> anyhow::Result<()> {
         (Some("no-store"), Some(directory)) => runtime
             .block_on(serve_without_store(Path::new(&directory)))
             .map(|_| ()),
-        (Some("--output"), Some(path)) => runtime.block_on(bench(Some(path.into()), Seconds::FULL)),
-        (Some("--quick"), None) => runtime.block_on(bench(None, Seconds::QUICK)),
-        (None, None) => runtime.block_on(bench(None, Seconds::FULL)),
-        _ => anyhow::bail!("usage: bench [--output FILE | --quick]"),
+        _ => runtime.block_on(bench(Asked::parse(std::env::args().skip(1))?)),
+    }
+}
+
+/// What is to be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Costs,
+    Latency,
+    Start,
+    Reloads,
+    Passwords,
+    Crowds,
+    Postgres,
+}
+
+impl Part {
+    const ALL: [(&str, Self); 7] = [
+        ("costs", Self::Costs),
+        ("latency", Self::Latency),
+        ("start", Self::Start),
+        ("reloads", Self::Reloads),
+        ("passwords", Self::Passwords),
+        ("crowds", Self::Crowds),
+        ("postgres", Self::Postgres),
+    ];
+
+    /// Whether it goes by how much the service can do.
+    fn needs_costs(self) -> bool {
+        match self {
+            Self::Costs | Self::Latency | Self::Reloads | Self::Passwords => true,
+            Self::Start | Self::Crowds | Self::Postgres => false,
+        }
+    }
+}
+
+/// The command line.
+struct Asked {
+    output: Option<PathBuf>,
+    seconds: Seconds,
+    /// All parts without it.
+    only: Option<Part>,
+}
+
+impl Asked {
+    fn parse(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let names = Part::ALL.map(|(name, _)| name).join("|");
+        let usage = format!("usage: bench [--quick] [--only {names}] [--output FILE]");
+        let mut asked = Self {
+            output: None,
+            seconds: Seconds::FULL,
+            only: None,
+        };
+        let mut arguments = arguments;
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--quick" => asked.seconds = Seconds::QUICK,
+                "--output" => {
+                    asked.output = Some(arguments.next().context(usage.clone())?.into());
+                }
+                "--only" => {
+                    let name = arguments.next().context(usage.clone())?;
+                    let part = Part::ALL.into_iter().find(|(known, _)| *known == name);
+                    asked.only = Some(part.context(usage.clone())?.1);
+                }
+                _ => anyhow::bail!(usage),
+            }
+        }
+        Ok(asked)
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
     }
 }
 
@@ -78,7 +147,8 @@ impl Seconds {
 /// Scores every sign-in, and lets each pass.
 const RISK: &str = "{mode: Enforce, actions: {low: Allow, medium: Allow, high: Allow}, trustedProxies: [127.0.0.0/8]}";
 
-async fn bench(output: Option<PathBuf>, seconds: Seconds) -> anyhow::Result<()> {
+async fn bench(asked: Asked) -> anyhow::Result<()> {
+    let seconds = asked.seconds;
     // Not the system's temporary folder, which may be memory: what is measured writes to a disk.
     let directory = TempDir::new_in(target())?;
     let setup = Setup::new()?;
@@ -90,25 +160,34 @@ async fn bench(output: Option<PathBuf>, seconds: Seconds) -> anyhow::Result<()> 
         seconds.round
     );
 
-    setup.write_manifests_with(&directory.path().join("risk/manifests"), 0, RISK)?;
-    let costs = costs(directory.path(), &requests, seconds).await?;
     let mut report = Report::default();
-    costs.report(&mut report);
-    latency(
-        directory.path(),
-        &requests,
-        costs.saturation,
-        seconds,
-        &mut report,
-    )
-    .await?;
-    start_and_memory(&setup, seconds, &mut report).await?;
-    reloads(&setup, &requests, costs.saturation, seconds, &mut report).await?;
-    passwords::measure(&setup, &requests, costs.saturation, seconds, &mut report).await?;
-    crowds::measure(&setup, seconds, &mut report).await?;
-    postgres::measure(&setup, costs.no_store, seconds, &mut report).await?;
+    if asked.only.is_none_or(Part::needs_costs) {
+        setup.write_manifests_with(&directory.path().join("risk/manifests"), 0, RISK)?;
+        let costs = costs(directory.path(), &requests, seconds).await?;
+        costs.report(&mut report);
+        let saturation = costs.saturation;
+        if asked.wants(Part::Latency) {
+            let path = directory.path();
+            latency(path, &requests, saturation, seconds, &mut report).await?;
+        }
+        if asked.wants(Part::Reloads) {
+            reloads(&setup, &requests, saturation, seconds, &mut report).await?;
+        }
+        if asked.wants(Part::Passwords) {
+            passwords::measure(&setup, &requests, saturation, seconds, &mut report).await?;
+        }
+    }
+    if asked.wants(Part::Start) {
+        start_and_memory(&setup, seconds, &mut report).await?;
+    }
+    if asked.wants(Part::Crowds) {
+        crowds::measure(&setup, seconds, &mut report).await?;
+    }
+    if asked.wants(Part::Postgres) {
+        postgres::measure(&setup, seconds, &mut report).await?;
+    }
 
-    if let Some(path) = output {
+    if let Some(path) = asked.output {
         std::fs::write(&path, format!("{:#}\n", report.json()))
             .with_context(|| path.display().to_string())?;
         println!("written to {}", path.display());

@@ -1,6 +1,7 @@
 //! With PostgreSQL, durable: the data plane's CPU and the server's together.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,13 +16,13 @@ use uuid::Uuid;
 use vestibule_dataplane::clock::Clock;
 use vestibule_tests::bench::crowd;
 use vestibule_tests::bench::load::{Load, Pace};
-use vestibule_tests::bench::process::{cpu_seconds_with_children, own_cpu_seconds};
+use vestibule_tests::bench::process::{Process, cpu_seconds_with_children, own_cpu_seconds};
 use vestibule_tests::bench::report::Report;
 use vestibule_tests::bench::service::{ServiceProcess, Setup};
 use vestibule_tests::e2e::Client;
 use vestibule_tests::e2e::postgres::Postgres;
 
-use super::{RISK, ROUNDS, Seconds, median, signins, target};
+use super::{RISK, ROUNDS, Seconds, measured, median, signins, target};
 
 /// As many as the pool of a data plane has.
 const CONNECTIONS: usize = 16;
@@ -34,10 +35,8 @@ const SHARE: f64 = 0.3;
 const LONG_AGO: i64 = 3 * 86_400;
 const SWEEP_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// `no_store`: CPU microseconds of a sign-in without a store, of the same run.
 pub(super) async fn measure(
     setup: &Setup,
-    no_store: f64,
     seconds: Seconds,
     report: &mut Report,
 ) -> anyhow::Result<()> {
@@ -51,16 +50,32 @@ pub(super) async fn measure(
     let load = signins(service.address, &requests);
     load.run(Pace::Saturating, Duration::from_secs(1)).await?;
 
-    let (mut inserts, mut signin, mut refresh, mut alone) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (without, address) = Process::start_with_line(
+        Command::new(std::env::current_exe()?)
+            .arg("no-store")
+            .arg(path),
+    )?;
+    let without_load = signins(address.parse()?, &requests);
+    let round = Duration::from_secs(seconds.round);
+
+    let (mut no_store, mut inserts) = (Vec::new(), Vec::new());
+    let (mut signin, mut refresh, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        no_store.push(measured(&without, &without_load, round).await?.0);
         inserts.push(server.insert_us(seconds).await?);
         let (cost, rate) = server.signin_us(&service, &load, seconds).await?;
         signin.push(cost);
         alone.push(rate);
         refresh.push(server.refresh_us(&service, &requests, seconds).await?);
     }
-    let (insert, signin, refresh) = (median(&inserts), median(&signin), median(&refresh));
+    drop(without);
+    let (no_store, insert) = (median(&no_store), median(&inserts));
+    let (signin, refresh) = (median(&signin), median(&refresh));
+    report.figure(
+        "sign-in without a store, beside PostgreSQL",
+        "µs CPU",
+        &[no_store],
+    );
     report.figure(
         "one-row insert by 16 connections, PostgreSQL, client and server",
         "µs CPU",
