@@ -1,7 +1,7 @@
 //! The store in a PostgreSQL database: for any number of data planes at once.
 //!
 //! Each question is one statement over one of a few connections ([`pool`]), so a read is one round trip and a commit another
-//! ([`signin`] says what isolates them). Audit events that nobody waits for are written in batches behind ([`events`]).
+//! ([`signin`] says what isolates them); what many ask at the same time is one statement for all of them ([`together`]). Audit events that nobody waits for are written in batches behind ([`events`]).
 //! Nothing that is asked here takes longer than 2 s, whatever becomes of the database.
 
 use std::collections::HashMap;
@@ -19,6 +19,7 @@ use self::fault::Fault;
 use self::pool::{Ask, Pool};
 use self::sessions::{EndSession, ReadSession};
 use self::sweep::Cursors;
+use self::together::{AskTogether, Together};
 use self::users::{RevokeSessions, SetStatus};
 use super::{
     DAY_SECONDS, Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, ReplayKey, Rotation,
@@ -44,6 +45,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod together;
 pub mod url;
 mod users;
 
@@ -61,6 +63,8 @@ pub struct PostgresOptions {
     pub waiting_max: usize,
     /// Audit events that may wait to be written; more are dropped, and counted.
     pub events_max: usize,
+    /// From how many on questions that come at the same time are asked in one statement.
+    pub together_from: usize,
     /// How long a server that cannot be reached is tried at the start.
     pub start_wait: Duration,
 }
@@ -71,6 +75,7 @@ impl Default for PostgresOptions {
             connections: 16,
             waiting_max: 1024,
             events_max: 4096,
+            together_from: 2,
             start_wait: Duration::from_secs(30),
         }
     }
@@ -97,10 +102,15 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Arc<Pool>,
+    gathers: Arc<Together<Gather>>,
+    signins: Arc<Together<Signin>>,
+    sessions: Arc<Together<ReadSession>>,
+    rotations: Arc<Together<Rotation>>,
     trail: Trail,
     cursors: Cursors,
     hash_key: HashKey,
     writes: AtomicU64,
+    transactions: AtomicU64,
 }
 
 impl PostgresStore {
@@ -110,6 +120,7 @@ impl PostgresStore {
             connections,
             waiting_max,
             events_max,
+            together_from,
             start_wait,
         } = options;
         let connector = Connector::new(url);
@@ -131,11 +142,16 @@ impl PostgresStore {
         drop(first);
         let pool = Arc::new(Pool::new(connector, connections.max(1), waiting_max));
         Ok(Self {
+            gathers: Together::new(Arc::clone(&pool), together_from),
+            signins: Together::new(Arc::clone(&pool), together_from),
+            sessions: Together::new(Arc::clone(&pool), together_from),
+            rotations: Together::new(Arc::clone(&pool), together_from),
             trail: Trail::start(Arc::clone(&pool), events_max.max(1)),
             pool,
             cursors: Cursors::default(),
             hash_key,
             writes: AtomicU64::new(0),
+            transactions: AtomicU64::new(0),
         })
     }
 
@@ -147,8 +163,22 @@ impl PostgresStore {
         Ok(schema::bring_up_to_date(&mut connection, user).await?)
     }
 
+    /// A transaction of its own.
     async fn write<A: Ask>(&self, question: A) -> Result<A::Answer, StoreError> {
         let answer = self.pool.ask(&question).await;
+        if answer.is_ok() {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            self.transactions.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    async fn write_together<A: AskTogether>(
+        &self,
+        together: &Arc<Together<A>>,
+        question: A,
+    ) -> Result<A::Answer, StoreError> {
+        let answer = together.ask(question).await;
         if answer.is_ok() {
             self.writes.fetch_add(1, Ordering::Relaxed);
         }
@@ -182,19 +212,25 @@ async fn connect_patiently(
 
 impl Store for PostgresStore {
     fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered> {
-        Box::pin(async move { self.pool.ask(&question).await })
+        Box::pin(self.gathers.ask(question))
     }
 
     fn commit_signin(&self, signin: Signin) -> StoreFuture<'_, SigninOutcome> {
-        Box::pin(self.write(signin))
+        Box::pin(async {
+            if signin.goes_together() {
+                self.write_together(&self.signins, signin).await
+            } else {
+                self.write(signin).await
+            }
+        })
     }
 
     fn session(&self, id: Uuid) -> StoreFuture<'_, Option<(Session, User)>> {
-        Box::pin(async move { self.pool.ask(&ReadSession(id)).await })
+        Box::pin(self.sessions.ask(ReadSession(id)))
     }
 
     fn rotate(&self, rotation: Rotation) -> StoreFuture<'_, RotationOutcome> {
-        Box::pin(self.write(rotation))
+        Box::pin(self.write_together(&self.rotations, rotation))
     }
 
     fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
@@ -224,13 +260,17 @@ impl Store for PostgresStore {
         Box::pin(async { self.pool.ask(&Probe).await })
     }
 
-    /// A statement is a transaction; a batch of events is one as well.
+    /// A batch of events is one write.
     fn work(&self) -> Work {
-        let writes = self.writes.load(Ordering::Relaxed) + self.trail.written() as u64;
+        let events = self.trail.written() as u64;
+        let batches = self.signins.batches() + self.rotations.batches();
         Work {
-            writes,
-            transactions: writes,
-            queued: self.pool.waiting() + self.trail.queued(),
+            writes: self.writes.load(Ordering::Relaxed) + events,
+            transactions: self.transactions.load(Ordering::Relaxed) + batches + events,
+            queued: self.pool.waiting()
+                + self.signins.waiting()
+                + self.rotations.waiting()
+                + self.trail.queued(),
         }
     }
 

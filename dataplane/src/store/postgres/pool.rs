@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::telemetry;
 
 /// From the question to the answer, the wait for a connection and new attempts included: whoever calls knows within 2 s.
-const ANSWER_WAIT: Duration = Duration::from_millis(1800);
+pub(super) const ANSWER_WAIT: Duration = Duration::from_millis(1800);
 /// Attempts at what conflicts with other transactions.
 const ATTEMPTS_MAX: u32 = 8;
 const CONFLICT_WAIT: Duration = Duration::from_millis(2);
@@ -59,24 +59,30 @@ impl Pool {
     /// As [`Self::ask`], with the kind of what went wrong.
     pub(super) async fn ask_told<A: Ask>(&self, question: &A) -> Result<A::Answer, Refusal> {
         let _place = self.place().ok_or(Refusal::Busy)?;
+        let answering = telemetry::query::<A, _>("postgresql", self.answer(question));
+        let answer = answering.await;
+        answer.map_err(|fault| Refusal::Fault(fault.kind(), self.failed(&fault)))
+    }
+
+    /// For whoever has a place already.
+    pub(super) async fn answer<A: Ask>(&self, question: &A) -> Result<A::Answer, Fault> {
         // Out here, so that a connection whose answer did not come in time can be told from one at rest.
         let mut held = None;
         let answering = self.attempts(question, &mut held);
-        let answering = telemetry::query::<A, _>("postgresql", answering);
         let result = match tokio::time::timeout(ANSWER_WAIT, answering).await {
             Ok(result) => result,
             Err(_) => Err(Fault::Late),
         };
-        match result {
-            Ok(answer) => {
-                self.health.succeeded();
-                Ok(answer)
-            }
-            Err(fault) => {
-                self.part_with(held, fault.kind());
-                Err(Refusal::Fault(fault.kind(), self.health.failed(&fault)))
-            }
+        match &result {
+            Ok(_) => self.health.succeeded(),
+            Err(fault) => self.part_with(held, fault.kind()),
         }
+        result
+    }
+
+    /// What whoever asked is told of it; the log is told as well.
+    pub(super) fn failed(&self, fault: &Fault) -> StoreError {
+        self.health.failed(fault)
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -131,7 +137,7 @@ impl Pool {
         }
     }
 
-    fn place(&self) -> Option<Place<'_>> {
+    pub(super) fn place(&self) -> Option<Place<'_>> {
         let place = Place(&self.asking);
         let before = self.asking.fetch_add(1, Ordering::Relaxed);
         (before < self.asking_max).then_some(place)
@@ -144,7 +150,7 @@ pub(super) enum Refusal {
 }
 
 /// One of those who ask or wait.
-struct Place<'a>(&'a AtomicUsize);
+pub(super) struct Place<'a>(&'a AtomicUsize);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {

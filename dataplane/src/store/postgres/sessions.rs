@@ -3,6 +3,8 @@
 //! Each is one statement, and so one transaction and one round trip. Under READ COMMITTED an `UPDATE` that had to wait for
 //! another looks at the row again as that one left it: of two rotations the second finds another digest and changes nothing.
 
+mod together;
+
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -29,6 +31,7 @@ macro_rules! session_columns {
          s.last_used_at, s.device, s.network, s.subject_digest, s.sid_digest, u.policy"
     };
 }
+use session_columns;
 /// How many columns they are.
 const SESSION_COLUMNS: usize = 15;
 

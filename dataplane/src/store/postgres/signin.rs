@@ -15,10 +15,12 @@
 //! What conflicts under a stricter isolation (compatible servers know only SERIALIZABLE) fails with 40001 or 40P01, has then
 //! written nothing, and is asked again.
 
+mod together;
+
 use std::sync::LazyLock;
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Statement};
 
 use super::connect::Connection;
 use super::events::{Line, text};
@@ -518,24 +520,25 @@ impl Signin {
         let (subject, sid) = (subject.as_ref(), sid.as_ref());
         let (subject, sid) = (subject.map(|of| of.as_slice()), sid.map(|of| of.as_slice()));
         parameters.extend([&session.device as &(dyn ToSql + Sync), &subject, &sid]);
-        outcome(&client.query_one(statement, &parameters).await?)
+        let row = client.query_one(statement, &parameters).await?;
+        let status: Option<&str> = row.try_get(0)?;
+        Ok(match status {
+            Some(status) => outcome(status_of(status)?, row.try_get(1)?),
+            None => SigninOutcome::Changed,
+        })
     }
 }
 
-fn outcome(row: &Row) -> Result<SigninOutcome, Fault> {
-    let status: Option<&str> = row.try_get(0)?;
-    let written: bool = row.try_get(1)?;
-    let Some(status) = status else {
-        return Ok(SigninOutcome::Changed);
-    };
-    Ok(match status_of(status)? {
+/// With the status found under the lock.
+fn outcome(status: UserStatus, written: bool) -> SigninOutcome {
+    match status {
         UserStatus::Active if written => SigninOutcome::Committed,
         // All else was checked before the token was.
         UserStatus::Active => SigninOutcome::Replayed,
         status @ (UserStatus::Disabled | UserStatus::Locked) => {
             SigninOutcome::UserNotActive(status)
         }
-    })
+    }
 }
 
 impl Ask for ReplayKey {

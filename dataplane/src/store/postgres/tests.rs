@@ -16,11 +16,28 @@ mod replicas;
 mod server;
 mod side_by_side;
 mod tls;
+mod together;
 
 mod conforms {
     use super::{Postgres, conformance};
 
     conformance::suite!(Postgres::empty().await);
+}
+
+/// With the statements for many, each asked even for one.
+mod conforms_together {
+    use super::{Postgres, PostgresOptions, Server, conformance};
+
+    conformance::suite!(
+        Postgres::on(
+            Server::shared(),
+            PostgresOptions {
+                together_from: 1,
+                ..PostgresOptions::default()
+            }
+        )
+        .await
+    );
 }
 
 /// What a caller may wait for at most.
@@ -31,6 +48,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 struct Postgres {
     server: Arc<Server>,
     user: String,
+    options: PostgresOptions,
     store: Option<Arc<PostgresStore>>,
 }
 
@@ -41,8 +59,9 @@ impl Postgres {
 
     async fn on(server: Arc<Server>, options: PostgresOptions) -> Self {
         let user = created(&server).await;
-        let store = opened(&server.url(&user), options).await;
+        let store = opened(&server.url(&user), options.clone()).await;
         Self {
+            options,
             store: Some(Arc::new(store.expect("an empty database opens"))),
             server,
             user,
@@ -55,7 +74,7 @@ impl Postgres {
 
     /// Another data plane's.
     async fn second(&self) -> Arc<PostgresStore> {
-        let store = opened(&self.url(), PostgresOptions::default()).await;
+        let store = opened(&self.url(), self.options.clone()).await;
         Arc::new(store.expect("the database opens"))
     }
 

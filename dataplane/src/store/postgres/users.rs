@@ -1,5 +1,7 @@
 //! Users and the identities that belong to them.
 
+mod together;
+
 use tokio_postgres::Row;
 use uuid::Uuid;
 

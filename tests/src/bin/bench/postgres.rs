@@ -1,5 +1,6 @@
 //! With PostgreSQL, durable: the data plane's CPU and the server's together.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -27,8 +28,9 @@ use super::{RISK, ROUNDS, Seconds, measured, median, signins, target};
 /// As many as the pool of a data plane has.
 const CONNECTIONS: usize = 16;
 const REPLICAS: usize = 3;
-/// People who refresh at once.
+/// So many refresh at once, each for the next of so many sessions: nobody refreshes a session again the moment it was refreshed.
 const REFRESHING: usize = 64;
+const SESSIONS_EACH: usize = 512;
 /// Of what one replica does at saturation, while rows are swept.
 const SHARE: f64 = 0.3;
 /// A session is kept for a day after its end.
@@ -58,19 +60,24 @@ pub(super) async fn measure(
     let without_load = signins(address.parse()?, &requests);
     let round = Duration::from_secs(seconds.round);
 
-    let (mut no_store, mut inserts) = (Vec::new(), Vec::new());
-    let (mut signin, mut refresh, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+    let mut refreshing = Refreshing::begin(&service, &requests).await?;
+    let (mut no_store, mut inserts, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut signins, mut refreshes) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         no_store.push(measured(&without, &without_load, round).await?.0);
         inserts.push(server.insert_us(seconds).await?);
-        let (cost, rate) = server.signin_us(&service, &load, seconds).await?;
-        signin.push(cost);
+        let (cost, rate) = server.signin_cost(&service, &load, seconds).await?;
+        signins.push(cost);
         alone.push(rate);
-        refresh.push(server.refresh_us(&service, &requests, seconds).await?);
+        refreshes.push(
+            server
+                .refresh_cost(&service, &mut refreshing, seconds)
+                .await?,
+        );
     }
     drop(without);
     let (no_store, insert) = (median(&no_store), median(&inserts));
-    let (signin, refresh) = (median(&signin), median(&refresh));
+    let (signin, refresh) = (Cost::median(&signins), Cost::median(&refreshes));
     report.figure(
         "sign-in without a store, beside PostgreSQL",
         "µs CPU",
@@ -84,20 +91,25 @@ pub(super) async fn measure(
     report.figure(
         "sign-in with PostgreSQL, data plane and server",
         "µs CPU",
-        &[signin],
+        &[signin.service, signin.server],
     );
     report.bar(
         "sign-in with PostgreSQL / without a store + one insert",
-        signin / (no_store + insert),
+        signin.both() / (no_store + insert),
         1.3,
         "×",
     );
     report.figure(
         "refresh with PostgreSQL, data plane and server",
         "µs CPU",
-        &[refresh],
+        &[refresh.service, refresh.server],
     );
-    report.bar("refresh / sign-in, PostgreSQL", refresh / signin, 0.7, "×");
+    report.bar(
+        "refresh / sign-in, PostgreSQL",
+        refresh.both() / signin.both(),
+        0.7,
+        "×",
+    );
     let together = replicas(path, &url, &requests, seconds).await?;
     report.figure(
         "sign-ins a second, one replica and three, on one server",
@@ -169,61 +181,131 @@ impl Server {
         Ok(cpu * 1e6 / inserted.load(Ordering::Relaxed) as f64)
     }
 
-    /// CPU of both, and sign-ins a second.
-    async fn signin_us(
+    /// Also sign-ins a second.
+    async fn signin_cost(
         &self,
         service: &ServiceProcess,
         load: &Load,
         seconds: Seconds,
-    ) -> anyhow::Result<(f64, f64)> {
-        let before = service.process.cpu_seconds()? + self.cpu_seconds()?;
+    ) -> anyhow::Result<(Cost, f64)> {
+        let before = self.spent(service)?;
         let outcome = load
             .run(Pace::Saturating, Duration::from_secs(seconds.round))
             .await?;
-        let cpu = service.process.cpu_seconds()? + self.cpu_seconds()? - before;
+        let spent = self.spent(service)?.since(before);
         anyhow::ensure!(outcome.failed == 0, "{} sign-ins failed", outcome.failed);
-        Ok((cpu * 1e6 / outcome.answered as f64, outcome.per_second()))
+        Ok((spent.of_each(outcome.answered), outcome.per_second()))
     }
 
-    /// Everybody refreshes again and again, each with the token that the last refresh gave.
-    async fn refresh_us(
+    async fn refresh_cost(
         &self,
         service: &ServiceProcess,
-        requests: &[Bytes],
+        refreshing: &mut Refreshing,
         seconds: Seconds,
-    ) -> anyhow::Result<f64> {
-        let mut tokens = Vec::new();
-        let base = format!("http://{}", service.address);
-        for body in requests.iter().take(REFRESHING) {
-            let body: Value = serde_json::from_slice(body)?;
-            let reply = Client::new()
-                .post(&format!("{base}/auth/id-token/signin"), &body)
-                .await?;
-            tokens.push(reply.text("refresh_token"));
+    ) -> anyhow::Result<Cost> {
+        let before = self.spent(service)?;
+        let refreshed = refreshing
+            .run(service, Duration::from_secs(seconds.round))
+            .await?;
+        Ok(self.spent(service)?.since(before).of_each(refreshed))
+    }
+
+    /// So far, in microseconds.
+    fn spent(&self, service: &ServiceProcess) -> anyhow::Result<Cost> {
+        Ok(Cost {
+            service: service.process.cpu_seconds()? * 1e6,
+            server: self.cpu_seconds()? * 1e6,
+        })
+    }
+}
+
+/// CPU microseconds of the data plane and of the database's server.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    service: f64,
+    server: f64,
+}
+
+impl Cost {
+    fn both(self) -> f64 {
+        self.service + self.server
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            service: self.service - before.service,
+            server: self.server - before.server,
         }
-        let refreshed = Arc::new(AtomicUsize::new(0));
-        let round = Duration::from_secs(seconds.round);
+    }
+
+    fn of_each(self, answered: usize) -> Self {
+        Self {
+            service: self.service / answered as f64,
+            server: self.server / answered as f64,
+        }
+    }
+
+    /// The round whose sum is the median.
+    fn median(rounds: &[Self]) -> Self {
+        let mut sorted = rounds.to_vec();
+        sorted.sort_by(|one, other| one.both().total_cmp(&other.both()));
+        sorted[sorted.len() / 2]
+    }
+}
+
+/// The refresh tokens of those who refresh at once, the next one first.
+struct Refreshing(Vec<VecDeque<String>>);
+
+impl Refreshing {
+    /// Everybody signs in often enough.
+    async fn begin(service: &ServiceProcess, requests: &Arc<Vec<Bytes>>) -> anyhow::Result<Self> {
+        let url = format!("http://{}/auth/id-token/signin", service.address);
         let mut running = JoinSet::new();
-        let before = service.process.cpu_seconds()? + self.cpu_seconds()?;
-        for mut token in tokens {
-            let (url, refreshed) = (format!("{base}/auth/token/refresh"), Arc::clone(&refreshed));
+        for number in 0..REFRESHING {
+            let (url, requests) = (url.clone(), Arc::clone(requests));
             running.spawn(async move {
                 let client = Client::new();
-                let began = Instant::now();
-                while began.elapsed() < round {
-                    let reply = client.post(&url, &json!({"refresh_token": token})).await?;
-                    anyhow::ensure!(reply.status == 200, "{} {}", reply.status, reply.body);
-                    token = reply.text("refresh_token");
-                    refreshed.fetch_add(1, Ordering::Relaxed);
+                let mut tokens = VecDeque::new();
+                for at in 0..SESSIONS_EACH {
+                    let body = &requests[(number * SESSIONS_EACH + at) % requests.len()];
+                    let reply = client.post(&url, &serde_json::from_slice(body)?).await?;
+                    tokens.push_back(reply.text("refresh_token"));
                 }
-                Ok(())
+                anyhow::Ok(tokens)
             });
         }
+        let mut each = Vec::new();
         while let Some(ended) = running.join_next().await {
-            ended??;
+            each.push(ended??);
         }
-        let cpu = service.process.cpu_seconds()? + self.cpu_seconds()? - before;
-        Ok(cpu * 1e6 / refreshed.load(Ordering::Relaxed) as f64)
+        Ok(Self(each))
+    }
+
+    /// How many were refreshed, each with the token that its last refresh gave.
+    async fn run(&mut self, service: &ServiceProcess, round: Duration) -> anyhow::Result<usize> {
+        let mut running = JoinSet::new();
+        for mut tokens in self.0.drain(..) {
+            let url = format!("http://{}/auth/token/refresh", service.address);
+            running.spawn(async move {
+                let client = Client::new();
+                let (began, mut refreshed) = (Instant::now(), 0);
+                while began.elapsed() < round {
+                    let token = tokens.pop_front().context("a session each")?;
+                    let reply = client.post(&url, &json!({"refresh_token": token})).await?;
+                    anyhow::ensure!(reply.status == 200, "{} {}", reply.status, reply.body);
+                    tokens.push_back(reply.text("refresh_token"));
+                    refreshed += 1;
+                }
+                Ok((tokens, refreshed))
+            });
+        }
+        let mut refreshed = 0;
+        while let Some(ended) = running.join_next().await {
+            let (tokens, by_one) = ended??;
+            self.0.push(tokens);
+            refreshed += by_one;
+        }
+        Ok(refreshed)
     }
 }
 
@@ -351,7 +433,8 @@ async fn crowds(
     let mut rounds: [Vec<f64>; 2] = Default::default();
     for _ in 0..ROUNDS {
         for ((service, load, _), figures) in crowds.iter().zip(&mut rounds) {
-            figures.push(server.signin_us(service, load, seconds).await?.0);
+            let (cost, _rate) = server.signin_cost(service, load, seconds).await?;
+            figures.push(cost.both());
         }
     }
     let [small, large] = rounds.map(|figures| median(&figures));

@@ -1,0 +1,116 @@
+//! Many sessions read or carried on, each kind in one statement.
+
+use super::{
+    Connection, Fault, Line, ReadSession, Rotation, RotationOutcome, SESSION_COLUMNS, Session,
+    User, Uuid, encode, session_columns, session_of, user_columns, user_of,
+};
+use crate::store::postgres::together::{AskTogether, column};
+
+impl AskTogether for ReadSession {
+    fn goes_with(&self, _other: &Self) -> bool {
+        true
+    }
+
+    async fn ask_together(
+        questions: &[&Self],
+        db: &mut Connection,
+    ) -> Result<Vec<Option<Option<(Session, User)>>>, Fault> {
+        let statement = db
+            .prepared(concat!(
+                "SELECT ",
+                session_columns!(),
+                ", ",
+                user_columns!(),
+                " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ANY($1)"
+            ))
+            .await?;
+        let ids = column(questions, |asked| asked.0);
+        let rows = db.client.query(&statement, &[&ids]).await?;
+        let found = rows
+            .iter()
+            .map(|row| Ok((session_of(row)?, user_of(row, SESSION_COLUMNS)?)))
+            .collect::<Result<Vec<_>, Fault>>()?;
+        let answer = |id: Uuid| found.iter().find(|(session, _)| session.id == id).cloned();
+        Ok(column(questions, |asked| Some(answer(asked.0))))
+    }
+}
+
+/// Neither a session's row nor its user's is waited for: what somebody else holds is asked for again alone, as is what does
+/// not find what it expects.
+const ROTATE_MANY: &str = "\
+    WITH asked AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[], \
+    $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::uuid[], $14::text[], \
+    $15::text[], $16::text[]) AS a (session, expected, new, refresh_expires_at, rotated, now, at, kind, outcome, policy, \
+    provider, event_user, event_session, request_id, network, detail)), \
+    held AS MATERIALIZED (SELECT s.id, s.refresh_digest, s.refresh_expires_at, s.ends_at FROM sessions s \
+    JOIN users u ON u.id = s.user_id WHERE s.id = ANY($1) AND s.ended_at IS NULL AND u.status = 'active' \
+    AND u.sessions_valid_from <= s.created_at FOR NO KEY UPDATE OF s SKIP LOCKED FOR SHARE OF u SKIP LOCKED), \
+    may AS MATERIALIZED (SELECT a.* FROM asked a JOIN held h ON h.id = a.session WHERE h.refresh_digest = a.expected \
+    AND h.refresh_expires_at > a.now AND h.ends_at > a.now), \
+    changed AS (UPDATE sessions s SET refresh_digest = m.new, refresh_expires_at = m.refresh_expires_at, \
+    rotated = m.rotated, last_used_at = m.now, network = m.network FROM may m WHERE s.id = m.session), \
+    told AS (INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
+    SELECT at, kind, outcome, policy, provider, event_user, event_session, request_id, network, detail FROM may) \
+    SELECT session FROM may";
+
+impl AskTogether for Rotation {
+    fn goes_with(&self, other: &Self) -> bool {
+        self.session != other.session
+    }
+
+    async fn ask_together(
+        questions: &[&Self],
+        db: &mut Connection,
+    ) -> Result<Vec<Option<RotationOutcome>>, Fault> {
+        let statement = db.prepared(ROTATE_MANY).await?;
+        let session = column(questions, |asked| asked.session);
+        let expected: Vec<&[u8]> = column(questions, |asked| asked.expected_digest.as_slice());
+        let new: Vec<&[u8]> = column(questions, |asked| asked.new_digest.as_slice());
+        let refresh_ends = column(questions, |asked| asked.refresh_expires_at);
+        let rotated = column(questions, |asked| encode(&asked.rotated));
+        let now = column(questions, |asked| asked.now);
+        let lines = column(questions, |asked| Line::from(&asked.event));
+        let at = column(&lines, |line| line.event.at);
+        let kind = column(&lines, |line| line.event.kind.as_str());
+        let outcome = column(&lines, |line| line.event.outcome);
+        let policy = column(&lines, |line| line.policy.as_ref());
+        let provider = column(&lines, |line| line.provider.as_ref());
+        let user = column(&lines, |line| line.event.user_id);
+        let event_session = column(&lines, |line| line.event.session_id);
+        let request = column(&lines, |line| line.request_id.as_ref());
+        let network = column(&lines, |line| line.network.as_ref());
+        let detail = column(&lines, |line| line.detail.as_ref());
+        let rows = db
+            .client
+            .query(
+                &statement,
+                &[
+                    &session,
+                    &expected,
+                    &new,
+                    &refresh_ends,
+                    &rotated,
+                    &now,
+                    &at,
+                    &kind,
+                    &outcome,
+                    &policy,
+                    &provider,
+                    &user,
+                    &event_session,
+                    &request,
+                    &network,
+                    &detail,
+                ],
+            )
+            .await?;
+        let changed = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<Vec<Uuid>, _>>()?;
+        Ok(column(questions, |asked| {
+            let changed = changed.contains(&asked.session);
+            changed.then_some(RotationOutcome::Rotated)
+        }))
+    }
+}
