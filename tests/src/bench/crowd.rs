@@ -50,7 +50,7 @@ pub fn fill_sqlite(file: &Path, users: usize, now: i64) -> anyhow::Result<()> {
     )?;
     transaction.execute(
         "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
-         SELECT randomblob(16), id, 'bench/corp', ?1, randomblob(32), ?1 + 86400, ?1 + 86400, '{}' FROM crowd",
+         SELECT unhex(printf('%012x', ?1 * 1000)) || randomblob(10), id, 'bench/corp', ?1, randomblob(32), ?1 + 86400, ?1 + 86400, '{}' FROM crowd",
         [now],
     )?;
     transaction.commit()?;
@@ -94,7 +94,7 @@ pub async fn fill_postgres(
     Ok(())
 }
 
-/// Sessions of nobody in particular.
+/// Sessions of nobody in particular. Ids begin with the time, as those of the service do.
 pub async fn sessions(
     db: &tokio_postgres::Client,
     rows: i64,
@@ -103,7 +103,7 @@ pub async fn sessions(
 ) -> anyhow::Result<()> {
     db.execute(
         "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
-         SELECT gen_random_uuid(), gen_random_uuid(), 'bench/corp', $1, sha256(number::text::bytea), $2, $2, '{}' \
+         SELECT (lpad(to_hex($1::bigint * 1000), 12, '0') || substr(md5(number::text), 1, 20))::uuid, gen_random_uuid(), 'bench/corp', $1, sha256(number::text::bytea), $2, $2, '{}' \
          FROM generate_series(1, $3::bigint) AS number",
         &[&created_at, &expires_at, &rows],
     )

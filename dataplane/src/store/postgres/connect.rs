@@ -28,7 +28,8 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 const KEEPALIVE_TRIES: u32 = 2;
 
 /// Server-side limits, each shorter than the client's own wait for an answer: a statement that nobody waits for any more must
-/// not go on. What is answered is on the disk whatever the server's default is. One simple query: one round trip.
+/// not go on. What is answered is on the disk whatever the server's default is. All that is asked here goes by an index: a statement is
+/// planned once, and still is the right one when a table has grown a thousandfold since. One simple query: one round trip.
 const SESSION: &str = "\
     SET statement_timeout = '1500ms'; \
     SET lock_timeout = '1000ms'; \
@@ -36,6 +37,8 @@ const SESSION: &str = "\
     SET default_transaction_isolation = 'read committed'; \
     SET timezone = 'UTC'; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
+    SELECT set_config(name, value, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), \
+    ('jit', 'off')) AS wanted (name, value) WHERE name IN (SELECT s.name FROM pg_settings s); \
     SELECT current_setting('transaction_read_only'), pg_is_in_recovery()::text";
 
 /// Why there is no connection, and what to do about it. No variant holds the password.

@@ -15,7 +15,7 @@
 //! What conflicts under a stricter isolation (compatible servers know only SERIALIZABLE) fails with 40001 or 40P01, has then
 //! written nothing, and is asked again.
 
-mod together;
+pub(super) mod together;
 
 use std::sync::LazyLock;
 
@@ -160,7 +160,7 @@ impl Shape {
 
 /// What comes with the session and its event.
 #[derive(Debug, Clone, Copy)]
-struct Parts {
+pub(super) struct Parts {
     replay_guarded: bool,
     /// Whether the user's history is written.
     learns: bool,
@@ -174,7 +174,7 @@ impl Parts {
         Self::new(true, true),
     ];
 
-    const fn new(replay_guarded: bool, learns: bool) -> Self {
+    pub(super) const fn new(replay_guarded: bool, learns: bool) -> Self {
         Self {
             replay_guarded,
             learns,

@@ -14,7 +14,7 @@ use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::{Ask, Pool};
 use super::population::FORGET;
-use crate::store::rounds::choose;
+use crate::store::rounds::{SESSION_KEPT_SECONDS, choose, too_young};
 use crate::store::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError};
 
 /// Rows that one statement deletes.
@@ -22,9 +22,7 @@ const DELETE_ROWS_MAX: usize = 128;
 /// Sessions that one read looks at.
 const LOOK_ROWS_MAX: usize = 512;
 /// Sessions that one sweep looks at.
-const SWEEP_ROWS_MAX: usize = 65_536;
-/// How long an expired session is still known, so that the reuse of its refresh tokens is recognised.
-const SESSION_KEPT_SECONDS: i64 = 24 * 3600;
+const SWEEP_ROWS_MAX: usize = 131_072;
 
 /// Up to where the rows of each table have been looked at.
 #[derive(Debug, Default)]
@@ -77,7 +75,7 @@ pub(super) async fn sweep(
     Ok(deleted)
 }
 
-/// One turn of the cursor at most: from where it stands to the end, and from the beginning to where it stood.
+/// One turn of the cursor at most: from where it stands to those that are too young, and from the beginning to where it stood.
 async fn sweep_sessions(
     pool: &Pool,
     cursor: &Cursor,
@@ -87,7 +85,8 @@ async fn sweep_sessions(
     let over_before = now.saturating_sub(SESSION_KEPT_SECONDS);
     let start = cursor.position();
     let (mut deleted, mut looked) = (0, 0);
-    for (from, to) in [(start, Uuid::max()), (Uuid::nil(), start)] {
+    let end = Uuid::from_bytes(too_young(now));
+    for (from, to) in [(start, end), (Uuid::nil(), start.min(end))] {
         cursor.set(from);
         loop {
             let room = DELETE_ROWS_MAX.min(rows_max - deleted);

@@ -12,6 +12,7 @@ use crate::store::{Store, StoreError};
 
 mod opening;
 mod outages;
+mod plans;
 mod replicas;
 mod server;
 mod side_by_side;

@@ -1,6 +1,6 @@
 //! Users and the identities that belong to them.
 
-mod together;
+pub(super) mod together;
 
 use tokio_postgres::Row;
 use uuid::Uuid;

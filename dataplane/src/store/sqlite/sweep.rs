@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::job::Write;
-use crate::store::rounds::choose;
+use crate::store::rounds::{SESSION_KEPT_SECONDS, choose, too_young};
 use crate::store::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError};
 
 /// Rows that one write deletes, so that a sweep keeps no sign-in waiting for long.
@@ -21,13 +21,10 @@ const DELETE_ROWS_MAX: usize = 128;
 /// Sessions that one read looks at.
 const LOOK_ROWS_MAX: usize = 512;
 /// Sessions that one sweep looks at.
-const SWEEP_ROWS_MAX: usize = 65_536;
-/// How long an expired session is still known, so that the reuse of its refresh tokens is recognised.
-const SESSION_KEPT_SECONDS: i64 = 24 * 3600;
+const SWEEP_ROWS_MAX: usize = 131_072;
 
 type Id = [u8; 16];
 const FIRST: Id = [0; 16];
-const LAST: Id = [u8::MAX; 16];
 
 /// Up to where the rows of each table have been looked at.
 #[derive(Debug, Default)]
@@ -70,7 +67,7 @@ pub(super) async fn sweep(
     Ok(deleted)
 }
 
-/// One turn of the cursor at most: from where it stands to the end, and from the beginning to where it stood.
+/// One turn of the cursor at most: from where it stands to those that are too young, and from the beginning to where it stood.
 async fn sweep_sessions(
     store: &SqliteStore,
     now: i64,
@@ -79,7 +76,8 @@ async fn sweep_sessions(
     let over_before = now.saturating_sub(SESSION_KEPT_SECONDS);
     let start = store.cursors.sessions.position();
     let (mut deleted, mut looked) = (0, 0);
-    for (from, to) in [(start, LAST), (FIRST, start)] {
+    let end = too_young(now);
+    for (from, to) in [(start, end), (FIRST, start.min(end))] {
         store.cursors.sessions.set(from);
         loop {
             let room = DELETE_ROWS_MAX.min(rows_max - deleted);

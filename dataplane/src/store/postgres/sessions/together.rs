@@ -35,16 +35,17 @@ impl AskTogether for ReadSession {
     }
 }
 
-/// Neither a session's row nor its user's is waited for: what somebody else holds is asked for again alone, as is what does
-/// not find what it expects.
-const ROTATE_MANY: &str = "\
+/// No session's row is waited for: what somebody else holds is asked for again alone, as is what does not find what it expects.
+/// Since nothing is waited for, users are as they were when the statement began: whoever is disabled or loses the sessions after
+/// that was refreshed before it, and the session is over all the same.
+pub(in crate::store::postgres) const ROTATE_MANY: &str = "\
     WITH asked AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[], \
     $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::uuid[], $14::text[], \
     $15::text[], $16::text[]) AS a (session, expected, new, refresh_expires_at, rotated, now, at, kind, outcome, policy, \
     provider, event_user, event_session, request_id, network, detail)), \
     held AS MATERIALIZED (SELECT s.id, s.refresh_digest, s.refresh_expires_at, s.ends_at FROM sessions s \
     JOIN users u ON u.id = s.user_id WHERE s.id = ANY($1) AND s.ended_at IS NULL AND u.status = 'active' \
-    AND u.sessions_valid_from <= s.created_at FOR NO KEY UPDATE OF s SKIP LOCKED FOR SHARE OF u SKIP LOCKED), \
+    AND u.sessions_valid_from <= s.created_at FOR NO KEY UPDATE OF s SKIP LOCKED), \
     may AS MATERIALIZED (SELECT a.* FROM asked a JOIN held h ON h.id = a.session WHERE h.refresh_digest = a.expected \
     AND h.refresh_expires_at > a.now AND h.ends_at > a.now), \
     changed AS (UPDATE sessions s SET refresh_digest = m.new, refresh_expires_at = m.refresh_expires_at, \

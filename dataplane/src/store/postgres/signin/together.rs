@@ -44,7 +44,7 @@ const TYPES: [&str; 21] = [
     "bytea", "bigint", "text", "text", "text", "text", "uuid", "uuid", "text", "text", "text",
 ];
 
-fn statement(parts: Parts) -> &'static str {
+pub(in crate::store::postgres) fn statement(parts: Parts) -> &'static str {
     static TEXTS: LazyLock<[String; 4]> = LazyLock::new(|| Parts::ALL.map(build));
     &TEXTS[parts.index()]
 }

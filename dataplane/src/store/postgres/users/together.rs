@@ -18,8 +18,8 @@ macro_rules! known_of_many {
     };
 }
 
-const KNOWN: &str = known_of_many!("", "");
-const KNOWN_WITH_HISTORY: &str = known_of_many!(
+pub(in crate::store::postgres) const KNOWN: &str = known_of_many!("", "");
+pub(in crate::store::postgres) const KNOWN_WITH_HISTORY: &str = known_of_many!(
     ", h.version, h.content",
     " LEFT JOIN risk_history h ON h.user_id = u.id"
 );
