@@ -179,7 +179,7 @@ impl Kept {
 pub struct Asked<'a> {
     pub provider: &'a LiveProvider,
     pub policy: &'a LivePolicy,
-    pub identity: &'a VerifiedIdentity,
+    pub identity: &'a VerifiedIdentity<'a>,
     pub plan: &'a Plan,
     pub account: Account,
     /// Of the user as stored.
@@ -232,7 +232,7 @@ pub async fn open(
         policy_revision: policy.spec.revision.as_str().to_owned(),
         issuer: identity.identity.issuer.clone(),
         subject: identity.identity.subject.clone(),
-        token: hex(&identity.digest),
+        token: hex(&identity.digest()),
         account: match plan {
             Plan::SignIn { user, changed } => {
                 KeptAccount::Existing(changed.then(|| user.profile.clone()))

@@ -1,12 +1,13 @@
-//! Hashing of passwords, which is slow on purpose: off the threads that serve, a bounded number at once, and a bounded number
-//! that wait. What comes beyond is asked to come again.
+//! Hashing of passwords, which is slow on purpose: off the threads that serve and behind them, a bounded number at once, and a
+//! bounded number that wait. What comes beyond is asked to come again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
+use rustix::process::setpriority_process;
+use tokio::sync::{Semaphore, oneshot};
 use vestibule_crds::secret::Secret;
 
 /// Memory and passes of new hashes (OWASP's first choice for argon2id).
@@ -20,6 +21,8 @@ const BCRYPT_COST_MAX: u32 = 14;
 const HASH_BYTES_MAX: usize = 256;
 /// That wait for their turn: a second's worth.
 const WAITING_MAX: usize = 32;
+/// Of the threads that hash: a tenth of the weight of the others, so that they do get on.
+const NICENESS: i32 = 10;
 
 /// Runs hashes.
 #[derive(Debug)]
@@ -83,12 +86,24 @@ impl Hashing {
         let _place = Place::take(&self.asked, self.asked_max).ok_or(HashingError::Busy)?;
         let running = Arc::clone(&self.running).acquire_owned().await;
         let permit = running.map_err(|_| HashingError::Failed)?;
-        let working = tokio::task::spawn_blocking(move || {
+        let (done, working) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("password".to_owned());
+        let began = thread.spawn(move || {
             // Kept until the work is done, also when whoever asked has gone away.
             let _permit = permit;
-            work()
+            step_back();
+            let _gone = done.send(work());
         });
+        began.map_err(|_| HashingError::Failed)?;
         working.await.ok().flatten().ok_or(HashingError::Failed)
+    }
+}
+
+/// Lets the threads that serve go first where both want a core. A thread has a priority of its own on Linux alone.
+fn step_back() {
+    if cfg!(target_os = "linux") {
+        // Where it may not, it hashes all the same.
+        let _refused = setpriority_process(None, NICENESS);
     }
 }
 

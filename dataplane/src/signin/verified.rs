@@ -16,16 +16,21 @@ use crate::verify::{Facts, check_claims, check_header};
 
 /// A person, as far as the provider's word and the provider's rules go.
 #[derive(Debug)]
-pub struct VerifiedIdentity {
+pub struct VerifiedIdentity<'a> {
     pub identity: IdentityKey,
     pub mapped: MappedClaims,
     pub claims: serde_json::Value,
     pub expires_at: i64,
-    /// Of the token as it was signed: another encoding of the same signature is the same token.
-    pub digest: [u8; 32],
+    /// The token as it was signed: another encoding of the same signature is the same token.
+    signed: &'a str,
 }
 
-impl VerifiedIdentity {
+impl VerifiedIdentity<'_> {
+    /// What the token is known by.
+    pub fn digest(&self) -> [u8; 32] {
+        sha256(self.signed.as_bytes())
+    }
+
     /// What the provider may end the session by (OpenID Connect Back-Channel Logout 1.0, section 2.1).
     pub fn origin(&self) -> Origin {
         let IdentityKey {
@@ -43,20 +48,20 @@ impl VerifiedIdentity {
             Replay::Allow => None,
             Replay::Reject => Some(ReplayKey {
                 expires_at: self.expires_at,
-                digest: self.digest,
+                digest: self.digest(),
             }),
         }
     }
 }
 
 /// From an unverified token to a verified identity, or the first reason why not.
-pub async fn verify(
+pub async fn verify<'a>(
     provider: &LiveProvider,
     policy: &LivePolicy,
-    token: UnverifiedToken<'_>,
+    token: UnverifiedToken<'a>,
     nonce: Option<&str>,
     now: i64,
-) -> Result<VerifiedIdentity, Failure> {
+) -> Result<VerifiedIdentity<'a>, Failure> {
     let facts = Facts {
         token: &token,
         provider: &provider.spec,
@@ -80,7 +85,7 @@ pub async fn verify(
         },
         mapped,
         expires_at: token.expires_at.saturating_add(skew),
-        digest: sha256(token.jws.signing_input.as_bytes()),
+        signed: token.jws.signing_input,
         claims: token.claims,
     })
 }
