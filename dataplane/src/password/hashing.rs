@@ -21,8 +21,8 @@ const BCRYPT_COST_MAX: u32 = 14;
 const HASH_BYTES_MAX: usize = 256;
 /// That wait for their turn: a second's worth.
 const WAITING_MAX: usize = 32;
-/// Of the threads that hash: a tenth of the weight of the others, so that they do get on.
-const NICENESS: i32 = 10;
+/// Of the threads that hash: a small part of the weight of the others, so that they do get on.
+const NICENESS: i32 = 15;
 
 /// Runs hashes.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ mod plans;
 mod replicas;
 mod server;
 mod side_by_side;
+mod sweeping;
 mod tls;
 mod together;
 
