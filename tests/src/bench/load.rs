@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -54,7 +54,7 @@ impl Load {
         let mut running = Vec::with_capacity(self.connections);
         for number in 0..self.connections {
             let (load, next) = (self.clone(), Arc::clone(&next));
-            let connection = connect(self.address).await?;
+            let connection = Connection::open(self.address).await?;
             running.push(tokio::spawn(async move {
                 load.one_connection(number, connection, &next, pace, began, how_long)
                     .await
@@ -75,7 +75,7 @@ impl Load {
     async fn one_connection(
         &self,
         number: usize,
-        mut connection: SendRequest<Full<Bytes>>,
+        mut connection: Connection,
         next: &AtomicUsize,
         pace: Pace,
         began: Instant,
@@ -99,7 +99,7 @@ impl Load {
                 outcome.count(sent, sent_at);
             }
             if connection.is_closed() {
-                connection = connect(self.address).await?;
+                connection = Connection::open(self.address).await?;
             }
         }
         Ok(outcome)
@@ -108,22 +108,13 @@ impl Load {
     /// Whether the answer was a 200.
     async fn exchange(
         &self,
-        connection: &mut SendRequest<Full<Bytes>>,
+        connection: &mut Connection,
         next: &AtomicUsize,
     ) -> anyhow::Result<bool> {
         let turn = next.fetch_add(1, Ordering::Relaxed);
         let body = self.bodies[turn % self.bodies.len()].clone();
-        let request = Request::post(self.path)
-            .header("host", "bench")
-            .header("content-type", "application/json")
-            .header("user-agent", AGENT)
-            .header("x-forwarded-for", CLIENT)
-            .body(Full::new(body))?;
-        connection.ready().await?;
-        let response = connection.send_request(request).await?;
-        let status = response.status();
-        let _body = response.into_body().collect().await?;
-        Ok(status == hyper::StatusCode::OK)
+        let (status, _body) = connection.post(self.path, body).await?;
+        Ok(status == StatusCode::OK)
     }
 }
 
@@ -150,13 +141,37 @@ impl Outcome {
     }
 }
 
-async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        // How it ends shows in the next request.
-        let _ended = connection.await;
-    });
-    Ok(sender)
+/// One connection to the service.
+#[derive(Debug)]
+pub struct Connection(SendRequest<Full<Bytes>>);
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            // How it ends shows in the next request.
+            let _ended = connection.await;
+        });
+        Ok(Self(sender))
+    }
+
+    pub async fn post(&mut self, path: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let request = Request::post(path)
+            .header("host", "bench")
+            .header("content-type", "application/json")
+            .header("user-agent", AGENT)
+            .header("x-forwarded-for", CLIENT)
+            .body(Full::new(body))?;
+        self.0.ready().await?;
+        let response = self.0.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
 }

@@ -4,11 +4,12 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use tokio::time::Instant;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
@@ -27,9 +28,13 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 const KEEPALIVE_TRIES: u32 = 2;
 
+/// A plan is made for tables as large as they are then. The server makes it anew once it has counted a table again, which can take it
+/// minutes; a new database grows a thousandfold in one.
+pub(super) const PLANNED_FOR: Duration = Duration::from_secs(30);
+
 /// Server-side limits, each shorter than the client's own wait for an answer: a statement that nobody waits for any more must
-/// not go on. What is answered is on the disk whatever the server's default is. All that is asked here goes by an index: a statement is
-/// planned once, and still is the right one when a table has grown a thousandfold since. One simple query: one round trip.
+/// not go on. What is answered is on the disk whatever the server's default is. All that is asked here goes by an index. One
+/// simple query: one round trip.
 const SESSION: &str = "\
     SET statement_timeout = '1500ms'; \
     SET lock_timeout = '1000ms'; \
@@ -37,8 +42,7 @@ const SESSION: &str = "\
     SET default_transaction_isolation = 'read committed'; \
     SET timezone = 'UTC'; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
-    SELECT set_config(name, value, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), \
-    ('jit', 'off')) AS wanted (name, value) WHERE name IN (SELECT s.name FROM pg_settings s); \
+    SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('enable_seqscan', 'jit'); \
     SELECT current_setting('transaction_read_only'), pg_is_in_recovery()::text";
 
 /// Why there is no connection, and what to do about it. No variant holds the password.
@@ -111,7 +115,13 @@ pub(super) struct Connector {
 pub(super) struct Connection {
     pub(super) client: Client,
     /// There are as many as this crate has texts.
-    prepared: Mutex<Vec<(&'static str, Statement)>>,
+    prepared: Mutex<Vec<Prepared>>,
+}
+
+struct Prepared {
+    text: &'static str,
+    statement: Statement,
+    at: Instant,
 }
 
 impl Connector {
@@ -321,34 +331,37 @@ fn unanswered(address: Address, user: String, error: &tokio_postgres::Error) -> 
 }
 
 impl Connection {
-    /// Prepared at its first use, one round trip more.
+    /// Prepared at its first use and now and then again, one round trip more.
     pub(super) async fn prepared(
         &self,
         text: &'static str,
     ) -> Result<Statement, tokio_postgres::Error> {
-        if let Some(statement) = self.known(text) {
+        if let Some(statement) = self.known(text, PLANNED_FOR) {
             return Ok(statement);
         }
         let statement = self.client.prepare(text).await?;
-        let mut prepared = self
-            .prepared
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        prepared.push((text, statement.clone()));
+        let mut prepared = self.locked();
+        prepared.retain(|known| !std::ptr::eq(known.text, text));
+        prepared.push(Prepared {
+            text,
+            statement: statement.clone(),
+            at: Instant::now(),
+        });
         Ok(statement)
     }
 
-    fn known(&self, text: &'static str) -> Option<Statement> {
-        let prepared = self
-            .prepared
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// One that was prepared less than this ago.
+    fn known(&self, text: &'static str, ago: Duration) -> Option<Statement> {
+        let prepared = self.locked();
         // A text is the same one when it stands at the same place.
-        let same = |known: &&(&'static str, Statement)| std::ptr::eq(known.0, text);
-        prepared
+        let known = prepared
             .iter()
-            .find(same)
-            .map(|(_, statement)| statement.clone())
+            .find(|known| std::ptr::eq(known.text, text))?;
+        (known.at.elapsed() < ago).then(|| known.statement.clone())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Prepared>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

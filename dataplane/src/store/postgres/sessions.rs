@@ -46,7 +46,7 @@ impl SessionStore for PostgresStore {
 }
 
 /// A session and its user.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct ReadSession(pub(super) Uuid);
 
 impl Ask for ReadSession {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use hyper::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use tokio_postgres::NoTls;
 use uuid::Uuid;
 use vestibule_dataplane::clock::Clock;
 use vestibule_tests::bench::crowd;
-use vestibule_tests::bench::load::{Load, Pace};
+use vestibule_tests::bench::load::{Connection, Load, Pace};
 use vestibule_tests::bench::process::{Process, cpu_seconds_with_children, own_cpu_seconds};
 use vestibule_tests::bench::report::Report;
 use vestibule_tests::bench::service::{ServiceProcess, Setup};
@@ -31,6 +32,8 @@ const REPLICAS: usize = 3;
 /// So many refresh at once, each for the next of so many sessions: nobody refreshes a session again the moment it was refreshed.
 const REFRESHING: usize = 64;
 const SESSIONS_EACH: usize = 512;
+const SIGNIN: &str = "/auth/id-token/signin";
+const REFRESH: &str = "/auth/token/refresh";
 /// Of what one replica does at saturation, while rows are swept.
 const SHARE: f64 = 0.3;
 /// A session is kept for a day after its end.
@@ -204,9 +207,7 @@ impl Server {
         seconds: Seconds,
     ) -> anyhow::Result<Cost> {
         let before = self.spent(service)?;
-        let refreshed = refreshing
-            .run(service, Duration::from_secs(seconds.round))
-            .await?;
+        let refreshed = refreshing.run(Duration::from_secs(seconds.round)).await?;
         Ok(self.spent(service)?.since(before).of_each(refreshed))
     }
 
@@ -253,25 +254,29 @@ impl Cost {
     }
 }
 
-/// The refresh tokens of those who refresh at once, the next one first.
-struct Refreshing(Vec<VecDeque<String>>);
+/// Those who refresh at once: each has a connection, and refresh tokens, the next one first.
+struct Refreshing(Vec<(Connection, VecDeque<String>)>);
+
+/// What is wanted of an answer.
+#[derive(serde::Deserialize)]
+struct Answered {
+    refresh_token: String,
+}
 
 impl Refreshing {
     /// Everybody signs in often enough.
     async fn begin(service: &ServiceProcess, requests: &Arc<Vec<Bytes>>) -> anyhow::Result<Self> {
-        let url = format!("http://{}/auth/id-token/signin", service.address);
         let mut running = JoinSet::new();
         for number in 0..REFRESHING {
-            let (url, requests) = (url.clone(), Arc::clone(requests));
+            let mut connection = Connection::open(service.address).await?;
+            let requests = Arc::clone(requests);
             running.spawn(async move {
-                let client = Client::new();
                 let mut tokens = VecDeque::new();
                 for at in 0..SESSIONS_EACH {
                     let body = &requests[(number * SESSIONS_EACH + at) % requests.len()];
-                    let reply = client.post(&url, &serde_json::from_slice(body)?).await?;
-                    tokens.push_back(reply.text("refresh_token"));
+                    tokens.push_back(token(&mut connection, SIGNIN, body.clone()).await?);
                 }
-                anyhow::Ok(tokens)
+                anyhow::Ok((connection, tokens))
             });
         }
         let mut each = Vec::new();
@@ -282,31 +287,39 @@ impl Refreshing {
     }
 
     /// How many were refreshed, each with the token that its last refresh gave.
-    async fn run(&mut self, service: &ServiceProcess, round: Duration) -> anyhow::Result<usize> {
+    async fn run(&mut self, round: Duration) -> anyhow::Result<usize> {
         let mut running = JoinSet::new();
-        for mut tokens in self.0.drain(..) {
-            let url = format!("http://{}/auth/token/refresh", service.address);
+        for (mut connection, mut tokens) in self.0.drain(..) {
             running.spawn(async move {
-                let client = Client::new();
                 let (began, mut refreshed) = (Instant::now(), 0);
                 while began.elapsed() < round {
-                    let token = tokens.pop_front().context("a session each")?;
-                    let reply = client.post(&url, &json!({"refresh_token": token})).await?;
-                    anyhow::ensure!(reply.status == 200, "{} {}", reply.status, reply.body);
-                    tokens.push_back(reply.text("refresh_token"));
+                    let last = tokens.pop_front().context("a session each")?;
+                    let body = Bytes::from(json!({"refresh_token": last}).to_string());
+                    tokens.push_back(token(&mut connection, REFRESH, body).await?);
                     refreshed += 1;
                 }
-                Ok((tokens, refreshed))
+                anyhow::Ok((connection, tokens, refreshed))
             });
         }
         let mut refreshed = 0;
         while let Some(ended) = running.join_next().await {
-            let (tokens, by_one) = ended??;
-            self.0.push(tokens);
+            let (connection, tokens, by_one) = ended??;
+            self.0.push((connection, tokens));
             refreshed += by_one;
         }
         Ok(refreshed)
     }
+}
+
+/// The refresh token that is answered.
+async fn token(connection: &mut Connection, path: &str, body: Bytes) -> anyhow::Result<String> {
+    let (status, body) = connection.post(path, body).await?;
+    anyhow::ensure!(
+        status == StatusCode::OK,
+        "{status} {}",
+        String::from_utf8_lossy(&body)
+    );
+    Ok(serde_json::from_slice::<Answered>(&body)?.refresh_token)
 }
 
 async fn connect(url: &str) -> anyhow::Result<tokio_postgres::Client> {

@@ -26,12 +26,22 @@ impl AskTogether for ReadSession {
             .await?;
         let ids = column(questions, |asked| asked.0);
         let rows = db.client.query(&statement, &[&ids]).await?;
-        let found = rows
+        let mut found = rows
             .iter()
             .map(|row| Ok((session_of(row)?, user_of(row, SESSION_COLUMNS)?)))
             .collect::<Result<Vec<_>, Fault>>()?;
-        let answer = |id: Uuid| found.iter().find(|(session, _)| session.id == id).cloned();
-        Ok(column(questions, |asked| Some(answer(asked.0))))
+        let mut answers = Vec::with_capacity(questions.len());
+        for (place, asked) in (1..).zip(questions) {
+            let at = found.iter().position(|(session, _)| session.id == asked.0);
+            // It goes to the last who asks for it.
+            let again = questions[place..].iter().any(|later| later.0 == asked.0);
+            answers.push(Some(match at {
+                Some(at) if again => found.get(at).cloned(),
+                Some(at) => Some(found.swap_remove(at)),
+                None => None,
+            }));
+        }
+        Ok(answers)
     }
 }
 

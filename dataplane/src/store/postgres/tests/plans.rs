@@ -3,13 +3,10 @@
 use std::fmt::Write as _;
 
 use super::Postgres;
-use crate::store::Profile;
-use crate::store::conformance::Fixture as _;
-use crate::store::conformance::rows::*;
-use crate::store::postgres::connect::Connection;
+use crate::store::postgres::connect::{Connection, Connector, PLANNED_FOR};
 use crate::store::postgres::fault::Fault;
 use crate::store::postgres::pool::Ask;
-use crate::store::postgres::{sessions, signin, users};
+use crate::store::postgres::{PostgresUrl, sessions, signin, users};
 
 /// The plan of a statement, on a connection of the store's.
 struct Plan(&'static str);
@@ -31,7 +28,9 @@ async fn plan(
         .count();
     let nothing = vec!["NULL"; parameters].join(", ");
     client
-        .batch_execute(&format!("PREPARE planned AS {text}"))
+        .batch_execute(&format!(
+            "SET plan_cache_mode = force_generic_plan; PREPARE planned AS {text}"
+        ))
         .await?;
     let mut plan = String::new();
     for row in client
@@ -46,26 +45,62 @@ async fn plan(
     Ok(plan)
 }
 
+/// A few hundred users, with a session each.
+const PEOPLE: &str = "\
+    INSERT INTO users (id, policy, email_verified, status, created_at, sessions_valid_from) \
+    SELECT md5(n::text)::uuid, '', false, 'active', 0, 0 FROM generate_series(1, 500) AS n; \
+    INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
+    SELECT md5('s' || n)::uuid, md5(n::text)::uuid, '', 0, '', 0, 0, '' FROM generate_series(1, 500) AS n; \
+    INSERT INTO identities (policy, issuer, subject, user_id) \
+    SELECT '', '', n::text, md5(n::text)::uuid FROM generate_series(1, 500) AS n; ANALYZE";
+
 #[tokio::test]
 async fn what_was_planned_for_a_small_table_goes_by_an_index() {
     let fixture = Postgres::empty().await;
-    let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    signed_in(&*store, user).await;
-    fixture.run("ANALYZE").await;
-    for text in [
-        users::together::KNOWN,
-        users::together::KNOWN_WITH_HISTORY,
-        sessions::together::ROTATE_MANY,
-        signin::together::statement(signin::Parts::new(true, true)),
+    fixture.run(PEOPLE).await;
+    for (text, by) in [
+        (users::together::KNOWN, "(policy = a.policy)"),
+        (users::together::KNOWN_WITH_HISTORY, "(policy = a.policy)"),
+        (sessions::together::ROTATE_MANY, "(id = ANY ($1))"),
+        (
+            signin::together::statement(signin::Parts::new(true, true)),
+            "(id = ANY ($1))",
+        ),
     ] {
         let plan = fixture.postgres().pool.answer(&Plan(text)).await;
         let plan = plan.expect("it is planned");
-        assert!(plan.contains("Index"), "{plan}");
+        assert!(plan.contains("Index Cond") && plan.contains(by), "{plan}");
         assert!(!plan.contains("Seq Scan"), "{plan}");
     }
     // With the database's own settings it would be read from one end to the other.
     let other = fixture.server.client(&fixture.user).await;
     let plan = plan(&other, sessions::together::ROTATE_MANY).await;
     assert!(plan.expect("it is planned").contains("Seq Scan"));
+}
+
+#[tokio::test]
+async fn a_statement_is_prepared_anew_after_a_while() {
+    const TEXT: &str = "SELECT 1 FROM users WHERE id = $1";
+    let fixture = Postgres::empty().await;
+    let connector = Connector::new(PostgresUrl::parse(&fixture.url(), None).expect("a URL"));
+    let db = connector.connect().await.expect("the server is there");
+    let prepare = async || drop(db.prepared(TEXT).await.expect("it is prepared"));
+    let prepared = async || {
+        let known = "SELECT prepare_time::text FROM pg_prepared_statements WHERE statement = $1";
+        let rows = db.client.query(known, &[&TEXT]).await;
+        let [row] = rows
+            .expect("it can be asked")
+            .try_into()
+            .expect("one of it");
+        row.get::<_, String>(0)
+    };
+    prepare().await;
+    let first = prepared().await;
+    prepare().await;
+    assert_eq!(prepared().await, first);
+    tokio::time::pause();
+    tokio::time::advance(PLANNED_FOR).await;
+    tokio::time::resume();
+    prepare().await;
+    assert_ne!(prepared().await, first);
 }

@@ -14,7 +14,7 @@ async fn sessions_of_today_keep_no_sweep_from_those_of_last_week() {
     let insert = |made: i64, rows: i64| {
         format!(
             "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried) \
-             SELECT (lpad(to_hex({made} * 1000), 12, '0') || substr(md5(n::text), 1, 20))::uuid, gen_random_uuid(), '', {made}, \
+             SELECT (lpad(to_hex({made}::bigint * 1000), 12, '0') || substr(md5(n::text), 1, 20))::uuid, gen_random_uuid(), '', {made}, \
              '', {made} + 60, {made} + 60, '{{}}' FROM generate_series(1, {rows}) AS n"
         )
     };

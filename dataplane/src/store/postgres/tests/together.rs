@@ -11,6 +11,7 @@ use crate::store::conformance::rows::*;
 use crate::store::postgres::connect::Connection;
 use crate::store::postgres::fault::Fault;
 use crate::store::postgres::pool::Ask;
+use crate::store::postgres::sessions::ReadSession;
 use crate::store::postgres::together::AskTogether;
 use crate::store::{
     Gather, Profile, RotationOutcome, Signin, SigninOutcome, Store as _, UserStatus,
@@ -182,6 +183,26 @@ async fn each_of_many_identities_has_its_own_user() {
     let (zero, one) = (Some(people[0]), Some(people[1]));
     // Who may be linked by an address is asked for again, with its owners.
     assert_eq!(users, [Some(one), Some(None), None, Some(zero), Some(one)]);
+}
+
+#[tokio::test]
+async fn each_of_many_who_ask_for_sessions_has_the_one_asked_for() {
+    let fixture = Postgres::empty().await;
+    let store = fixture.postgres();
+    let people = people(&fixture, 2).await;
+    let (ann, bob) = (
+        signed_in(&*store, people[0]).await,
+        signed_in(&*store, people[1]).await,
+    );
+    let asked = [bob, ann, next_id(), bob];
+    let found = answers(&fixture, asked.map(ReadSession).to_vec()).await;
+    let found: Vec<Option<(Uuid, Uuid)>> = found
+        .into_iter()
+        .map(|answer| answer.expect("none is asked again"))
+        .map(|found| found.map(|(session, user)| (session.id, user.id)))
+        .collect();
+    let (ann, bob) = (Some((ann, people[0])), Some((bob, people[1])));
+    assert_eq!(found, [bob, ann, None, bob]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
