@@ -3,13 +3,15 @@
 //! A question goes at once while fewer than [`BATCHES_MAX`] batches of its kind are under way, and alone when nobody else asks.
 //! What comes meanwhile goes with the next batch, so that batches grow with the load and nobody waits for company.
 //!
-//! A batch is all or nothing, and what one of its questions meets must not become the others' trouble: none of them waits for
-//! the row of a user or of a session that somebody else has locked, and when the database refuses a batch, each question is asked again alone.
+//! A batch is all or nothing, and what one of its questions meets must not become the others' trouble: no batch waits for the row of a
+//! user or of a session that somebody else has locked, none holds up those that follow for longer than [`PATIENCE`], and when the database
+//! refuses a batch, each question is asked again alone.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -21,6 +23,9 @@ use crate::telemetry;
 
 /// Batches of one kind of question that are under way at once: while the disk writes one, the next is on its way.
 const BATCHES_MAX: usize = 2;
+/// How long a batch keeps the next from being under way: in a moment in which the database is slow, more are, up to the connections that
+/// there are.
+const PATIENCE: Duration = Duration::from_millis(25);
 /// Questions of one batch.
 const QUESTIONS_MAX: usize = 64;
 
@@ -105,7 +110,7 @@ impl<A: AskTogether> Together<A> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, batch: Vec<Asked<A>>) {
+    async fn answer(self: Arc<Self>, batch: Vec<Asked<A>>) {
         self.batches.fetch_add(1, Ordering::Relaxed);
         if batch.len() < self.from {
             for asked in batch {
@@ -184,7 +189,9 @@ impl<A: AskTogether> Lane<A> {
 
     async fn run(mut self) {
         while let Some(batch) = self.next() {
-            self.together.answer(batch).await;
+            let answering = tokio::spawn(Arc::clone(&self.together).answer(batch));
+            // Whoever waits for a row that somebody else has locked keeps nobody else waiting.
+            let _answered = tokio::time::timeout(PATIENCE, answering).await;
         }
     }
 

@@ -210,28 +210,35 @@ async fn whoever_is_held_by_somebody_else_holds_up_nobody() {
     let fixture = Postgres::empty().await;
     let store = fixture.postgres();
     let people = people(&fixture, MANY).await;
+    // As many as there are batches under way, and the first to come, each alone.
+    let (held, free) = people.split_at(2);
     let mut other = fixture.server.client(&fixture.user).await;
     let holding = other.transaction().await.expect("a transaction");
-    let lock = format!("SELECT 1 FROM users WHERE id = '{}' FOR UPDATE", people[0]);
-    holding.batch_execute(&lock).await.expect("it is locked");
-    let mut signing_in = JoinSet::new();
-    for user in people.clone() {
+    for user in held {
+        let lock = format!("SELECT 1 FROM users WHERE id = '{user}' FOR UPDATE");
+        holding.batch_execute(&lock).await.expect("it is locked");
+    }
+    let waiting = format!(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND usename = '{}'",
+        fixture.user
+    );
+    let sign_in = |user: Uuid| {
         let store = Arc::clone(&store);
-        signing_in.spawn(async move { (user, store.commit_signin(existing(user)).await) });
+        async move { store.commit_signin(existing(user)).await }
+    };
+    let (mut late, mut in_time) = (JoinSet::new(), JoinSet::new());
+    for (started, user) in (1..).zip(held) {
+        late.spawn(sign_in(*user));
+        while fixture.number(&waiting).await < started {
+            tokio::task::yield_now().await;
+        }
     }
-    for _ in 1..MANY {
-        let ended = signing_in.join_next().await.expect("one more");
-        let (user, outcome) = ended.expect("no task panics");
-        assert_ne!(user, people[0], "its row is locked");
-        assert_eq!(outcome, Ok(SigninOutcome::Committed));
+    for user in free {
+        in_time.spawn(sign_in(*user));
     }
-    holding.rollback().await.expect("it is unlocked");
-    let (user, outcome) = signing_in
-        .join_next()
-        .await
-        .expect("one more")
-        .expect("no panic");
-    assert_eq!((user, outcome), (people[0], Ok(SigninOutcome::Committed)));
+    while let Some(ended) = in_time.join_next().await {
+        assert_eq!(ended.expect("no panic"), Ok(SigninOutcome::Committed));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
