@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::{Ask, Pool, Refusal};
+use super::together::column;
 use crate::store::{EVENT_DETAIL_BYTES_MAX, Event};
 
 /// Events of one insert.
@@ -48,6 +50,52 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
         Cow::Owned(text.replace('\0', "\u{FFFD}"))
     } else {
         Cow::Borrowed(text)
+    }
+}
+
+/// The columns of many lines, as arrays.
+pub(super) struct Columns<'l> {
+    at: Vec<i64>,
+    kind: Vec<&'l str>,
+    outcome: Vec<&'l str>,
+    policy: Vec<&'l str>,
+    provider: Vec<&'l str>,
+    user: Vec<Option<Uuid>>,
+    session: Vec<Option<Uuid>>,
+    request: Vec<&'l str>,
+    network: Vec<&'l str>,
+    detail: Vec<&'l str>,
+}
+
+impl<'l> Columns<'l> {
+    pub(super) fn of(lines: &'l [Line<'l>]) -> Self {
+        Self {
+            at: column(lines, |line| line.event.at),
+            kind: column(lines, |line| line.event.kind.as_str()),
+            outcome: column(lines, |line| line.event.outcome),
+            policy: column(lines, |line| line.policy.as_ref()),
+            provider: column(lines, |line| line.provider.as_ref()),
+            user: column(lines, |line| line.event.user_id),
+            session: column(lines, |line| line.event.session_id),
+            request: column(lines, |line| line.request_id.as_ref()),
+            network: column(lines, |line| line.network.as_ref()),
+            detail: column(lines, |line| line.detail.as_ref()),
+        }
+    }
+
+    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
+        [
+            &self.at,
+            &self.kind,
+            &self.outcome,
+            &self.policy,
+            &self.provider,
+            &self.user,
+            &self.session,
+            &self.request,
+            &self.network,
+            &self.detail,
+        ]
     }
 }
 
@@ -176,30 +224,9 @@ impl Ask for Batch {
                  $8::text[], $9::text[], $10::text[])",
             )
             .await?;
-        let lines: Vec<Line<'_>> = self.0.iter().map(Line::from).collect();
-        let at: Vec<i64> = column(&lines, |line| line.event.at);
-        let kind: Vec<&str> = column(&lines, |line| line.event.kind.as_str());
-        let outcome: Vec<&str> = column(&lines, |line| line.event.outcome);
-        let policy: Vec<&str> = column(&lines, |line| line.policy.as_ref());
-        let provider: Vec<&str> = column(&lines, |line| line.provider.as_ref());
-        let user: Vec<Option<Uuid>> = column(&lines, |line| line.event.user_id);
-        let session: Vec<Option<Uuid>> = column(&lines, |line| line.event.session_id);
-        let request: Vec<&str> = column(&lines, |line| line.request_id.as_ref());
-        let network: Vec<&str> = column(&lines, |line| line.network.as_ref());
-        let detail: Vec<&str> = column(&lines, |line| line.detail.as_ref());
-        db.client
-            .execute(
-                &statement,
-                &[
-                    &at, &kind, &outcome, &policy, &provider, &user, &session, &request, &network,
-                    &detail,
-                ],
-            )
-            .await?;
+        let lines = column(&self.0, Line::from);
+        let columns = Columns::of(&lines);
+        db.client.execute(&statement, &columns.parameters()).await?;
         Ok(())
     }
-}
-
-fn column<'l, T>(lines: &'l [Line<'l>], of: impl Fn(&'l Line<'l>) -> T) -> Vec<T> {
-    lines.iter().map(of).collect()
 }

@@ -1,9 +1,12 @@
 //! Many sessions read or carried on, each kind in one statement.
 
+use tokio_postgres::types::ToSql;
+
 use super::{
     Connection, Fault, Line, ReadSession, Rotation, RotationOutcome, SESSION_COLUMNS, Session,
     User, Uuid, encode, session_columns, session_of, user_columns, user_of,
 };
+use crate::store::postgres::events::Columns;
 use crate::store::postgres::together::{AskTogether, column};
 
 impl AskTogether for ReadSession {
@@ -81,40 +84,11 @@ impl AskTogether for Rotation {
         let rotated = column(questions, |asked| encode(&asked.rotated));
         let now = column(questions, |asked| asked.now);
         let lines = column(questions, |asked| Line::from(&asked.event));
-        let at = column(&lines, |line| line.event.at);
-        let kind = column(&lines, |line| line.event.kind.as_str());
-        let outcome = column(&lines, |line| line.event.outcome);
-        let policy = column(&lines, |line| line.policy.as_ref());
-        let provider = column(&lines, |line| line.provider.as_ref());
-        let user = column(&lines, |line| line.event.user_id);
-        let event_session = column(&lines, |line| line.event.session_id);
-        let request = column(&lines, |line| line.request_id.as_ref());
-        let network = column(&lines, |line| line.network.as_ref());
-        let detail = column(&lines, |line| line.detail.as_ref());
-        let rows = db
-            .client
-            .query(
-                &statement,
-                &[
-                    &session,
-                    &expected,
-                    &new,
-                    &refresh_ends,
-                    &rotated,
-                    &now,
-                    &at,
-                    &kind,
-                    &outcome,
-                    &policy,
-                    &provider,
-                    &user,
-                    &event_session,
-                    &request,
-                    &network,
-                    &detail,
-                ],
-            )
-            .await?;
+        let events = Columns::of(&lines);
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&session, &expected, &new, &refresh_ends, &rotated, &now];
+        parameters.extend(events.parameters());
+        let rows = db.client.query(&statement, &parameters).await?;
         let changed = rows
             .iter()
             .map(|row| row.try_get(0))

@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Connection, Fault, Line, Parameters, Parts, outcome, status_of, text};
+use crate::store::postgres::events::Columns;
 use crate::store::postgres::together::{AskTogether, column};
 use crate::store::{Account, Signin, SigninOutcome};
 
@@ -137,16 +138,7 @@ impl AskTogether for Signin {
             asked.session.origin.sid.as_ref().map(|of| of.as_slice())
         });
         let lines = column(questions, |asked| Line::from(&asked.event));
-        let at = column(&lines, |line| line.event.at);
-        let kind = column(&lines, |line| line.event.kind.as_str());
-        let outcome = column(&lines, |line| line.event.outcome);
-        let policy = column(&lines, |line| line.policy.as_ref());
-        let event_provider = column(&lines, |line| line.provider.as_ref());
-        let event_user = column(&lines, |line| line.event.user_id);
-        let event_session = column(&lines, |line| line.event.session_id);
-        let request = column(&lines, |line| line.request_id.as_ref());
-        let network = column(&lines, |line| line.network.as_ref());
-        let detail = column(&lines, |line| line.detail.as_ref());
+        let events = Columns::of(&lines);
         let mut parameters: Parameters<'_> = vec![
             &user,
             &session,
@@ -159,17 +151,8 @@ impl AskTogether for Signin {
             &device,
             &subject,
             &sid,
-            &at,
-            &kind,
-            &outcome,
-            &policy,
-            &event_provider,
-            &event_user,
-            &event_session,
-            &request,
-            &network,
-            &detail,
         ];
+        parameters.extend(events.parameters());
         let replay_expires = column(questions, |asked| asked.replay.map(|key| key.expires_at));
         let replay_digest = column(questions, |asked| {
             asked.replay.as_ref().map(|key| key.digest.as_slice())
