@@ -28,7 +28,17 @@ const SWEEP_ROWS_MAX: usize = 131_072;
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
     sessions: Cursor,
+    /// Up to here no session is left, and none comes: whoever looked through what was deleted there would, until the server has cleaned up,
+    /// look for seconds.
+    emptied: Cursor,
     histories: Cursor,
+}
+
+#[cfg(test)]
+impl Cursors {
+    pub(super) fn emptied(&self) -> Uuid {
+        self.emptied.position()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +80,7 @@ pub(super) async fn sweep(
             }
         }
     }
-    deleted += sweep_sessions(pool, &cursors.sessions, now, rows_max - deleted).await?;
+    deleted += sweep_sessions(pool, cursors, now, rows_max - deleted).await?;
     deleted += histories::sweep(pool, &cursors.histories, now, rows_max - deleted).await?;
     Ok(deleted)
 }
@@ -78,15 +88,20 @@ pub(super) async fn sweep(
 /// One turn of the cursor at most: from where it stands to those that are too young, and from the beginning to where it stood.
 async fn sweep_sessions(
     pool: &Pool,
-    cursor: &Cursor,
+    cursors: &Cursors,
     now: i64,
     rows_max: usize,
 ) -> Result<usize, StoreError> {
+    let Cursors {
+        sessions: cursor,
+        emptied,
+        histories: _,
+    } = cursors;
     let over_before = now.saturating_sub(SESSION_KEPT_SECONDS);
-    let start = cursor.position();
-    let (mut deleted, mut looked) = (0, 0);
+    let start = cursor.position().max(emptied.position());
     let end = Uuid::from_bytes(too_young(now));
-    for (from, to) in [(start, end), (Uuid::nil(), start.min(end))] {
+    let (mut deleted, mut looked) = (0, 0);
+    for (from, to) in [(start, end), (emptied.position(), start.min(end))] {
         cursor.set(from);
         loop {
             let room = DELETE_ROWS_MAX.min(rows_max - deleted);
@@ -101,7 +116,16 @@ async fn sweep_sessions(
             let ids: Vec<Uuid> = expired.into_iter().map(|row| row.id).collect();
             let next = next.map(|row| row.id);
             if !ids.is_empty() {
-                deleted += pool.ask(&DeleteSessions { ids, over_before }).await?;
+                let first = rows.iter().zip(&ids).take_while(|(row, id)| row.id == **id);
+                let first = first.last().map(|(row, _)| row.id);
+                let chosen = ids.len();
+                let gone = pool.ask(&DeleteSessions { ids, over_before }).await?;
+                deleted += gone;
+                // One that is locked, or was refreshed meanwhile, is left.
+                if let Some(last) = first.filter(|_| after == emptied.position() && gone == chosen)
+                {
+                    emptied.set(last);
+                }
             }
             let Some(next) = next else { break };
             cursor.set(next);
