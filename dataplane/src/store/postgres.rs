@@ -1,7 +1,8 @@
 //! The store in a PostgreSQL database: for any number of data planes at once.
 //!
 //! Each question is one statement over one of a few connections ([`pool`]), so a read is one round trip and a commit another
-//! ([`signin`] says what isolates them); what many ask at the same time is one statement for all of them ([`together`]). Audit events that nobody waits for are written in batches behind ([`events`]).
+//! ([`signin`] says what isolates them); what many ask at the same time is one statement for all of them ([`together`]).
+//! Audit events that nobody waits for are written in batches behind ([`events`]).
 //! Nothing that is asked here takes longer than 2 s, whatever becomes of the database.
 
 use std::collections::HashMap;

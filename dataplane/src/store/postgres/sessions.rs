@@ -31,9 +31,22 @@ macro_rules! session_columns {
          s.last_used_at, s.device, s.network, s.subject_digest, s.sid_digest, u.policy"
     };
 }
-use session_columns;
 /// How many columns they are.
 const SESSION_COLUMNS: usize = 15;
+
+/// What [`owned_session_of`] reads, and where from.
+macro_rules! owned_sessions {
+    () => {
+        concat!(
+            "SELECT ",
+            session_columns!(),
+            ", ",
+            user_columns!(),
+            " FROM sessions s JOIN users u ON u.id = s.user_id"
+        )
+    };
+}
+use {owned_sessions, session_columns};
 
 impl SessionStore for PostgresStore {
     fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>> {
@@ -55,17 +68,10 @@ impl Ask for ReadSession {
 
     async fn ask(&self, db: &mut Connection) -> Result<Self::Answer, Fault> {
         let statement = db
-            .prepared(concat!(
-                "SELECT ",
-                session_columns!(),
-                ", ",
-                user_columns!(),
-                " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1"
-            ))
+            .prepared(concat!(owned_sessions!(), " WHERE s.id = $1"))
             .await?;
         let row = db.client.query_opt(&statement, &[&self.0]).await?;
-        row.map(|row| Ok((session_of(&row)?, user_of(&row, SESSION_COLUMNS)?)))
-            .transpose()
+        row.as_ref().map(owned_session_of).transpose()
     }
 }
 
@@ -97,6 +103,10 @@ impl Ask for SessionPage {
             .await?;
         rows.iter().map(session_of).collect()
     }
+}
+
+fn owned_session_of(row: &Row) -> Result<(Session, User), Fault> {
+    Ok((session_of(row)?, user_of(row, SESSION_COLUMNS)?))
 }
 
 fn session_of(row: &Row) -> Result<Session, Fault> {

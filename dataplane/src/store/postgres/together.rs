@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_postgres::Row;
 
 use super::connect::Connection;
 use super::fault::{Fault, FaultKind};
@@ -251,4 +252,10 @@ impl<A: AskTogether> Ask for Batch<'_, A> {
 /// A column of a batch.
 pub(super) fn column<'q, Q, T>(questions: &'q [Q], of: impl Fn(&'q Q) -> T) -> Vec<T> {
     questions.iter().map(of).collect()
+}
+
+/// Which question a row answers whose first column is its place among them: the database counts from 1.
+pub(super) fn place_of(row: &Row) -> Result<usize, Fault> {
+    let place: i64 = row.try_get(0)?;
+    Ok(usize::try_from(place - 1).unwrap_or(usize::MAX))
 }

@@ -3,8 +3,8 @@
 use tokio_postgres::types::ToSql;
 
 use super::{
-    Connection, Fault, Line, ReadSession, Rotation, RotationOutcome, SESSION_COLUMNS, Session,
-    User, Uuid, encode, session_columns, session_of, user_columns, user_of,
+    Connection, Fault, Line, ReadSession, Rotation, RotationOutcome, Session, User, Uuid, encode,
+    owned_session_of, owned_sessions, session_columns, user_columns,
 };
 use crate::store::postgres::events::Columns;
 use crate::store::postgres::together::{AskTogether, column};
@@ -19,19 +19,13 @@ impl AskTogether for ReadSession {
         db: &mut Connection,
     ) -> Result<Vec<Option<Option<(Session, User)>>>, Fault> {
         let statement = db
-            .prepared(concat!(
-                "SELECT ",
-                session_columns!(),
-                ", ",
-                user_columns!(),
-                " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ANY($1)"
-            ))
+            .prepared(concat!(owned_sessions!(), " WHERE s.id = ANY($1)"))
             .await?;
         let ids = column(questions, |asked| asked.0);
         let rows = db.client.query(&statement, &[&ids]).await?;
         let mut found = rows
             .iter()
-            .map(|row| Ok((session_of(row)?, user_of(row, SESSION_COLUMNS)?)))
+            .map(owned_session_of)
             .collect::<Result<Vec<_>, Fault>>()?;
         let mut answers = Vec::with_capacity(questions.len());
         for (place, asked) in (1..).zip(questions) {

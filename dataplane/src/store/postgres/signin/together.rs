@@ -6,12 +6,11 @@
 
 use std::sync::LazyLock;
 
-use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Connection, Fault, Line, Parameters, Parts, outcome, status_of, text};
 use crate::store::postgres::events::Columns;
-use crate::store::postgres::together::{AskTogether, column};
+use crate::store::postgres::together::{AskTogether, column, place_of};
 use crate::store::{Account, Signin, SigninOutcome};
 
 impl Signin {
@@ -171,18 +170,10 @@ impl AskTogether for Signin {
         }
         let mut answers = vec![None; questions.len()];
         for row in db.client.query(&statement, &parameters).await? {
-            let (place, outcome) = outcome_of(&row)?;
-            if let Some(answer) = answers.get_mut(place) {
-                *answer = Some(outcome);
+            if let Some(answer) = answers.get_mut(place_of(&row)?) {
+                *answer = Some(outcome(status_of(row.try_get(1)?)?, row.try_get(2)?));
             }
         }
         Ok(answers)
     }
-}
-
-/// Counted from 0.
-fn outcome_of(row: &Row) -> Result<(usize, SigninOutcome), Fault> {
-    let place: i64 = row.try_get(0)?;
-    let outcome = outcome(status_of(row.try_get(1)?)?, row.try_get(2)?);
-    Ok((usize::try_from(place - 1).unwrap_or(usize::MAX), outcome))
 }

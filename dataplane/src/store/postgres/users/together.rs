@@ -1,7 +1,7 @@
 //! Who the users of many identities are, in one statement.
 
 use super::{Connection, Fault, Gather, Gathered, USER_COLUMNS, history_of, user_columns, user_of};
-use crate::store::postgres::together::{AskTogether, column};
+use crate::store::postgres::together::{AskTogether, column, place_of};
 
 /// Each by the primary keys, however small the tables were when the statement was planned.
 macro_rules! known_of_many {
@@ -49,8 +49,7 @@ impl AskTogether for Gather {
             .query(&statement, &[&policies, &issuers, &subjects])
             .await?;
         for row in rows {
-            let place: i64 = row.try_get(0)?;
-            let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
+            let place = place_of(&row)?;
             let (Some(asked), Some(answer)) = (questions.get(place), answers.get_mut(place)) else {
                 continue;
             };
