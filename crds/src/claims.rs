@@ -40,6 +40,8 @@ pub struct MappedClaims {
     /// Only where the mapping is the boolean true and there is an email: `"true"` and 1 verify nothing.
     pub email_verified: bool,
     pub phone: Option<String>,
+    /// Whether `phone_number_verified` is there and is not the boolean true (OpenID Connect Core 1.0, section 5.1).
+    pub phone_unverified: bool,
     pub groups: Vec<String>,
 }
 
@@ -133,6 +135,9 @@ impl ClaimRules {
             email_verified: email.is_some() && email_verified == Some(Value::Bool(true)),
             email,
             phone: usable(Attribute::Phone, attribute::phone(phone))?,
+            phone_unverified: claims
+                .get("phone_number_verified")
+                .is_some_and(|said| !said.is_null() && *said != Value::Bool(true)),
             groups: usable(Attribute::Groups, attribute::groups(groups))?,
         })
     }

@@ -87,7 +87,8 @@ pub struct OidcProviderSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub audiences: Vec<String>,
-    /// Values of `azp` that are accepted beside the audiences.
+    /// Values of `azp`, the client that asked for the token, that are accepted beside the audiences. A token
+    /// with an `azp` that is neither is refused: Google's Android client ids belong here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -177,6 +178,46 @@ pub struct Token {
     pub nonce_form: NonceForm,
     /// Allow: a token may sign in again until it expires. Reject: each token signs in once. Default: Allow.
     pub replay: Replay,
+    /// Claims that mark a token as something else than an ID token, and that this provider puts into its ID
+    /// tokens all the same. Risk: an access token of this provider that has the claim and an accepted audience
+    /// signs in, and every service that is shown one can do that. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "set"))]
+    pub accept: Vec<AcceptedClaim>,
+}
+
+/// A claim that access tokens and other kinds of tokens have, and ID tokens do not.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum AcceptedClaim {
+    Scope,
+    Scp,
+    Idtyp,
+    ClientId,
+    Cnf,
+    Act,
+    Events,
+    Typ,
+    TokenUse,
+}
+
+impl AcceptedClaim {
+    /// As a token names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scope => "scope",
+            Self::Scp => "scp",
+            Self::Idtyp => "idtyp",
+            Self::ClientId => "client_id",
+            Self::Cnf => "cnf",
+            Self::Act => "act",
+            Self::Events => "events",
+            Self::Typ => "typ",
+            Self::TokenUse => "token_use",
+        }
+    }
 }
 
 impl Default for Token {
@@ -187,6 +228,7 @@ impl Default for Token {
             nonce: Nonce::IfPresent,
             nonce_form: NonceForm::Either,
             replay: Replay::Allow,
+            accept: Vec::new(),
         }
     }
 }

@@ -9,7 +9,10 @@ mod signals;
 mod token;
 
 pub use factors::{Email, EmailTls, Sms, Webauthn};
-pub use mfa::{Attempts, Mfa, MfaMethod, MfaMode, NoEnrollment, NoEnrollmentAction, Password};
+pub use mfa::{
+    Attempts, LowRiskEnrollment, Mfa, MfaMethod, MfaMode, NoEnrollment, NoEnrollmentAction,
+    Password,
+};
 pub use oauth::{Client, ClientPermission, Oauth, PrivateKeyJwt, ServiceAccount};
 pub use risk::{Actions, IpLists, OnError, Risk, RiskAction, RiskMode, Thresholds};
 pub use signals::{
@@ -24,6 +27,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::duration::Duration;
 use crate::schema::structural;
 use crate::status::Status;
 
@@ -79,9 +83,12 @@ pub struct SigninPolicySpec {
     /// Second factors.
     #[serde(default)]
     pub mfa: Mfa,
-    /// The life of local passwords.
+    /// What users may change of their own accounts.
     #[serde(default)]
-    pub password: Password,
+    pub account: Account,
+    /// Local passwords and their life. Left out: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
     /// How many attempts are answered.
     #[serde(default)]
     pub limits: Limits,
@@ -90,12 +97,35 @@ pub struct SigninPolicySpec {
     pub oauth: Oauth,
 }
 
+/// What users may change of their own accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "duration(self.maxAuthAge) > duration('0s')",
+    "message": "maxAuthAge must be longer than 0s",
+    "fieldPath": ".maxAuthAge"
+}]))]
+pub struct Account {
+    /// How long ago a user may have authenticated, at the provider (`auth_time`) or here with a second factor,
+    /// to change factors, the password or other sessions. Default: 15m.
+    pub max_auth_age: Duration,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            max_auth_age: Duration::from_secs(900),
+        }
+    }
+}
+
 /// How many attempts are answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Limits {
-    /// Failures of one address in a minute; its successes are not limited, since one service signs in for many users.
-    /// Each data plane counts for itself: of several, each lets so many through. Default: 300.
+    /// Failures of one address at one provider in a minute. Above it only what succeeds is answered; successes
+    /// are not limited, since one service signs in for many users. Each data plane counts for itself: of
+    /// several, each lets so many through. Default: 300.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub failures_per_ip_per_minute: u32,
     /// Attempts for one user in a minute. Default: 60.

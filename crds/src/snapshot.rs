@@ -16,6 +16,7 @@ use crate::algorithm::Algorithm;
 use crate::duration::Duration;
 use crate::encryption_key::EncryptionKey;
 use crate::issuer::Issuer;
+use crate::oidc_provider::AcceptedClaim;
 use crate::secret::Secret;
 use crate::signin_policy::{
     Actions, Attempts, ClientPermission, EmailTls, MfaMethod, MfaMode, NoEnrollment, OnError,
@@ -103,6 +104,9 @@ pub struct TokenRules {
     pub nonce: Nonce,
     pub nonce_form: NonceForm,
     pub replay: Replay,
+    /// Claims of other kinds of tokens that this provider's ID tokens may have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<AcceptedClaim>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -183,8 +187,12 @@ pub struct Policy {
     /// Set when Vestibule makes and rotates the keys.
     pub managed: Option<crate::rotation::Schedule>,
     pub mfa: Mfa,
-    #[serde(default)]
-    pub password: PasswordLife,
+    /// Absent: the policy's users have no passwords.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordLife>,
+    /// How recent an authentication changes of the own account want.
+    #[serde(default = "max_auth_age_default")]
+    pub max_auth_age: Duration,
     /// Absent where sign-ins are not scored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
@@ -193,6 +201,14 @@ pub struct Policy {
     /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Vec<Client>>,
+    /// Whether `/auth/…` gives tokens to nobody, so that only the clients get any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_clients: bool,
+}
+
+/// What policies had before it could be set.
+fn max_auth_age_default() -> Duration {
+    Duration::from_secs(900)
 }
 
 /// A program that uses the OAuth endpoints.

@@ -264,7 +264,9 @@ fn new_user(run: Uuid, number: usize) -> Signin {
             username: Some(format!("user-{number}")),
             email: Some(format!("user-{number}@bench.example")),
             email_verified: true,
+            email_linkable: false,
             phone: None,
+            phone_unverified: false,
         },
         status: UserStatus::Active,
         created_at: NOW,
@@ -276,6 +278,7 @@ fn new_user(run: Uuid, number: usize) -> Signin {
 
 fn signin(account: Account) -> Signin {
     Signin {
+        login: None,
         account,
         session: NewSession {
             id: Uuid::now_v7(),

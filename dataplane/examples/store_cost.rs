@@ -220,7 +220,9 @@ async fn populate(store: &SqliteStore, users: u64) -> anyhow::Result<()> {
                 username: Some(format!("user-{number}")),
                 email: Some(format!("user-{number}@shop.example")),
                 email_verified: true,
+                email_linkable: false,
                 phone: None,
+                phone_unverified: false,
             },
             status: UserStatus::Active,
             created_at: NOW,
@@ -253,6 +255,7 @@ fn signin(account: Account) -> Signin {
     let mut refresh_digest = [0; 32];
     refresh_digest[16..].copy_from_slice(id.as_bytes());
     Signin {
+        login: None,
         account,
         session: NewSession {
             id,

@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | known | any | any | any | its user, when active |
 //! | unknown | Never, or the address is not verified or not of a listed domain | – | Create / Deny | new user / `user_not_provisioned` |
-//! | unknown | VerifiedEmail | none | Create / Deny | new user / `user_not_provisioned` |
+//! | unknown | VerifiedEmail | none whom a provider verified that may link | Create / Deny | new user / `user_not_provisioned` |
 //! | unknown | VerifiedEmail | one | any | link, when that user is active |
 //! | unknown | VerifiedEmail | several | any | `link_required` |
 //!
@@ -43,7 +43,8 @@ impl Plan {
     }
 }
 
-/// The address by which this sign-in may find an existing account.
+/// The address by which this sign-in may find an existing account, and by which its own account may be found: verified by
+/// a provider whose linking covers it. What another provider verified leads nowhere.
 pub fn linkable_email<'a>(provider: &Provider, claims: &'a MappedClaims) -> Option<&'a str> {
     let Linking::VerifiedEmail { email_domains } = &provider.linking else {
         return None;
@@ -65,7 +66,7 @@ pub fn plan(
     new_user: Uuid,
     now: i64,
 ) -> Result<Plan, Refused> {
-    let profile = profile_of(claims);
+    let profile = profile_of(provider, claims);
     if let Some(user) = gathered.user {
         let user = active(user)?;
         let profile = merged(&user.profile, profile);
@@ -125,21 +126,31 @@ pub fn status_refusal(status: UserStatus) -> Option<Refused> {
 /// another verified one replaces.
 fn merged(stored: &Profile, said: Profile) -> Profile {
     let keep_email = said.email.is_none() || (stored.email_verified && !said.email_verified);
+    let was_linkable = stored.email_linkable && (keep_email || stored.email == said.email);
     let (email, email_verified) = if keep_email {
         (stored.email.clone(), stored.email_verified)
     } else {
         (said.email, said.email_verified)
     };
+    let (phone, phone_unverified) = match said.phone {
+        Some(phone) => (Some(phone), said.phone_unverified),
+        None => (stored.phone.clone(), stored.phone_unverified),
+    };
     Profile {
         username: said.username.or_else(|| stored.username.clone()),
         email,
         email_verified,
-        phone: said.phone.or_else(|| stored.phone.clone()),
+        // A provider that may not link takes nothing from one that may.
+        email_linkable: was_linkable || (!keep_email && said.email_linkable),
+        phone,
+        phone_unverified,
     }
 }
 
-fn profile_of(claims: &MappedClaims) -> Profile {
+fn profile_of(provider: &Provider, claims: &MappedClaims) -> Profile {
     Profile {
+        email_linkable: linkable_email(provider, claims).is_some(),
+        phone_unverified: claims.phone.is_some() && claims.phone_unverified,
         username: claims.username.clone(),
         email: claims.email.clone(),
         email_verified: claims.email.is_some() && claims.email_verified,

@@ -69,6 +69,19 @@ pub fn device(headers: &HeaderMap) -> Option<String> {
     }
 }
 
+/// What kind of program asks: the browser and its operating system, or the first product that the agent names (RFC 9110,
+/// section 10.1.5); empty where it says nothing.
+pub fn class(headers: &HeaderMap) -> String {
+    let said = headers
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok());
+    let product = || {
+        let product = shortened(said.unwrap_or_default()).split(['/', ' ']).next();
+        product.unwrap_or_default().to_ascii_lowercase()
+    };
+    device(headers).unwrap_or_else(product)
+}
+
 /// The parser's word for what it cannot tell.
 const UNKNOWN: &str = woothee::woothee::VALUE_UNKNOWN;
 

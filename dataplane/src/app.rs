@@ -6,22 +6,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 use uuid::{Builder, Uuid};
-use vestibule_crds::snapshot::Risk;
 
 use crate::clock::Clock;
 use crate::encoding::hex;
-use crate::failure::{Code, Failure, TryAgainReason};
+use crate::failure::{Code, Failure};
 use crate::geography::Geography;
-use crate::keys::egress::is_public;
-use crate::limits::{Counters, of_address};
-use crate::live::{Live, Serving};
+use crate::limits::Counters;
+use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::password;
 use crate::risk::census::Censuses;
 use crate::risk::evidence::Hashing;
 use crate::risk::failures::RecentFailures;
-use crate::store::{Event, IdentityKey, Store};
+use crate::store::{Event, Store};
+
+/// Mails to users that are sent at the same time, beside the requests that they are about.
+const NOTICES_MAX: usize = 16;
 
 #[derive(Debug)]
 pub struct App {
@@ -29,13 +31,13 @@ pub struct App {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub random: SystemRandom,
-    /// Failures by client address.
+    /// Failures by client address and provider.
     pub failures: Counters,
     /// Sign-ins by user.
     pub signins: Counters,
     /// Failures to prove oneself, by OAuth client.
     pub client_failures: Counters,
-    /// Failures by client address and by user, where a policy scores them.
+    /// Failures by policy and client address, and by user, where a policy scores them.
     pub recent_failures: RecentFailures,
     /// With the store's key.
     pub hashing: Hashing,
@@ -45,6 +47,8 @@ pub struct App {
     /// Where addresses are.
     pub geography: Arc<Geography>,
     pub metrics: Metrics,
+    /// Mails to users that are under way beside their requests.
+    pub notices: Arc<Semaphore>,
     /// Of this process, in front of the request ids that it gives out.
     process_id: String,
     requests: AtomicU64,
@@ -78,6 +82,7 @@ impl App {
             censuses: Censuses::default(),
             geography: Arc::default(),
             metrics,
+            notices: Arc::new(Semaphore::new(NOTICES_MAX)),
             process_id: hex(&process_id),
             requests: AtomicU64::new(0),
         }
@@ -100,39 +105,6 @@ impl App {
             .fill(&mut bytes)
             .map_err(|_| Code::Internal.because("the system gives no random bytes"))?;
         Ok(bytes)
-    }
-
-    /// Refuses a client address that has failed too often in this minute.
-    pub fn check_address(&self, client: IpAddr, per_minute: u32, now: i64) -> Result<(), Failure> {
-        match self.failures.exceeded(of_address(client), per_minute, now) {
-            None => Ok(()),
-            Some(seconds) => Err(TryAgainReason::RateLimited
-                .after(seconds, "too many failures from this address")
-                .into()),
-        }
-    }
-
-    /// A sign-in, or its second factor, was refused: it counts against the address, and as evidence where policies score. `whom`
-    /// only of who has proved to be the user: nobody raises another's score by failing in their name.
-    pub fn count_failure(
-        &self,
-        live: &Live,
-        client: IpAddr,
-        per_minute: u32,
-        whom: Option<(&Risk, &IdentityKey)>,
-        now: i64,
-    ) {
-        let address = of_address(client);
-        let _over = self.failures.count(address, per_minute, now);
-        if is_public(client) {
-            for window in &live.failure_windows {
-                self.recent_failures.count(address, *window, now);
-            }
-        }
-        if let Some((risk, identity)) = whom {
-            let window = risk.signals.user_failures.window.as_secs();
-            self.recent_failures.count(identity, window, now);
-        }
     }
 
     /// Queues an audit event; one that the store has no room for is counted.

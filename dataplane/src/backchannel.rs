@@ -1,18 +1,18 @@
 //! A provider says that somebody signed out there (OpenID Connect Back-Channel Logout 1.0): the sessions that it names end here.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
+use vestibule_crds::snapshot::TokenRules;
+
 use crate::app::{App, Caller};
-use crate::client_address::{client_address, network};
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
-use crate::live::{Live, LiveProvider};
-use crate::signin::check_signature;
+use crate::frame::Frame;
+use crate::live::LiveProvider;
+use crate::signin::{Fetching, check_signature, lifetime};
 use crate::store::sessions::{LoggedOut, LogoutOutcome, ProviderLogout};
 use crate::store::{EventKind, IdentityKey, ReplayKey};
 use crate::token::UnverifiedToken;
-use crate::trail::Trail;
 use crate::verify::Facts;
 use crate::verify::logout::{check_claims, check_header};
 
@@ -22,51 +22,36 @@ const PROVIDERS_MAX: usize = 16;
 /// How long past its expiry a token is remembered: past any clock skew that a provider may have, and the same for all replicas,
 /// whatever configuration each has at that moment.
 const KEPT_SECONDS: i64 = 3600;
+/// How long an ended login is remembered where no age of tokens is set.
+const MAX_AGE_UNSET: i64 = 30 * 24 * 3600;
 
 pub async fn log_out(
     app: &Arc<App>,
     logout_token: &str,
     caller: Caller<'_>,
 ) -> Result<(), Failure> {
-    let now = app.clock.now();
-    let live = app.serving.live();
-    let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
-    let kind = EventKind::ProviderLogout;
-    let mut trail = Trail::new(kind, now, caller.request_id, network(client));
-    let result = run(app, &live, client, logout_token, &mut trail, now).await;
-    if let Err(failure) = &result {
-        if let Failure::Refused(_) = failure {
-            app.count_failure(&live, client, live.failures_per_minute, None, now);
-        }
-        app.record(trail.failure(failure));
-    }
-    result
+    let mut frame = Frame::begin(app, EventKind::ProviderLogout, caller);
+    let result = run(app, &mut frame, logout_token).await;
+    frame.end(app, result)
 }
 
-async fn run(
-    app: &App,
-    live: &Live,
-    client: IpAddr,
-    text: &str,
-    trail: &mut Trail,
-    now: i64,
-) -> Result<(), Failure> {
-    app.check_address(client, live.failures_per_minute, now)?;
+async fn run(app: &App, frame: &mut Frame<'_>, text: &str) -> Result<(), Failure> {
     let token = UnverifiedToken::parse_without_subject(text)
         .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
-    let meant = meant(live, &token, trail, now).await?;
+    let meant = meant(app, frame, &token).await?;
     let jti = token.text("jti").unwrap_or_default();
     let logout = ProviderLogout {
         meant,
         subject: Some(token.subject.clone()).filter(|subject| !subject.is_empty()),
         sid: token.text("sid").map(str::to_owned),
+        issued_at: token.issued_at,
         // Of the issuer, so that one provider uses up nothing of another's.
         replay: ReplayKey {
             expires_at: token.expires_at.saturating_add(KEPT_SECONDS),
             digest: sha256(format!("logout\0{}\0{jti}", token.issuer).as_bytes()),
         },
-        event: trail.success(),
-        now,
+        event: frame.trail.success(),
+        now: frame.now,
     };
     match app.store.log_out(logout).await? {
         LogoutOutcome::Ended(_) => Ok(()),
@@ -78,11 +63,11 @@ async fn run(
 
 /// The providers that the token is for, each with its own keys and settings. One that is suspended may still sign people out.
 async fn meant(
-    live: &Live,
+    app: &App,
+    frame: &mut Frame<'_>,
     token: &UnverifiedToken<'_>,
-    trail: &mut Trail,
-    now: i64,
 ) -> Result<Vec<LoggedOut>, Failure> {
+    let live = Arc::clone(&frame.live);
     let of_audience = |provider: &&Arc<LiveProvider>| {
         let audiences = &provider.spec.audiences;
         token.audiences.iter().any(|of| audiences.contains(of))
@@ -90,21 +75,24 @@ async fn meant(
     let candidates = live.providers_of(&token.issuer).iter().filter(of_audience);
     let (mut meant, mut refused) = (Vec::new(), None);
     for provider in candidates.take(PROVIDERS_MAX) {
-        trail.provider.clone_from(&provider.key);
+        frame.trail.provider.clone_from(&provider.key);
+        if let Some(policy) = live.policy(&provider.spec.policy) {
+            frame.policy(app, policy, &provider.key);
+        }
         let facts = Facts {
             token,
             provider: &provider.spec,
             nonce: None,
-            now,
+            now: frame.now,
         };
-        if let Err(failure) = verify(provider, &facts).await {
+        if let Err(failure) = verify(provider, &facts, Fetching::of(frame)).await {
             refused.get_or_insert(failure);
             continue;
         }
         let policy = format!("{}/{}", provider.spec.namespace, provider.spec.policy);
-        trail.policy.clone_from(&policy);
         meant.push(LoggedOut {
             provider: provider.key.clone(),
+            tokens_live: tokens_live(&provider.spec.token),
             identity: IdentityKey {
                 policy,
                 issuer: provider.spec.issuer.as_str().to_owned(),
@@ -121,9 +109,19 @@ async fn meant(
     }
 }
 
-async fn verify(provider: &LiveProvider, facts: &Facts<'_>) -> Result<(), Failure> {
+/// How long a token may sign in after it was issued, by the provider's settings.
+fn tokens_live(rules: &TokenRules) -> i64 {
+    let max_age = rules.max_age.map_or(MAX_AGE_UNSET, lifetime);
+    max_age.saturating_add(lifetime(rules.clock_skew))
+}
+
+async fn verify(
+    provider: &LiveProvider,
+    facts: &Facts<'_>,
+    fetching: Fetching,
+) -> Result<(), Failure> {
     check_header(facts)?;
-    check_signature(&provider.keys, &facts.token.jws).await?;
+    check_signature(&provider.keys, &facts.token.jws, fetching).await?;
     check_claims(facts)?;
     Ok(())
 }

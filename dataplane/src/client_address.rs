@@ -45,6 +45,24 @@ pub fn network(ip: IpAddr) -> String {
     }
 }
 
+/// The network that a refresh token is held to, of a client that no proxy names. Pods of one service stand in several
+/// networks of the cluster, so all private ones are one.
+pub fn holder_network(ip: IpAddr) -> String {
+    let is_private = match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            // RFC 1918, and the shared address space of RFC 6598.
+            ip.is_private() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    };
+    if is_private {
+        "private".to_owned()
+    } else {
+        network(ip)
+    }
+}
+
 /// An IPv4 address that came in as IPv6 is the same address.
 fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
@@ -192,6 +210,16 @@ mod tests {
             from("10.0.0.1", &[("x-forwarded-for", "junk, 10.2.2.2")]),
             "10.2.2.2"
         );
+    }
+
+    #[test]
+    fn pods_of_one_service_hold_a_token_together_and_others_do_not() {
+        let of = |text: &str| holder_network(text.parse().expect("an address"));
+        assert_eq!(of("10.244.1.7"), of("10.244.2.9"));
+        assert_eq!(of("fd00::1"), of("10.0.0.1"));
+        assert_ne!(of("203.0.113.7"), of("198.51.100.7"));
+        assert_ne!(of("127.0.0.1"), of("10.0.0.1"));
+        assert_eq!(of("203.0.113.7"), of("203.0.113.8"));
     }
 
     #[test]

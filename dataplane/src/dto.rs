@@ -27,6 +27,7 @@ pub const CODE_CHARS_MAX: usize = 64;
 pub const FACTOR_NAME_CHARS_MAX: usize = 64;
 /// A UUID as text.
 pub const ID_CHARS_MAX: usize = 36;
+pub const SCOPE_CHARS_MAX: usize = 128;
 
 /// The body of `POST /auth/id-token/signin`.
 #[derive(Debug, Clone, Default, ToSchema)]
@@ -43,6 +44,10 @@ pub struct SigninRequest {
     /// What an earlier MFA with `remember_device` gave out.
     #[schema(max_length = 512)]
     pub device_token: Option<String>,
+    /// `account`: the access token manages the own account here, for five minutes, and opens no service. Left
+    /// out, or `openid`: it is for the services of the policy.
+    #[schema(max_length = 128)]
+    pub scope: Option<String>,
 }
 
 /// The body of `POST /auth/token/refresh`.
@@ -51,6 +56,9 @@ pub struct RefreshRequest {
     /// The refresh token of the last answer.
     #[schema(max_length = 512)]
     pub refresh_token: String,
+    /// As at the sign-in: `account` for an account token.
+    #[schema(max_length = 128)]
+    pub scope: Option<String>,
 }
 
 /// The body of `POST /auth/token/revoke`.
@@ -103,6 +111,9 @@ pub struct VerifyRequest {
     pub credential: Option<serde_json::Value>,
     /// Whether the answer is to have a `device_token`. After `webauthn`, `totp` and `sms_otp` only.
     pub remember_device: bool,
+    /// As at the sign-in: `account` for an account token.
+    #[schema(max_length = 128)]
+    pub scope: Option<String>,
 }
 
 /// The body of `POST /auth/mfa/enrollments/{method}`.
@@ -131,6 +142,9 @@ pub struct ConfirmRequest {
     /// For webauthn: what `PublicKeyCredential.toJSON` gives.
     #[schema(value_type = Option<Object>)]
     pub credential: Option<serde_json::Value>,
+    /// As at the sign-in, where a challenge is completed: `account` for an account token.
+    #[schema(max_length = 128)]
+    pub scope: Option<String>,
 }
 
 /// What a challenge can be answered with.

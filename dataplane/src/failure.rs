@@ -19,6 +19,8 @@ pub struct Refused {
     pub message: Option<String>,
     /// Expected and found, for the audit trail.
     pub audit: Cow<'static, str>,
+    /// How recent an authentication is wanted, in seconds (RFC 9470, section 3).
+    pub max_age: Option<i64>,
 }
 
 /// The same request may succeed later.
@@ -33,6 +35,8 @@ pub struct TryAgain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TryAgainReason {
     ProviderUnavailable,
+    /// The token names a key that was not there at the last fetch, and it is too early for the next one.
+    KeyNotSeen,
     StoreUnavailable,
     NotReady,
     Busy,
@@ -80,6 +84,7 @@ codes! {
     TokenNonceMismatch "token_nonce_mismatch" "The nonce of the request is not the nonce of the token.";
     TokenNonceRequired "token_nonce_required" "Send the nonce that the token was requested with in the member nonce.";
     TokenReplayed "token_replayed" "The token has been used before: get a new one from the provider.";
+    TokenSessionEnded "token_session_ended" "The session that the token is from has ended at the provider: sign in there again.";
     TokenTypeNotAllowed "token_type_not_allowed" "The token is not an ID token: send the ID token, not an access, refresh or logout token.";
     ClaimsRejected "claims_rejected" "The token's claims do not satisfy this provider's rules.";
     ProviderSuspended "provider_suspended" "Sign-in with this provider is suspended.";
@@ -102,9 +107,11 @@ codes! {
     ClientInvalid "invalid_client" "The client is unknown, or did not prove that it is this client.";
     ClientNotAllowed "unauthorized_client" "The policy does not let this client do this.";
     GrantTypeUnsupported "unsupported_grant_type" "Use token exchange (RFC 8693) or refresh_token.";
-    ScopeInvalid "invalid_scope" "The only scope that can be asked for is openid.";
+    ScopeInvalid "invalid_scope" "The scopes that can be asked for are openid and account.";
     TargetInvalid "invalid_target" "Tokens are for the audiences of the policy, and for no other.";
     TokenTypeUnsupported "unsupported_token_type" "Send an access token or a refresh token.";
+    InsufficientUserAuthentication "insufficient_user_authentication" "Send an account token of a user who authenticated a short while ago: sign in again and ask for the scope account.";
+    PasswordUnavailable "password_unavailable" "There are no local passwords here.";
     AccessTokenInvalid "access_token_invalid" "Send a valid access token of this service as a Bearer token.";
     NotFound "not_found" "There is nothing at this path.";
     MethodNotAllowed "method_not_allowed" "This path does not take this method: see the Allow header.";
@@ -115,8 +122,9 @@ codes! {
 }
 
 impl TryAgainReason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProviderUnavailable,
+        Self::KeyNotSeen,
         Self::StoreUnavailable,
         Self::NotReady,
         Self::Busy,
@@ -127,7 +135,7 @@ impl TryAgainReason {
 
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::ProviderUnavailable => "provider_unavailable",
+            Self::ProviderUnavailable | Self::KeyNotSeen => "provider_unavailable",
             Self::StoreUnavailable => "store_unavailable",
             Self::NotReady => "not_ready",
             Self::Busy => "busy",
@@ -139,7 +147,7 @@ impl TryAgainReason {
 
     pub const fn detail(self) -> &'static str {
         match self {
-            Self::ProviderUnavailable => {
+            Self::ProviderUnavailable | Self::KeyNotSeen => {
                 "The provider's keys cannot be fetched now and none are cached: try again."
             }
             Self::StoreUnavailable => "The sign-in cannot be recorded now: try again.",
@@ -160,6 +168,7 @@ impl Code {
             code: self,
             message: None,
             audit: audit.into(),
+            max_age: None,
         }
     }
 }

@@ -1,15 +1,19 @@
 //! Local access tokens: the JWT profile of RFC 9068, signed with a key that was parsed when the snapshot was built.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use vestibule_crds::signing_key::{SigningFailed, SigningKey};
+use vestibule_crds::snapshot::Provider;
 
 use crate::failure::{Code, Failure, Refused};
 use crate::live::{LivePolicy, PolicyKey};
 use crate::password::{CHANGE_SCOPE, CHANGE_SECONDS};
+use crate::signin::lifetime;
 use crate::store::User;
 
 /// Ordinary claims fit; more grow.
@@ -22,10 +26,12 @@ pub struct Carried {
     /// When the person last authenticated at the provider; `None`: the provider does not say, and `iat` is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
+    /// What was proved here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub amr: Vec<String>,
+    /// What the provider said of its own factors. It counts for as long as the operator honours it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub acr: Option<String>,
+    pub upstream: Option<Upstream>,
     /// The OAuth client whose session it is: no other may refresh it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
@@ -41,6 +47,99 @@ impl Carried {
     /// As a session keeps it.
     pub fn read(text: &str) -> Result<Self, Refused> {
         serde_json::from_str(text).map_err(|_| Code::Internal.because("the session cannot be read"))
+    }
+
+    /// What the provider said of its own factors, while it counts.
+    pub fn recent_upstream(&self, provider: &Provider, now: i64) -> Option<Upstream> {
+        let honoured = self.upstream.clone()?.honoured(provider)?;
+        honoured.is_recent(provider, now).then_some(honoured)
+    }
+
+    /// All factors that count now: those proved here, and those of the provider.
+    pub fn methods(&self, provider: &Provider, now: i64) -> Vec<String> {
+        let upstream = self.recent_upstream(provider, now);
+        let mut methods = upstream.map(|upstream| upstream.amr).unwrap_or_default();
+        for proved in &self.amr {
+            if !methods.contains(proved) {
+                methods.push(proved.clone());
+            }
+        }
+        methods
+    }
+}
+
+/// What a provider said of its own factors (OpenID Connect Core 1.0, section 2), and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// Seconds since the Unix epoch.
+    pub auth_time: i64,
+}
+
+impl Upstream {
+    /// As far as the operator honours it: none where nothing of it is.
+    pub fn honoured(mut self, provider: &Provider) -> Option<Self> {
+        let trusted = provider.upstream_mfa.as_ref()?;
+        self.amr.retain(|value| trusted.amr.contains(value));
+        self.acr.take_if(|value| !trusted.acr.contains(value));
+        (!self.amr.is_empty() || self.acr.is_some()).then_some(self)
+    }
+
+    /// Whether it is within `maxAuthAge`. A time that has not come yet, beyond the skew of clocks, is not recent.
+    pub fn is_recent(&self, provider: &Provider, now: i64) -> bool {
+        let skew = lifetime(provider.token.clock_skew);
+        provider.upstream_mfa.as_ref().is_some_and(|trusted| {
+            is_recent(self.auth_time, lifetime(trusted.max_auth_age), skew, now)
+        })
+    }
+}
+
+/// Whether a time is at most `age_max` seconds ago, and not in the future beyond the skew of clocks.
+pub fn is_recent(at: i64, age_max: i64, skew: i64, now: i64) -> bool {
+    let age = now.saturating_sub(at);
+    age <= age_max && age >= -skew
+}
+
+/// The scope of a full access token.
+pub const FULL_SCOPE: &str = "openid";
+/// The scope of a token that manages the own account, and is for this service alone.
+pub const ACCOUNT_SCOPE: &str = "account";
+/// How long such a token lives.
+const ACCOUNT_SECONDS: i64 = 300;
+
+/// Which access token is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// For the services of the policy.
+    Services,
+    /// For changes of the own account.
+    Account,
+}
+
+impl Wanted {
+    /// A `scope` parameter (RFC 6749, section 3.3).
+    pub fn parse(scope: Option<&str>) -> Result<Self, Refused> {
+        let mut wanted = Self::Services;
+        let scopes = scope.unwrap_or_default().split(' ');
+        for scope in scopes.filter(|scope| !scope.is_empty()) {
+            match scope {
+                FULL_SCOPE => {}
+                ACCOUNT_SCOPE => wanted = Self::Account,
+                _ => return Err(Code::ScopeInvalid.because("a scope that there is not")),
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The scope that the token gets.
+    pub const fn scope(self) -> &'static str {
+        match self {
+            Self::Services => FULL_SCOPE,
+            Self::Account => ACCOUNT_SCOPE,
+        }
     }
 }
 
@@ -87,57 +186,91 @@ pub struct Stamp {
     pub now: i64,
     pub jti: Uuid,
     pub session: Uuid,
+    pub session_ends_at: i64,
 }
 
 /// The access token, and how many seconds it lives: never past the end of its session.
 pub fn access_token(
     policy: &LivePolicy,
-    key: &PolicyKey,
+    provider: &Provider,
     user: &User,
     carried: &Carried,
+    wanted: Wanted,
     stamp: Stamp,
-    session_ends_at: i64,
-) -> Result<(String, i64), IssueError> {
-    let only_changes_password = carried.scope == CHANGE_SCOPE;
-    let ttl = if only_changes_password {
-        CHANGE_SECONDS
-    } else {
-        i64::try_from(policy.spec.token.access_ttl.as_secs()).unwrap_or(i64::MAX)
-    };
-    let expires_in = ttl.min(session_ends_at.saturating_sub(stamp.now));
-    let issuer = policy.spec.token.issuer.as_str();
-    let nothing = Map::new();
-    let (aud, groups, extra) = if only_changes_password {
-        // Nobody but us is meant, also where a service looks at no scope.
-        (Audience::One(issuer), [].as_slice(), &nothing)
-    } else {
-        let aud = match policy.spec.token.audiences.as_slice() {
-            [only] => Audience::One(only),
-            several => Audience::Several(several),
-        };
-        (aud, carried.groups.as_slice(), &carried.extra)
-    };
+) -> Result<(String, i64), Failure> {
+    let key = policy.current_key()?;
+    let kind = Kind::of(policy, carried, wanted);
+    let left = stamp.session_ends_at.saturating_sub(stamp.now);
+    let expires_in = kind.ttl.min(left);
+    let amr = carried.methods(provider, stamp.now);
+    let upstream = carried.recent_upstream(provider, stamp.now);
     let claims = AccessClaims {
-        iss: issuer,
+        iss: policy.spec.token.issuer.as_str(),
         sub: user.id,
-        aud,
+        aud: kind.aud,
         exp: stamp.now.saturating_add(expires_in),
         iat: stamp.now,
         nbf: stamp.now,
         jti: stamp.jti,
         sid: stamp.session,
-        scope: &carried.scope,
+        scope: kind.scope,
         auth_time: carried.auth_time,
-        amr: &carried.amr,
-        acr: carried.acr.as_deref(),
+        amr: &amr,
+        acr: upstream
+            .as_ref()
+            .and_then(|upstream| upstream.acr.as_deref()),
         client_id: carried.client_id.as_deref(),
         idp: &carried.idp,
         email: user.profile.email.as_deref(),
-        groups,
-        extra,
+        groups: kind.groups,
+        extra: kind.extra,
     };
+    Ok((sign(key, &claims)?, expires_in))
+}
+
+/// What differs between the kinds of access tokens.
+struct Kind<'a> {
+    scope: &'a str,
+    aud: Audience<'a>,
+    ttl: i64,
+    groups: &'a [String],
+    extra: &'a Map<String, Value>,
+}
+
+impl<'a> Kind<'a> {
+    fn of(policy: &'a LivePolicy, carried: &'a Carried, wanted: Wanted) -> Self {
+        static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        let token = &policy.spec.token;
+        // Only this service is meant, also where another looks at no scope.
+        let own = |scope, ttl| Self {
+            scope,
+            aud: Audience::One(token.issuer.as_str()),
+            ttl,
+            groups: &[],
+            extra: &NOTHING,
+        };
+        if carried.scope == CHANGE_SCOPE {
+            return own(CHANGE_SCOPE, CHANGE_SECONDS);
+        }
+        match wanted {
+            Wanted::Account => own(ACCOUNT_SCOPE, ACCOUNT_SECONDS),
+            Wanted::Services => Self {
+                scope: &carried.scope,
+                aud: match token.audiences.as_slice() {
+                    [only] => Audience::One(only),
+                    several => Audience::Several(several),
+                },
+                ttl: lifetime(token.access_ttl),
+                groups: &carried.groups,
+                extra: &carried.extra,
+            },
+        }
+    }
+}
+
+fn sign(key: &PolicyKey, claims: &AccessClaims<'_>) -> Result<String, IssueError> {
     let mut json = Vec::with_capacity(CLAIMS_BYTES);
-    serde_json::to_writer(&mut json, &claims).map_err(|_| IssueError::Claims)?;
+    serde_json::to_writer(&mut json, claims).map_err(|_| IssueError::Claims)?;
     let claims = json;
 
     let mut token = String::with_capacity(key.encoded_header.len() + claims.len() * 4 / 3 + 96);
@@ -147,7 +280,7 @@ pub fn access_token(
     let signature = key.signing.sign(token.as_bytes())?;
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-    Ok((token, expires_in))
+    Ok(token)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@
 //! | is younger than `refreshInterval` | its key is there | nothing |
 //! | is older | its key is there | it is used, and one fetch begins in the background |
 //! | is older than `maxStale` | any | as if empty |
-//! | is not empty | its key is not there | one fetch, at most each [`UNKNOWN_KEY_WINDOW_SECONDS`]; everybody waits for it |
+//! | is not empty | its key is not there | one fetch, at most each [`UNKNOWN_KEY_WINDOW_SECONDS`]; everybody waits for it, and who comes after it is asked to come again when the next may be made |
 //!
 //! After a failure nothing is fetched until `Retry-After`, or one second and then more, has passed.
 
@@ -280,6 +280,20 @@ impl RemoteKeys {
         }
     }
 
+    /// Runs `with` on the key of a token if it is at hand; nothing is fetched, now or in the background.
+    pub fn with_cached_key<T>(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        with: impl FnOnce(&ParsedPublicKey) -> T,
+    ) -> Option<T> {
+        let fetched = self.usable(self.clock.now())?;
+        match fetched.keys.find(kid, algorithm) {
+            Lookup::Found(key) => Some(with(key)),
+            Lookup::AlgorithmMismatch | Lookup::Unknown => None,
+        }
+    }
+
     fn usable(&self, now: i64) -> Option<Arc<Fetched>> {
         self.fetched
             .load_full()
@@ -294,21 +308,28 @@ impl RemoteKeys {
             .ok_or_else(|| self.unavailable(now))
     }
 
-    /// `None`: the window's fetch has been made, and the keys at hand are what there is.
+    /// Keys that were fetched after the token came, or why none can be: what was fetched before it came says nothing of a
+    /// key that the provider has begun to sign with since.
     async fn refetch_for_unknown_key(
         self: &Arc<Self>,
         now: i64,
     ) -> Result<Option<Arc<Fetched>>, Failure> {
         let done = {
             let mut state = self.state();
-            let window_open = state
+            let opens_at = state
                 .unknown_key_fetch_at
-                .is_none_or(|at| now - at >= UNKNOWN_KEY_WINDOW_SECONDS);
+                .map_or(now, |at| at.saturating_add(UNKNOWN_KEY_WINDOW_SECONDS));
             match &state.in_flight {
                 Some(in_flight) => Some(in_flight.clone()),
-                None if window_open && state.not_before <= now => {
+                None if opens_at <= now && state.not_before <= now => {
                     state.unknown_key_fetch_at = Some(now);
                     Some(self.spawn_fetch(&mut state))
+                }
+                None if state.last_error.is_none() && opens_at > now => {
+                    let seconds = u32::try_from(opens_at - now).unwrap_or(1);
+                    return Err(TryAgainReason::KeyNotSeen
+                        .after(seconds, "the key was not there at the last fetch")
+                        .into());
                 }
                 None => None,
             }

@@ -14,6 +14,7 @@ pub mod config;
 pub mod dto;
 pub mod encoding;
 pub mod failure;
+pub mod frame;
 pub mod geography;
 pub mod http;
 pub mod issue;

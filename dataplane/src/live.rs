@@ -1,11 +1,10 @@
 //! What is being served: a snapshot with its keys parsed and its expressions compiled, built off the request path and
 //! swapped in as one [`Arc`]. A request keeps the one that it started with.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use ipnet::IpNet;
 use vestibule_crds::claims::{ClaimRules, ExtraClaims};
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::publication::{ProofKey, Published, Seeds};
@@ -29,9 +28,6 @@ use clients::{Clients, Declared, LiveClient};
 use documents::{Documents, IssuerDocuments};
 use shared_rules::SharedRules;
 
-/// The default of a policy, for when there is none.
-const FAILURES_PER_MINUTE_WITHOUT_POLICY: u32 = 300;
-
 /// Everything that a request may need of the configuration.
 #[derive(Debug)]
 pub struct Live {
@@ -44,12 +40,6 @@ pub struct Live {
     policies_by_issuer: HashMap<String, Arc<LivePolicy>>,
     clients: Clients,
     pub documents: Documents,
-    /// Of all policies: for requests whose policy is not known yet.
-    pub trusted_proxies: Vec<IpNet>,
-    /// How often an address may fail in a minute while the policy is not known yet: as often as the most patient one lets it.
-    pub failures_per_minute: u32,
-    /// The windows, in seconds, over which policies that score sign-ins count an address's failures.
-    pub failure_windows: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -145,9 +135,6 @@ impl Serving {
             policies_by_issuer: HashMap::new(),
             clients: Clients::default(),
             documents: Documents::default(),
-            trusted_proxies: Vec::new(),
-            failures_per_minute: FAILURES_PER_MINUTE_WITHOUT_POLICY,
-            failure_windows: Vec::new(),
         };
         Self {
             live: ArcSwap::from_pointee(live),
@@ -260,21 +247,6 @@ impl Live {
         let by_name = snapshot.policies.keys();
         let clients = Clients::of(by_name.filter_map(|name| policies.get(name)));
         let documents = Documents::of(policies.values().map(|policy| IssuerDocuments::of(policy)));
-        let trusted_proxies = policies
-            .values()
-            .flat_map(|policy| policy.spec.trusted_proxies.iter().copied())
-            .collect();
-        let failures_per_minute = policies
-            .values()
-            .map(|policy| policy.spec.limits.failures_per_ip_per_minute)
-            .max()
-            .unwrap_or(FAILURES_PER_MINUTE_WITHOUT_POLICY);
-        let scored = policies
-            .values()
-            .filter_map(|policy| policy.spec.risk.as_ref());
-        let failure_windows: BTreeSet<u64> = scored
-            .map(|risk| risk.signals.ip_failures.window.as_secs())
-            .collect();
         Ok(Self {
             revision: Some(snapshot.revision.clone()),
             since: context.clock.now(),
@@ -284,9 +256,6 @@ impl Live {
             policies_by_issuer,
             clients,
             documents,
-            trusted_proxies,
-            failures_per_minute,
-            failure_windows: failure_windows.into_iter().collect(),
         })
     }
 

@@ -42,6 +42,7 @@ pub struct Metrics {
     registry: Registry,
     signins: Family<OutcomeLabels, Counter>,
     refreshes: Family<OutcomeLabels, Counter>,
+    refresh_grace: Counter,
     challenges: Counter,
     verifications: Family<VerificationLabels, Counter>,
     latency: Family<RequestLabels, Histogram, fn() -> Histogram>,
@@ -73,6 +74,12 @@ impl Default for Metrics {
             "refreshes",
             "Refreshes by outcome: ok or an error code",
             refreshes.clone(),
+        );
+        let refresh_grace = Counter::default();
+        registry.register(
+            "refresh_grace_used",
+            "Refresh tokens that led to their successor because they were rotated a moment ago",
+            refresh_grace.clone(),
         );
         let challenges = Counter::default();
         registry.register(
@@ -161,6 +168,7 @@ impl Default for Metrics {
             registry,
             signins,
             refreshes,
+            refresh_grace,
             challenges,
             verifications,
             latency,
@@ -186,6 +194,10 @@ impl Metrics {
 
     pub fn refresh(&self, failure: Option<&Failure>) {
         count(&self.refreshes, outcome_of(failure));
+    }
+
+    pub fn refresh_grace(&self) {
+        self.refresh_grace.inc();
     }
 
     pub fn challenged(&self) {

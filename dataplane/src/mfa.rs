@@ -11,6 +11,7 @@ pub mod describe;
 pub mod device;
 pub mod email;
 pub mod enroll;
+mod notice;
 mod pending;
 pub mod recovery;
 pub mod seal;

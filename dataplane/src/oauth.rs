@@ -6,20 +6,19 @@ use std::sync::Arc;
 use vestibule_crds::signin_policy::ClientPermission;
 
 use crate::app::{App, Caller};
-use crate::client_address::{client_address, network};
-use crate::dto::{LoginResponse, SigninRequest, TokenResponse};
+use crate::dto::{LoginResponse, RefreshRequest, SigninRequest, TokenResponse};
 use crate::failure::{Code, Failure};
+use crate::frame::Frame;
 use crate::http::form::{BODY_BYTES_MAX, Form};
-use crate::limits::of_address;
+use crate::issue::Wanted;
 use crate::live::Live;
 use crate::live::documents::endpoint;
 use crate::mfa::challenge::ChallengeToken;
 use crate::mfa::device::DeviceToken;
 use crate::refresh::refresh_at;
 use crate::session::revoke_at;
-use crate::signin::{FULL_SCOPE, signin_at};
+use crate::signin::signin_at;
 use crate::store::EventKind;
-use crate::trail::Trail;
 
 pub mod assertion;
 pub mod client;
@@ -123,9 +122,10 @@ async fn exchange(
     if actor.is_some() || actor_type.is_some() {
         return Err(invalid("nobody acts for somebody else here"));
     }
-    check_scope(&mut form)?;
+    let scope = scope(&mut form)?;
     let targets = targets(&mut form);
     let request = SigninRequest {
+        scope,
         id_token: Some(subject_token),
         provider: form.text("provider", crate::dto::PROVIDER_CHARS_MAX)?,
         nonce: form.text("nonce", crate::dto::NONCE_CHARS_MAX)?,
@@ -149,7 +149,10 @@ async fn exchange(
     }
     Ok(TokenResponse {
         issued_token_type: Some(ACCESS_TOKEN),
-        ..tokens(response)
+        ..tokens(
+            response,
+            Wanted::parse(request.scope.as_deref()).map_err(Failure::from)?,
+        )
     })
 }
 
@@ -162,15 +165,20 @@ async fn refresh(
     if let Some(client) = client {
         client.check_may(ClientPermission::RefreshToken)?;
     }
-    let refresh_token = form.required("refresh_token", BODY_BYTES_MAX)?;
-    check_scope(&mut form)?;
+    let request = RefreshRequest {
+        refresh_token: form.required("refresh_token", BODY_BYTES_MAX)?,
+        scope: scope(&mut form)?,
+    };
+    let wanted = Wanted::parse(request.scope.as_deref()).map_err(Failure::from)?;
     let targets = targets(&mut form);
     let door = Door::Oauth {
         client,
         targets: &targets,
     };
-    let response = refresh_at(app, &door, &refresh_token, caller).await;
-    response.map(tokens).map_err(OauthFailure::Grant)
+    let response = refresh_at(app, &door, &request, caller).await;
+    response
+        .map(|response| tokens(response, wanted))
+        .map_err(OauthFailure::Grant)
 }
 
 /// `POST /oauth2/revoke`. A token that is not valid has no session to end: that is no error.
@@ -196,19 +204,16 @@ pub async fn revoke(
     Ok(revoke_at(app, &door, &token, caller).await?)
 }
 
-/// Who asks. Nobody need not be anybody where a policy without clients is served; which one is meant shows later.
+/// Who asks. A request without a client is let through where a policy without clients is served; which policy is meant shows
+/// later.
 async fn client_of(
     app: &Arc<App>,
     live: &Live,
     form: &mut Form,
     caller: Caller<'_>,
 ) -> Result<Option<Proved>, Failure> {
-    let now = app.clock.now();
-    let address = client_address(caller.peer, caller.headers, &live.trusted_proxies);
-    let per_minute = live.failures_per_minute;
-    app.check_address(address, per_minute, now)?;
-    let mut named = None;
-    let client = authenticate(app, live, caller.headers, form, &mut named, now).await;
+    let mut frame = Frame::begin(app, EventKind::ClientAuthentication, caller);
+    let client = authenticate(app, &mut frame, form).await;
     let client = client.and_then(|client| match client {
         None if live.revision.is_some() && live.policies().all(|p| p.clients.is_some()) => {
             let why = "every policy has clients, and the request names none";
@@ -216,16 +221,8 @@ async fn client_of(
         }
         client => Ok(client),
     });
-    if let Err(failure) = &client {
-        if let Failure::Refused(_) = failure {
-            let _over = app.failures.count(of_address(address), per_minute, now);
-        }
-        let kind = EventKind::ClientAuthentication;
-        let mut trail = Trail::new(kind, now, caller.request_id, network(address));
-        trail.client = named.filter(|name| is_client_id(name));
-        app.record(trail.failure(failure));
-    }
-    client
+    frame.trail.client.take_if(|name| !is_client_id(name));
+    frame.end(app, client)
 }
 
 /// Of the characters that a declared one may have: what else somebody calls itself is not written down.
@@ -236,16 +233,10 @@ fn is_client_id(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/@".contains(&byte))
 }
 
-fn check_scope(form: &mut Form) -> Result<(), Failure> {
-    let scope = form.text("scope", NAME_CHARS_MAX)?.unwrap_or_default();
-    if scope
-        .split(' ')
-        .all(|one| one.is_empty() || one == FULL_SCOPE)
-    {
-        Ok(())
-    } else {
-        Err(Code::ScopeInvalid.into())
-    }
+fn scope(form: &mut Form) -> Result<Option<String>, Failure> {
+    let scope = form.text("scope", NAME_CHARS_MAX)?;
+    Wanted::parse(scope.as_deref())?;
+    Ok(scope)
 }
 
 fn targets(form: &mut Form) -> Vec<String> {
@@ -254,13 +245,13 @@ fn targets(form: &mut Form) -> Vec<String> {
     targets
 }
 
-fn tokens(response: LoginResponse) -> TokenResponse {
+fn tokens(response: LoginResponse, wanted: Wanted) -> TokenResponse {
     TokenResponse {
         access_token: response.access_token.unwrap_or_default(),
         issued_token_type: None,
         token_type: "Bearer",
         expires_in: response.expires_in.unwrap_or_default(),
-        scope: FULL_SCOPE,
+        scope: wanted.scope(),
         refresh_token: response.refresh_token,
     }
 }

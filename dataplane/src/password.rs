@@ -11,6 +11,7 @@
 //! | expired | E + `grace_period` ≤ now | yes | `expired` | to change it |
 //!
 //! An administrator can demand a change: then it must be changed, whatever the time says, and there is no grace.
+//! In a policy without `spec.password` nobody has a password, whatever is stored.
 
 pub mod change;
 pub mod hashing;
@@ -71,11 +72,19 @@ impl Warning {
     }
 }
 
-pub fn standing(password: Option<LocalPassword>, life: &PasswordLife, now: i64) -> Standing {
-    let Some(LocalPassword {
-        changed_at,
-        must_change: demanded,
-    }) = password
+/// `life`: none where the policy has no passwords; what is stored of one means nothing then.
+pub fn standing(
+    password: Option<LocalPassword>,
+    life: Option<&PasswordLife>,
+    now: i64,
+) -> Standing {
+    let Some((
+        LocalPassword {
+            changed_at,
+            must_change: demanded,
+        },
+        life,
+    )) = password.zip(life)
     else {
         return Standing::default();
     };
@@ -140,7 +149,7 @@ mod tests {
             must_change,
             expires_in,
             warning,
-        } = standing(Some(password), life, now);
+        } = standing(Some(password), Some(life), now);
         (must_change, expires_in, warning.map_or("", Warning::name))
     }
 
@@ -189,7 +198,12 @@ mod tests {
     #[test]
     fn without_a_password_there_is_nothing_to_say() {
         let life = life(Some(MAX_AGE), WARNING, GRACE);
-        assert_eq!(standing(None, &life, i64::MAX), Standing::default());
+        assert_eq!(standing(None, Some(&life), i64::MAX), Standing::default());
+        let demanded = LocalPassword {
+            changed_at: CHANGED,
+            must_change: true,
+        };
+        assert_eq!(standing(Some(demanded), None, CHANGED), Standing::default());
     }
 
     #[test]

@@ -4,100 +4,96 @@ use std::sync::Arc;
 
 use crate::account::status_refusal;
 use crate::app::{App, Caller};
-use crate::client_address::{client_address, network};
-use crate::dto::{LoginResponse, UserInfo};
+use crate::dto::{LoginResponse, RefreshRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::issue::{Carried, Stamp, access_token};
-use crate::limits::of_address;
+use crate::frame::Frame;
+use crate::issue::{Carried, Stamp, Wanted, access_token};
 use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, Standing};
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
 use crate::signin::lifetime;
-use crate::store::{Event, EventKind, Rotation, RotationOutcome, Session, User};
-use crate::trail::Trail;
+use crate::store::{EventKind, Rotation, RotationOutcome, Session, User};
 
 /// How often a refresh is decided anew because another one was first. Each loss means that another refresh won, and the
 /// next look finds its successor.
 const DECISIONS_MAX: usize = 8;
+/// The outcome of the audit event when a token that was rotated a moment ago leads to its successor.
+pub const GRACE_USED: &str = "grace_used";
 
 pub async fn refresh(
     app: &Arc<App>,
-    refresh_token: &str,
+    request: &RefreshRequest,
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
-    refresh_at(app, &Door::Api, refresh_token, caller).await
+    refresh_at(app, &Door::Api, request, caller).await
 }
 
 /// The same through any door.
 pub(crate) async fn refresh_at(
     app: &Arc<App>,
     door: &Door<'_>,
-    refresh_token: &str,
+    request: &RefreshRequest,
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
-    let now = app.clock.now();
-    let live = app.serving.live();
-    let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
-    let mut trail = Trail::new(EventKind::Refresh, now, caller.request_id, network(client));
-    trail.client = door.client_id().map(str::to_owned);
-    let result = match app.check_address(client, live.failures_per_minute, now) {
-        Err(limited) => Err(limited),
-        Ok(()) => rotate(app, &live, door, refresh_token, &mut trail, now).await,
-    };
-    if let Err(failure) = &result {
-        if let Failure::Refused(_) = failure {
-            let _over = app
-                .failures
-                .count(of_address(client), live.failures_per_minute, now);
-        }
-        app.record(trail.failure(failure));
-    }
+    let mut frame = Frame::begin(app, EventKind::Refresh, caller);
+    frame.trail.client = door.client_id().map(str::to_owned);
+    let result = rotate(app, &mut frame, door, request).await;
+    let result = frame.end(app, result);
     app.metrics.refresh(result.as_ref().err());
     result
 }
 
 async fn rotate(
     app: &Arc<App>,
-    live: &Live,
+    frame: &mut Frame<'_>,
     door: &Door<'_>,
-    text: &str,
-    trail: &mut Trail,
-    now: i64,
+    request: &RefreshRequest,
 ) -> Result<LoginResponse, Failure> {
+    let (live, now) = (Arc::clone(&frame.live), frame.now);
+    let wanted = Wanted::parse(request.scope.as_deref())?;
     let invalid = |why: &'static str| Failure::from(Code::RefreshTokenInvalid.because(why));
-    let token = RefreshToken::parse(text).ok_or_else(|| invalid("it is no refresh token"))?;
+    let token = RefreshToken::parse(&request.refresh_token);
+    let token = token.ok_or_else(|| invalid("it is no refresh token"))?;
     for _ in 0..DECISIONS_MAX {
         let found = app.store.session(token.session()).await?;
         let (session, user) = found.ok_or_else(|| invalid("there is no such session"))?;
-        trail.of_session(&session, &user);
+        frame.session(app, &session, &user);
         check_session(&session, &user, now)?;
-        let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
+        let (policy, provider) = still_allowed(&live, &session.policy, &session.provider, &user)?;
         let carried = Carried::read(&session.carried)?;
         // Before the token is judged: nobody ends a session whose client it is not.
         door.admit_refresh(policy, carried.client_id.as_deref())?;
-        let standing = password::standing(user.password, &policy.spec.password, now);
+        let standing = password::standing(user.password, policy.spec.password.as_ref(), now);
         if standing.must_change || carried.scope == CHANGE_SCOPE {
             let why = "the password must be changed at a new sign-in";
             return Err(Code::PasswordChangeRequired.because(why).into());
         }
         let grace = lifetime(policy.spec.token.refresh_reuse_grace);
-
-        let live_token = match judge(&token, &session, grace, now) {
-            Presented::Reused => {
-                let failure = Failure::from(
-                    Code::RefreshTokenReused.because("it was rotated before: the session is ended"),
-                );
-                let mut event = trail.failure(&failure);
-                event.kind = EventKind::Signout;
-                let _was_live = app.store.end_session(session.id, now, event).await?;
-                return Err(failure);
+        let holder = frame.holder();
+        let answer = Answer {
+            policy,
+            provider,
+            session: &session,
+            user: &user,
+            standing,
+            carried: &carried,
+            wanted,
+        };
+        let reused = match judge(&token, &session, &holder, grace, now) {
+            Presented::Reused => "it was rotated before: the session is ended",
+            Presented::Elsewhere => {
+                "it was rotated a moment ago from another network or program: the session is ended"
             }
-            // The last answer was lost: the same one again, and nothing to write.
-            Presented::Superseded(live_token) => live_token,
+            // The last answer was lost: the same one again, and nothing of the session to write.
+            Presented::Superseded(live_token) => {
+                app.record(frame.trail.noted(GRACE_USED, ""));
+                app.metrics.refresh_grace();
+                return answer.issue(app, &live_token, now);
+            }
             Presented::Live => {
                 let salt = app.random()?;
-                let next = token.successor(&salt);
+                let next = token.successor(&salt, &holder);
                 let rotation = Rotation {
                     session: session.id,
                     expected_digest: session.refresh_digest,
@@ -107,23 +103,20 @@ async fn rotate(
                         .min(session.ends_at),
                     rotated: remember(&session, salt, grace, now),
                     now,
-                    event: trail.success(),
+                    event: frame.trail.success(),
                 };
                 match app.store.rotate(rotation).await? {
-                    RotationOutcome::Rotated => next,
                     RotationOutcome::Changed => continue,
+                    RotationOutcome::Rotated => {}
                 }
+                return answer.issue(app, &next, now);
             }
         };
-        return answer(
-            app,
-            policy,
-            &session,
-            (&user, standing),
-            &carried,
-            &live_token,
-            now,
-        );
+        let failure = Failure::from(Code::RefreshTokenReused.because(reused));
+        let mut event = frame.trail.failure(&failure);
+        event.kind = EventKind::Signout;
+        let _was_live = app.store.end_session(session.id, now, event).await?;
+        return Err(failure);
     }
     Err(TryAgainReason::StoreUnavailable
         .after(1, "the session kept changing while it was refreshed")
@@ -176,44 +169,46 @@ pub(crate) fn still_allowed<'l>(
     Ok((policy, provider))
 }
 
-fn answer(
-    app: &App,
-    policy: &LivePolicy,
-    session: &Session,
-    (user, standing): (&User, Standing),
-    carried: &Carried,
-    refresh_token: &RefreshToken,
-    now: i64,
-) -> Result<LoginResponse, Failure> {
-    let key = policy.current_key()?;
-    let stamp = Stamp {
-        now,
-        jti: app.id(now)?,
-        session: session.id,
-    };
-    let token = access_token(policy, key, user, carried, stamp, session.ends_at)?;
-    let info = UserInfo::of(user, standing);
-    Ok(LoginResponse::of_session(
-        token,
-        refresh_token,
-        info,
-        standing,
-    ))
+/// What the answer to a refresh is made from.
+struct Answer<'a> {
+    policy: &'a LivePolicy,
+    provider: &'a LiveProvider,
+    session: &'a Session,
+    user: &'a User,
+    standing: Standing,
+    carried: &'a Carried,
+    wanted: Wanted,
 }
 
-/// The event of a session that its own user ends, or the client whose it is.
-pub fn signout_event(
-    app: &App,
-    caller: Caller<'_>,
-    session: &Session,
-    user: &User,
-    client: Option<&str>,
-) -> Event {
-    let live = app.serving.live();
-    let address = client_address(caller.peer, caller.headers, &live.trusted_proxies);
-    let now = app.clock.now();
-    let mut trail = Trail::new(EventKind::Signout, now, caller.request_id, network(address));
-    trail.of_session(session, user);
-    trail.client = client.map(str::to_owned);
-    trail.success()
+impl Answer<'_> {
+    fn issue(
+        self,
+        app: &App,
+        refresh_token: &RefreshToken,
+        now: i64,
+    ) -> Result<LoginResponse, Failure> {
+        let Self {
+            policy,
+            provider,
+            session,
+            user,
+            standing,
+            carried,
+            wanted,
+        } = self;
+        let stamp = Stamp {
+            now,
+            jti: app.id(now)?,
+            session: session.id,
+            session_ends_at: session.ends_at,
+        };
+        let token = access_token(policy, &provider.spec, user, carried, wanted, stamp)?;
+        let info = UserInfo::of(user, standing);
+        Ok(LoginResponse::of_session(
+            token,
+            refresh_token,
+            info,
+            standing,
+        ))
+    }
 }

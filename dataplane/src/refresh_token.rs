@@ -35,6 +35,19 @@ pub enum Presented {
     Superseded(RefreshToken),
     /// It was rotated longer ago, or never was this session's: somebody else may hold a copy.
     Reused,
+    /// It was rotated a moment ago, and comes from another network or another kind of program than what rotated it.
+    Elsewhere,
+}
+
+/// Who shows a refresh token: the client's network and what kind of program it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder([u8; 32]);
+
+impl Holder {
+    pub fn of(network: &str, agent: &str) -> Self {
+        // Neither holds a character 0, so that no two pairs are one text.
+        Self(sha256(format!("{network}\0{agent}").as_bytes()))
+    }
 }
 
 impl RefreshToken {
@@ -74,11 +87,21 @@ impl RefreshToken {
         sha256(&self.0)
     }
 
-    pub fn successor(&self, salt: &[u8; 16]) -> Self {
+    /// The token that takes this one's place when this holder rotates it. Another holder derives another one, so that
+    /// nothing need be stored to tell them apart.
+    pub fn successor(&self, salt: &[u8; 16], holder: &Holder) -> Self {
+        self.derived(salt, Some(holder))
+    }
+
+    /// `holder`: none for what versions rotated that knew of no holders.
+    fn derived(&self, salt: &[u8; 16], holder: Option<&Holder>) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0[FAMILY_BYTES..]);
         let mut context = hmac::Context::with_key(&key);
         context.update(b"vestibule refresh token");
         context.update(salt);
+        if let Some(holder) = holder {
+            context.update(&holder.0);
+        }
         let mut bytes = self.0;
         bytes[FAMILY_BYTES..].copy_from_slice(context.sign().as_ref());
         Self(bytes)
@@ -91,28 +114,54 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// Pure: what `token` is to `session` at `now`.
-pub fn judge(token: &RefreshToken, session: &Session, grace_seconds: i64, now: i64) -> Presented {
-    if token.digest() == session.refresh_digest {
-        return Presented::Live;
-    }
+/// Pure: what `token` is to `session` at `now`, when `holder` shows it.
+pub fn judge(
+    token: &RefreshToken,
+    session: &Session,
+    holder: &Holder,
+    grace_seconds: i64,
+    now: i64,
+) -> Presented {
     let mut token = token.clone();
     let mut rotated = session.rotated.as_slice();
     // Each step goes forward in the list, so this ends.
-    while let Some(index) = rotated
-        .iter()
-        .position(|past| past.digest == token.digest())
-    {
-        if now - rotated[index].at > grace_seconds {
+    loop {
+        if token.digest() == session.refresh_digest {
+            return if rotated.len() == session.rotated.len() {
+                Presented::Live
+            } else {
+                Presented::Superseded(token)
+            };
+        }
+        let Some(index) = rotated
+            .iter()
+            .position(|past| past.digest == token.digest())
+        else {
+            return Presented::Reused;
+        };
+        let past = &rotated[index];
+        if now - past.at > grace_seconds {
             return Presented::Reused;
         }
-        token = token.successor(&rotated[index].salt);
-        if token.digest() == session.refresh_digest {
-            return Presented::Superseded(token);
-        }
         rotated = &rotated[index + 1..];
+        let next = rotated
+            .first()
+            .map_or(session.refresh_digest, |next| next.digest);
+        let salt = &past.salt;
+        let candidates = [token.derived(salt, Some(holder)), token.derived(salt, None)];
+        let Some(successor) = candidates.into_iter().find(|token| token.digest() == next) else {
+            return Presented::Elsewhere;
+        };
+        token = successor;
     }
-    Presented::Reused
+}
+
+/// Whether the session knows `token`, as its live one or as one that was rotated a moment ago.
+pub fn is_current(token: &RefreshToken, session: &Session, grace_seconds: i64, now: i64) -> bool {
+    let digest = token.digest();
+    let mut rotated = session.rotated.iter();
+    digest == session.refresh_digest
+        || rotated.any(|past| past.digest == digest && now - past.at <= grace_seconds)
 }
 
 /// The history after one more rotation: only what is still inside the grace, newest last.
@@ -159,10 +208,14 @@ mod tests {
         }
     }
 
+    fn here() -> Holder {
+        Holder::of("192.0.2.0/24", "Firefox, Linux")
+    }
+
     fn rotate(session: &mut Session, token: &RefreshToken, salt: u8, now: i64) -> RefreshToken {
         let salt = [salt; 16];
         session.rotated = remember(session, salt, GRACE, now);
-        let next = token.successor(&salt);
+        let next = token.successor(&salt, &here());
         session.refresh_digest = next.digest();
         next
     }
@@ -181,7 +234,7 @@ mod tests {
     #[test]
     fn the_session_id_is_one_for_the_family_and_does_not_reveal_it() {
         let token = RefreshToken::first(1000, [7; 48]);
-        let next = token.successor(&[1; 16]);
+        let next = token.successor(&[1; 16], &here());
         assert_ne!(token, next);
         assert_eq!(token.session(), next.session());
         assert_ne!(token.session().as_bytes()[6..], token.0[6..16]);
@@ -198,12 +251,21 @@ mod tests {
     fn a_rotated_token_leads_to_the_live_one_inside_the_grace_only() {
         let first = RefreshToken::first(1000, [7; 48]);
         let mut session = session_of(&first);
-        assert_eq!(judge(&first, &session, GRACE, 1000), Presented::Live);
+        assert_eq!(
+            judge(&first, &session, &here(), GRACE, 1000),
+            Presented::Live
+        );
         let second = rotate(&mut session, &first, 1, 1000);
-        assert_eq!(judge(&second, &session, GRACE, 1000), Presented::Live);
+        assert_eq!(
+            judge(&second, &session, &here(), GRACE, 1000),
+            Presented::Live
+        );
         let superseded = Presented::Superseded(second.clone());
-        assert_eq!(judge(&first, &session, GRACE, 1010), superseded);
-        assert_eq!(judge(&first, &session, GRACE, 1011), Presented::Reused);
+        assert_eq!(judge(&first, &session, &here(), GRACE, 1010), superseded);
+        assert_eq!(
+            judge(&first, &session, &here(), GRACE, 1011),
+            Presented::Reused
+        );
     }
 
     #[test]
@@ -213,12 +275,15 @@ mod tests {
         let second = rotate(&mut session, &first, 1, 1000);
         let third = rotate(&mut session, &second, 2, 1004);
         assert_eq!(
-            judge(&first, &session, GRACE, 1008),
+            judge(&first, &session, &here(), GRACE, 1008),
             Presented::Superseded(third.clone())
         );
-        assert_eq!(judge(&first, &session, GRACE, 1012), Presented::Reused);
         assert_eq!(
-            judge(&second, &session, GRACE, 1012),
+            judge(&first, &session, &here(), GRACE, 1012),
+            Presented::Reused
+        );
+        assert_eq!(
+            judge(&second, &session, &here(), GRACE, 1012),
             Presented::Superseded(third)
         );
     }
@@ -227,8 +292,44 @@ mod tests {
     fn a_token_of_the_family_that_was_never_issued_counts_as_reuse() {
         let first = RefreshToken::first(1000, [7; 48]);
         let session = session_of(&first);
-        let forged = first.successor(&[9; 16]);
-        assert_eq!(judge(&forged, &session, GRACE, 1000), Presented::Reused);
+        let forged = first.successor(&[9; 16], &here());
+        assert_eq!(
+            judge(&forged, &session, &here(), GRACE, 1000),
+            Presented::Reused
+        );
+    }
+
+    #[test]
+    fn a_thief_inside_the_grace_gets_no_successor() {
+        let first = RefreshToken::first(1000, [7; 48]);
+        let mut session = session_of(&first);
+        let second = rotate(&mut session, &first, 1, 1000);
+        let third = rotate(&mut session, &second, 2, 1001);
+        for elsewhere in [
+            Holder::of("198.51.100.0/24", "Firefox, Linux"),
+            Holder::of("192.0.2.0/24", "curl"),
+        ] {
+            for token in [&first, &second] {
+                let judged = judge(token, &session, &elsewhere, GRACE, 1002);
+                assert_eq!(judged, Presented::Elsewhere);
+            }
+            // Who has the live token rotates it, wherever that is.
+            let judged = judge(&third, &session, &elsewhere, GRACE, 1002);
+            assert_eq!(judged, Presented::Live);
+        }
+        let judged = judge(&first, &session, &here(), GRACE, 1002);
+        assert_eq!(judged, Presented::Superseded(third));
+    }
+
+    #[test]
+    fn what_a_version_without_holders_rotated_is_found_inside_the_grace() {
+        let first = RefreshToken::first(1000, [7; 48]);
+        let mut session = session_of(&first);
+        session.rotated = remember(&session, [1; 16], GRACE, 1000);
+        let second = first.derived(&[1; 16], None);
+        session.refresh_digest = second.digest();
+        let judged = judge(&first, &session, &here(), GRACE, 1001);
+        assert_eq!(judged, Presented::Superseded(second));
     }
 
     #[test]
@@ -239,6 +340,9 @@ mod tests {
             token = rotate(&mut session, &token, round, 1000);
             assert!(session.rotated.len() <= ROTATED_MAX);
         }
-        assert_eq!(judge(&token, &session, GRACE, 1000), Presented::Live);
+        assert_eq!(
+            judge(&token, &session, &here(), GRACE, 1000),
+            Presented::Live
+        );
     }
 }

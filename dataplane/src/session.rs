@@ -11,35 +11,36 @@ use vestibule_crds::verification_key::{KeySet, Lookup};
 use crate::account::status_refusal;
 use crate::app::{App, Caller};
 use crate::dto::UserInfo;
-use crate::failure::{Code, Failure};
-use crate::live::Live;
+use crate::failure::{Code, Failure, Refused};
+use crate::frame::Frame;
+use crate::issue::{ACCOUNT_SCOPE, Carried, is_recent};
+use crate::live::{Live, LivePolicy};
 use crate::oauth::door::{Admission, Door};
 use crate::password::{self, CHANGE_SCOPE};
-use crate::refresh::signout_event;
 use crate::refresh_token::RefreshToken;
-use crate::store::{Session, User};
+use crate::signin::lifetime;
+use crate::store::{EventKind, Session, User};
 use crate::token::UnverifiedToken;
 
 pub mod own;
 
-pub async fn userinfo(app: &Arc<App>, headers: &HeaderMap) -> Result<UserInfo, Failure> {
-    let (_, user) = authenticate(app, headers).await?;
-    let live = app.serving.live();
-    let life = live
-        .policy_of_key(&user.policy)
-        .map(|policy| policy.spec.password)
-        .unwrap_or_default();
-    let standing = password::standing(user.password, &life, app.clock.now());
+/// How far the clock of a provider that says when somebody authenticated may be ahead.
+const AUTH_TIME_SKEW_SECONDS: i64 = 60;
+
+pub async fn userinfo(app: &Arc<App>, caller: Caller<'_>) -> Result<UserInfo, Failure> {
+    let mut frame = Frame::begin(app, EventKind::Signout, caller);
+    let Bearer { user, policy, .. } = authenticate(app, &mut frame, Opens::Services).await?;
+    let standing = password::standing(user.password, policy.spec.password.as_ref(), frame.now);
     Ok(UserInfo::of(&user, standing))
 }
 
 pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
-    let (session, user) = authenticate(app, caller.headers).await?;
-    let event = signout_event(app, caller, &session, &user, None);
-    let _was_live = app
+    let mut frame = Frame::begin(app, EventKind::Signout, caller);
+    let Bearer { session, .. } = authenticate(app, &mut frame, Opens::Services).await?;
+    let ending = app
         .store
-        .end_session(session.id, app.clock.now(), event)
-        .await?;
+        .end_session(session.id, frame.now, frame.trail.success());
+    let _was_live = ending.await?;
     Ok(())
 }
 
@@ -56,6 +57,7 @@ pub(crate) async fn revoke_at(
     token: &str,
     caller: Caller<'_>,
 ) -> Result<(), Failure> {
+    let mut frame = Frame::begin(app, EventKind::Signout, caller);
     let session = match RefreshToken::parse(token) {
         Some(refresh) => {
             let found = app.store.session(refresh.session()).await?;
@@ -66,69 +68,128 @@ pub(crate) async fn revoke_at(
                     || session.rotated.iter().any(|past| past.digest == digest)
             })
         }
-        None => match verify_access_token(&app.serving.live(), token, app.clock.now()) {
-            Ok(presented) => app.store.session(presented.session).await?,
+        None => match verify_access_token(&frame.live, token, frame.now) {
+            Ok(presented) => session_of(app, &presented).await?,
             Err(_) => None,
         },
     };
-    if let Some((session, user)) = session {
-        match door.admit_revocation(&app.serving.live(), &session)? {
-            Admission::Admitted => {}
-            Admission::Unknown => return Ok(()),
-        }
-        let event = signout_event(app, caller, &session, &user, door.client_id());
-        let _was_live = app
-            .store
-            .end_session(session.id, app.clock.now(), event)
-            .await?;
+    let Some((session, user)) = session else {
+        return Ok(());
+    };
+    match door.admit_revocation(&frame.live, &session)? {
+        Admission::Admitted => {}
+        Admission::Unknown => return Ok(()),
     }
+    frame.session(app, &session, &user);
+    frame.trail.client = door.client_id().map(str::to_owned);
+    let ending = app
+        .store
+        .end_session(session.id, frame.now, frame.trail.success());
+    let _was_live = ending.await?;
     Ok(())
 }
 
-/// What a token may be meant for.
+/// What a token is presented for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opens {
-    /// Nothing that a token which only changes the password opens.
-    Everything,
+    /// Who one is, and the end of one's own session: any token but one that only changes the password.
+    Services,
+    /// A look at the own account: an account token.
+    Account,
+    /// A change of the own account: an account token of a user who authenticated recently.
+    AccountChange,
+    /// A new password: as a change, or a token that opens nothing else.
     PasswordChange,
 }
 
 /// The live session and active user of a request's Bearer token (RFC 6750).
-pub(crate) async fn authenticate(
-    app: &Arc<App>,
-    headers: &HeaderMap,
-) -> Result<(Session, User), Failure> {
-    authenticate_for(app, headers, Opens::Everything).await
+#[derive(Debug)]
+pub(crate) struct Bearer {
+    pub(crate) session: Session,
+    pub(crate) user: User,
+    pub(crate) policy: Arc<LivePolicy>,
 }
 
-/// As [`authenticate`], for what the token is presented for.
-pub async fn authenticate_for(
+/// Key, issuer, subject, session and user of the token must be of one policy, and the token must open what it is
+/// presented for.
+pub(crate) async fn authenticate(
     app: &Arc<App>,
-    headers: &HeaderMap,
+    frame: &mut Frame<'_>,
     opens: Opens,
-) -> Result<(Session, User), Failure> {
+) -> Result<Bearer, Failure> {
     let invalid = |why: &'static str| Failure::from(Code::AccessTokenInvalid.because(why));
-    let token = bearer(headers).ok_or_else(|| invalid("no Bearer token"))?;
-    let now = app.clock.now();
-    let presented = verify_access_token(&app.serving.live(), token, now)
+    let token = bearer(frame.caller.headers).ok_or_else(|| invalid("no Bearer token"))?;
+    let now = frame.now;
+    let presented = verify_access_token(&frame.live, token, now)
         .map_err(|why| Code::AccessTokenInvalid.because(why))?;
     if presented.only_changes_password && opens != Opens::PasswordChange {
         return Err(Code::PasswordChangeRequired
             .because("the token is for changing the password alone")
             .into());
     }
-    let found = app.store.session(presented.session).await?;
+    let found = session_of(app, &presented).await?;
     let (session, user) = found.ok_or_else(|| invalid("there is no such session"))?;
-    if session.ended_at.is_some()
-        || now >= session.ends_at
-        || session.created_at < user.sessions_valid_from
-    {
+    frame.session(app, &session, &user);
+    if is_over(&session, &user, now) {
         return Err(invalid("the session is over"));
     }
-    match status_refusal(user.status) {
-        Some(refused) => Err(refused.into()),
-        None => Ok((session, user)),
+    if let Some(refused) = status_refusal(user.status) {
+        return Err(refused.into());
     }
+    let policy = Arc::clone(&presented.policy);
+    let bearer = Bearer {
+        session,
+        user,
+        policy,
+    };
+    let only_changes_password = presented.only_changes_password;
+    match opens {
+        Opens::Services => {}
+        Opens::PasswordChange if only_changes_password => {}
+        Opens::Account => presented.check_account()?,
+        Opens::AccountChange | Opens::PasswordChange => {
+            presented.check_account()?;
+            check_recent(&bearer, now)?;
+        }
+    }
+    Ok(bearer)
+}
+
+/// Changes of the own account want a recent authentication (RFC 9470).
+pub(crate) fn check_recent(bearer: &Bearer, now: i64) -> Result<(), Failure> {
+    let carried = Carried::read(&bearer.session.carried)?;
+    let age_max = lifetime(bearer.policy.spec.max_auth_age);
+    let recent = carried
+        .auth_time
+        .is_some_and(|at| is_recent(at, age_max, AUTH_TIME_SKEW_SECONDS, now));
+    if recent {
+        Ok(())
+    } else {
+        let audit = "the user authenticated too long ago, or the provider does not say when";
+        let mut refused = Code::InsufficientUserAuthentication.because(audit);
+        refused.max_age = Some(age_max);
+        Err(refused.into())
+    }
+}
+
+/// Whether a session takes no access token any more; a refresh token is held to more.
+pub(crate) fn is_over(session: &Session, user: &User, now: i64) -> bool {
+    session.ended_at.is_some()
+        || now >= session.ends_at
+        || session.created_at < user.sessions_valid_from
+}
+
+/// The session that a token names, if it is of the policy whose key signed the token, and of the user whom it names: who
+/// holds one policy's key opens no session of another.
+pub(crate) async fn session_of(
+    app: &App,
+    presented: &PresentedToken,
+) -> Result<Option<(Session, User)>, Failure> {
+    let found = app.store.session(presented.session).await?;
+    Ok(found.filter(|(session, user)| {
+        let policy = &presented.policy.key;
+        session.policy == *policy && user.policy == *policy && user.id == presented.user
+    }))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -143,12 +204,28 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// One of our own access tokens, verified.
+#[derive(Debug)]
 pub(crate) struct PresentedToken {
     pub(crate) session: Uuid,
+    pub(crate) user: Uuid,
     pub(crate) only_changes_password: bool,
-    /// `namespace/name` of the policy whose key signed it.
-    pub(crate) policy: String,
+    /// Whose key signed it.
+    pub(crate) policy: Arc<LivePolicy>,
     pub(crate) claims: Value,
+}
+
+impl PresentedToken {
+    /// Whether it is for the own account, and for nobody but this service (RFC 9068, section 4).
+    fn check_account(&self) -> Result<(), Refused> {
+        let claim = |name: &str| self.claims.get(name).and_then(Value::as_str);
+        let mut scopes = claim("scope").unwrap_or_default().split(' ');
+        let issuer = self.policy.spec.token.issuer.as_str();
+        if scopes.any(|scope| scope == ACCOUNT_SCOPE) && claim("aud") == Some(issuer) {
+            Ok(())
+        } else {
+            Err(Code::InsufficientUserAuthentication.because("it is no account token"))
+        }
+    }
 }
 
 /// What one of our own access tokens says (RFC 9068, section 4).
@@ -183,10 +260,12 @@ pub(crate) fn verify_access_token(
     }
     let claim = |name: &str| token.claims.get(name).and_then(Value::as_str);
     let session = claim("sid").and_then(|sid| sid.parse().ok());
+    let user = token.subject.parse().map_err(|_| "it names no user")?;
     Ok(PresentedToken {
         session: session.ok_or("it names no session")?,
+        user,
         only_changes_password: claim("scope") == Some(CHANGE_SCOPE),
-        policy: policy.key.clone(),
+        policy: Arc::clone(policy),
         claims: token.claims,
     })
 }

@@ -2,7 +2,6 @@
 //!
 //! All reads come first, then decisions without I/O, then one commit. A refused user is never created.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::USER_AGENT;
@@ -10,13 +9,13 @@ use uuid::Uuid;
 use vestibule_crds::signin_policy::RiskAction;
 use vestibule_crds::snapshot::{Acting, Risk};
 
-use crate::account;
+use crate::account::{self, Plan};
 use crate::agent::device as device_of;
 use crate::app::{App, Caller, time_ordered};
-use crate::client_address::{client_address, network};
 use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::issue::{Carried, Stamp, access_token};
+use crate::frame::Frame;
+use crate::issue::{Carried, Stamp, Wanted, access_token};
 use crate::language::Language;
 use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::mfa::challenge::{self, Asked};
@@ -26,13 +25,12 @@ use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
 use crate::risk::{self, Assessment, Context};
+use crate::store::mfa::DeviceKey;
 use crate::store::sessions::Origin;
 use crate::store::{
-    EventKind, Gather, Gathered, IdentityKey, NewHistory, NewSession, Signin, SigninOutcome,
-    StoredHistory,
+    EventKind, Gather, Gathered, NewHistory, NewSession, Signin, SigninOutcome, StoredHistory,
 };
 use crate::token::UnverifiedToken;
-use crate::trail::Trail;
 
 mod carrying;
 mod choosing;
@@ -44,12 +42,10 @@ use carrying::carry;
 pub use choosing::choose_provider;
 use linking::account_of;
 use scoring::Scored;
-pub use verified::{VerifiedIdentity, check_signature, verify};
+pub use verified::{Fetching, VerifiedIdentity, check_signature, verify};
 
 /// How often a sign-in is decided anew because its account changed between the read and the commit.
 const DECISIONS_MAX: usize = 4;
-/// The scope of a full access token.
-pub const FULL_SCOPE: &str = "openid";
 
 pub async fn signin(
     app: &Arc<App>,
@@ -67,202 +63,83 @@ pub(crate) async fn signin_at(
     request: &SigninRequest,
     caller: Caller<'_>,
 ) -> Result<(LoginResponse, String), Failure> {
-    let now = app.clock.now();
-    let live = app.serving.live();
-    let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
-    let mut trail = Trail::new(EventKind::Signin, now, caller.request_id, network(client));
-    trail.client = door.client_id().map(str::to_owned);
-    let mut attempt = Attempt {
-        trail,
-        door,
-        client,
-        failures_per_minute: live.failures_per_minute,
-        scored: None,
-    };
-    let result = attempt.run(app, &live, request, caller, now).await;
-    if let Err(failure) = &result {
-        if let Failure::Refused(_) = failure {
-            attempt.count_failure(app, &live, now);
-        }
-        app.record(attempt.trail.failure(failure));
-    }
+    let mut frame = Frame::begin(app, EventKind::Signin, caller);
+    frame.trail.client = door.client_id().map(str::to_owned);
+    let live = Arc::clone(&frame.live);
+    let mut attempt = Attempt { frame, door };
+    let result = attempt.run(app, &live, request).await;
+    let Attempt { frame, .. } = attempt;
+    let result = frame.end(app, result);
     app.metrics.signin(result.as_ref().err());
-    result.map(|response| (response, attempt.trail.policy))
+    result.map(|response| (response, frame.trail.policy))
 }
 
 /// One attempt, and what is known of it so far.
-struct Attempt<'d> {
-    trail: Trail,
+struct Attempt<'d, 'c> {
+    frame: Frame<'c>,
     door: &'d Door<'d>,
-    client: IpAddr,
-    failures_per_minute: u32,
-    /// Who was verified, and the policy that scores sign-ins.
-    scored: Option<(Arc<LivePolicy>, IdentityKey)>,
 }
 
-impl Attempt<'_> {
+/// Who signs in, at which provider of which policy.
+struct Identified<'l, 't> {
+    provider: &'l Arc<LiveProvider>,
+    policy: &'l Arc<LivePolicy>,
+    identity: VerifiedIdentity<'t>,
+}
+
+/// What a decision is made from, the same for each.
+struct Given<'g> {
+    provider: &'g LiveProvider,
+    policy: &'g LivePolicy,
+    identity: &'g VerifiedIdentity<'g>,
+    device: Option<DeviceKey>,
+    /// Where the policy scores sign-ins.
+    scored: Option<(&'g Risk, Context)>,
+    wanted: Wanted,
+    fresh: &'g Fresh,
+}
+
+/// What one decision came to, before anything of it is written.
+struct Decided {
+    plan: Plan,
+    contact: Contact,
+    seen: Option<Seen>,
+    assessed: Option<RiskAssessmentInfo>,
+    history: Option<NewHistory>,
+}
+
+impl Attempt<'_, '_> {
     async fn run(
         &mut self,
         app: &Arc<App>,
         live: &Live,
         request: &SigninRequest,
-        caller: Caller<'_>,
-        now: i64,
     ) -> Result<LoginResponse, Failure> {
-        app.check_address(self.client, self.failures_per_minute, now)?;
-        let text = request.id_token.as_deref().unwrap_or_default();
-        if text.is_empty() {
-            return Err(Code::IdTokenRequired.into());
-        }
-        let token = UnverifiedToken::parse(text)
-            .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
-        let provider = choose_provider(live, &token, request.provider.as_deref())?;
-        self.trail.provider.clone_from(&provider.key);
-        let policy = live.policy(&provider.spec.policy).ok_or_else(|| {
-            TryAgainReason::NotReady.after(1, "the provider's policy is not served")
-        })?;
-        self.trail.policy.clone_from(&policy.key);
-        self.door.admit(policy)?;
-        self.client = client_address(caller.peer, caller.headers, &policy.spec.trusted_proxies);
-        self.trail.network = network(self.client);
-        self.failures_per_minute = policy.spec.limits.failures_per_ip_per_minute;
-        app.check_address(self.client, self.failures_per_minute, now)?;
-        if provider.spec.suspended {
-            return Err(Code::ProviderSuspended.into());
-        }
-        let key = policy.current_key()?;
-
-        let identity = verify(provider, policy, token, request.nonce.as_deref(), now).await?;
-        if policy.spec.risk.is_some() {
-            self.scored = Some((Arc::clone(policy), identity.identity.clone()));
-        }
-        let per_minute = policy.spec.limits.per_user_per_minute;
-        if let Some(seconds) = app.signins.count(&identity.identity, per_minute, now) {
-            return Err(TryAgainReason::RateLimited
-                .after(seconds, "the user signs in too often")
-                .into());
-        }
-
+        let wanted = Wanted::parse(request.scope.as_deref())?;
+        let Identified {
+            provider,
+            policy,
+            identity,
+        } = self.identify(app, live, request).await?;
+        let now = self.frame.now;
         let device = request.device_token.as_deref();
         let device = device.and_then(DeviceToken::parse);
-        let device = device.map(|token| token.key());
-        let mut scored = policy.spec.risk.as_ref().map(|risk| {
-            let agent = caller.headers.get(USER_AGENT);
-            let agent = agent.and_then(|agent| agent.to_str().ok());
-            let context = scoring::context(
-                app,
-                self.client,
-                agent,
-                &provider.spec,
-                risk,
-                &identity,
-                now,
-            );
-            (risk, context)
-        });
-
         let fresh = Fresh::draw(app, now)?;
-        let refresh = fresh.refresh;
+        let scored = policy.spec.risk.as_ref();
+        let mut given = Given {
+            provider,
+            policy,
+            device: device.map(|token| token.key()),
+            scored: scored.map(|risk| (risk, self.context(app, provider, policy, risk, &identity))),
+            identity: &identity,
+            wanted,
+            fresh: &fresh,
+        };
         for _ in 0..DECISIONS_MAX {
-            let mut gathered = app
-                .store
-                .gather(question(provider, policy, &identity))
-                .await?;
-            let stored = gathered.history.take();
-            let contact = contact(&gathered);
-            let plan = account::plan(
-                &provider.spec,
-                &policy.key,
-                &identity.mapped,
-                gathered,
-                fresh.user,
-                now,
-            )?;
-            let user = plan.user();
-            self.trail.user_id = Some(user.id);
-            let mut seen = None;
-            let (mut assessed, mut history) = (None, None);
-            if let Some((risk, context)) = &mut scored {
-                context.remembered_device = match &device {
-                    Some(device) if !plan.is_new() => {
-                        app.store.knows_device(user.id, *device, now).await?
-                    }
-                    Some(_) | None => false,
-                };
-                let (assessment, learnt) =
-                    self.assess(app, policy, risk, context, stored.as_ref())?;
-                seen = Some(Seen {
-                    acting: risk.acting,
-                    level: assessment.level,
-                    action: assessment.action,
-                    hard: assessment.is_hard(),
-                });
-                assessed = Some(RiskAssessmentInfo::of(&assessment, risk));
-                history = Some(learnt);
-            }
-            let first = history.as_ref().is_some_and(NewHistory::is_first);
-            let standing = password::standing(user.password, &policy.spec.password, now);
-            let info = UserInfo::of(user, standing);
-            let client = self.door.client_id();
-            let mut carried = carry(provider, policy, &identity, &info, client)?;
-            let account = account_of(&plan, &identity, app, provider);
-            let provider_mfa = || scoring::provider_mfa(&provider.spec, &identity.claims, now);
-            if let Some(demand) = demand(policy.spec.mfa.mode, seen, provider_mfa) {
-                let asked = Asked {
-                    provider,
-                    policy,
-                    identity: &identity,
-                    plan: &plan,
-                    account,
-                    contact,
-                    demand,
-                    carried,
-                    risk: assessed,
-                    history: history.zip(scored.as_ref().map(|(_, context)| context.values)),
-                    language: Language::of(caller.headers),
-                    now,
-                };
-                match challenge::open(app, asked, &mut self.trail).await? {
-                    Ok(challenged) => return Ok(challenged),
-                    Err(outcome) => decide_again(outcome)?,
-                }
-                continue;
-            }
-
-            standing.restrict(&mut carried);
-            self.trail.session_id = Some(refresh.session());
-            let (from, origin) = (device_of(caller.headers), identity.origin());
-            let session =
-                new_session(policy, &provider.key, &refresh, &carried, from, origin, now)?;
-            let (session_id, ends_at) = (session.id, session.ends_at);
-            let signin = Signin {
-                account,
-                session,
-                replay: identity.replay_key(provider.spec.token.replay),
-                history,
-                completion: None,
-                event: self.trail.success(),
-                now,
-            };
-            match app.store.commit_signin(signin).await? {
-                SigninOutcome::Committed => {
-                    if let Some((_, context)) = &scored {
-                        app.censuses.count(&policy.key, &context.values, first);
-                    }
-                    let stamp = Stamp {
-                        now,
-                        jti: fresh.jti,
-                        session: session_id,
-                    };
-                    let token = access_token(policy, key, user, &carried, stamp, ends_at)?;
-                    return Ok(LoginResponse {
-                        requires_mfa: Some(false),
-                        risk_level: assessed.as_ref().map(|assessed| assessed.level.clone()),
-                        risk_assessment: assessed,
-                        ..LoginResponse::of_session(token, &refresh, info, standing)
-                    });
-                }
-                outcome => decide_again(outcome)?,
+            let decided = self.decide(app, &mut given).await?;
+            match self.commit(app, &given, decided).await? {
+                Ok(response) => return Ok(response),
+                Err(outcome) => decide_again(outcome)?,
             }
         }
         Err(TryAgainReason::StoreUnavailable
@@ -271,6 +148,228 @@ impl Attempt<'_> {
                 "the account kept changing while the sign-in was under way",
             )
             .into())
+    }
+
+    /// Peek, provider, key, verify: from the request to a verified identity.
+    async fn identify<'l, 't>(
+        &mut self,
+        app: &App,
+        live: &'l Live,
+        request: &'t SigninRequest,
+    ) -> Result<Identified<'l, 't>, Failure> {
+        // Who names a provider is held to its policy from the start.
+        if let Some(named) = request
+            .provider
+            .as_deref()
+            .and_then(|name| live.provider(name))
+            && let Some(policy) = live.policy(&named.spec.policy)
+        {
+            self.frame.policy(app, policy, &named.key);
+        }
+        let text = request.id_token.as_deref().unwrap_or_default();
+        if text.is_empty() {
+            return Err(Code::IdTokenRequired.into());
+        }
+        let token = UnverifiedToken::parse(text)
+            .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
+        let provider = choose_provider(live, &token, request.provider.as_deref())?;
+        self.frame.trail.provider.clone_from(&provider.key);
+        let policy = live.policy(&provider.spec.policy).ok_or_else(|| {
+            TryAgainReason::NotReady.after(1, "the provider's policy is not served")
+        })?;
+        self.frame.policy(app, policy, &provider.key);
+        self.door.admit(policy)?;
+        if provider.spec.suspended {
+            return Err(Code::ProviderSuspended.into());
+        }
+        // Before anything is spent on a token that nothing could be answered to.
+        policy.current_key()?;
+        let now = self.frame.now;
+        let nonce = request.nonce.as_deref();
+        let fetching = Fetching::of(&self.frame);
+        let identity = verify(provider, policy, token, nonce, fetching, now).await?;
+        if policy.spec.risk.is_some() {
+            self.frame.suspect(identity.identity.clone());
+        }
+        let per_minute = policy.spec.limits.per_user_per_minute;
+        if let Some(seconds) = app.signins.count(&identity.identity, per_minute, now) {
+            return Err(TryAgainReason::RateLimited
+                .after(seconds, "the user signs in too often")
+                .into());
+        }
+        Ok(Identified {
+            provider,
+            policy,
+            identity,
+        })
+    }
+
+    fn context(
+        &self,
+        app: &App,
+        provider: &LiveProvider,
+        policy: &LivePolicy,
+        risk: &Risk,
+        identity: &VerifiedIdentity,
+    ) -> Context {
+        let Frame { now, caller, .. } = self.frame;
+        let agent = caller.headers.get(USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok());
+        let sign = scoring::Sign {
+            client: self.frame.client(),
+            agent,
+            provider: &provider.spec,
+            policy: &policy.key,
+            risk,
+            identity,
+        };
+        scoring::context(app, sign, now)
+    }
+
+    /// Gather, plan, assess.
+    async fn decide(&mut self, app: &App, given: &mut Given<'_>) -> Result<Decided, Failure> {
+        let Given {
+            provider,
+            policy,
+            identity,
+            device,
+            scored,
+            fresh,
+            ..
+        } = given;
+        let now = self.frame.now;
+        let mut gathered = app
+            .store
+            .gather(question(provider, policy, identity))
+            .await?;
+        let stored = gathered.history.take();
+        let contact = contact(&gathered);
+        let (spec, mapped) = (&provider.spec, &identity.mapped);
+        let plan = account::plan(spec, &policy.key, mapped, gathered, fresh.user, now)?;
+        let user = plan.user();
+        self.frame.trail.user_id = Some(user.id);
+        let mut decided = Decided {
+            contact,
+            seen: None,
+            assessed: None,
+            history: None,
+            plan,
+        };
+        if let Some((risk, context)) = scored {
+            let user = decided.plan.user();
+            context.remembered_device = match device {
+                Some(device) if !decided.plan.is_new() => {
+                    app.store.knows_device(user.id, *device, now).await?
+                }
+                Some(_) | None => false,
+            };
+            let (assessment, learnt) = self.assess(app, policy, risk, context, stored.as_ref())?;
+            decided.seen = Some(Seen {
+                acting: risk.acting,
+                level: assessment.level,
+                action: assessment.action,
+                hard: assessment.is_hard(),
+            });
+            decided.assessed = Some(RiskAssessmentInfo::of(&assessment, risk));
+            decided.history = Some(learnt);
+        }
+        Ok(decided)
+    }
+
+    /// Commit, issue: a session, or a challenge where a second factor is asked for.
+    async fn commit(
+        &mut self,
+        app: &Arc<App>,
+        given: &Given<'_>,
+        decided: Decided,
+    ) -> Result<Result<LoginResponse, SigninOutcome>, Failure> {
+        let Given {
+            provider,
+            policy,
+            identity,
+            scored,
+            wanted,
+            fresh,
+            ..
+        } = given;
+        let now = self.frame.now;
+        let Decided {
+            plan,
+            contact,
+            seen,
+            assessed,
+            history,
+        } = decided;
+        let first = history.as_ref().is_some_and(NewHistory::is_first);
+        let user = plan.user();
+        let standing = password::standing(user.password, policy.spec.password.as_ref(), now);
+        let info = UserInfo::of(user, standing);
+        let client = self.door.client_id();
+        let mut carried = carry(provider, policy, identity, &info, client)?;
+        let account = account_of(&plan, identity, app, provider);
+        let provider_mfa = || scoring::provider_mfa(&provider.spec, &identity.claims, now);
+        if let Some(demand) = demand(policy.spec.mfa.mode, seen, provider_mfa) {
+            let asked = Asked {
+                provider,
+                policy,
+                identity,
+                plan: &plan,
+                account,
+                contact,
+                demand,
+                carried,
+                risk: assessed,
+                history: history.zip(scored.as_ref().map(|(_, context)| context.values)),
+                language: Language::of(self.frame.caller.headers),
+                now,
+            };
+            return challenge::open(app, asked, &mut self.frame.trail).await;
+        }
+        standing.restrict(&mut carried);
+        let refresh = &fresh.refresh;
+        self.frame.trail.session_id = Some(refresh.session());
+        let session = OpenSession {
+            policy,
+            provider: &provider.key,
+            refresh,
+            carried: &carried,
+            device: device_of(self.frame.caller.headers),
+            origin: identity.origin(),
+            ends_at: session_end(policy, now),
+            now,
+        };
+        let session = session.new_session()?;
+        let (session_id, ends_at) = (session.id, session.ends_at);
+        let signin = Signin {
+            account,
+            session,
+            login: Some(identity.login(&provider.key)),
+            replay: identity.replay_key(provider.spec.token.replay),
+            history,
+            completion: None,
+            event: self.frame.trail.success(),
+            now,
+        };
+        match app.store.commit_signin(signin).await? {
+            SigninOutcome::Committed => {}
+            outcome => return Ok(Err(outcome)),
+        }
+        if let Some((_, context)) = scored {
+            app.censuses.count(&policy.key, &context.values, first);
+        }
+        let stamp = Stamp {
+            now,
+            jti: fresh.jti,
+            session: session_id,
+            session_ends_at: ends_at,
+        };
+        let token = access_token(policy, &provider.spec, user, &carried, *wanted, stamp)?;
+        Ok(Ok(LoginResponse {
+            requires_mfa: Some(false),
+            risk_level: assessed.as_ref().map(|assessed| assessed.level.clone()),
+            risk_assessment: assessed,
+            ..LoginResponse::of_session(token, refresh, info, standing)
+        }))
     }
 
     /// Scores the sign-in, and refuses it where the policy says so.
@@ -296,15 +395,8 @@ impl Attempt<'_> {
             (Acting::Enforce, RiskAction::Allow | RiskAction::RequireMfa)
             | (Acting::Observe, _) => {}
         }
-        self.trail.assessment = record;
+        self.frame.trail.assessment = record;
         Ok((assessment, learnt))
-    }
-
-    fn count_failure(&self, app: &App, live: &Live, now: i64) {
-        let scored = self.scored.as_ref();
-        let whom =
-            scored.and_then(|(policy, identity)| Some((policy.spec.risk.as_ref()?, identity)));
-        app.count_failure(live, self.client, self.failures_per_minute, whom, now);
     }
 }
 
@@ -342,6 +434,9 @@ pub(crate) fn decide_again(outcome: SigninOutcome) -> Result<(), Failure> {
             Some(refused) => Err(refused.into()),
             None => Ok(()),
         },
+        SigninOutcome::LoginEnded => Err(Code::TokenSessionEnded
+            .because("the provider has ended the session that the token is from")
+            .into()),
         SigninOutcome::LinkRefused => Err(Code::LinkRequired
             .because("the provider stopped linking while the sign-in was under way")
             .into()),
@@ -354,35 +449,55 @@ pub(crate) fn decide_again(outcome: SigninOutcome) -> Result<(), Failure> {
     }
 }
 
-/// The session of a sign-in that is complete.
-pub(crate) fn new_session(
-    policy: &LivePolicy,
-    provider: &str,
-    refresh: &RefreshToken,
-    carried: &Carried,
-    device: Option<String>,
-    origin: Origin,
-    now: i64,
-) -> Result<NewSession, Failure> {
-    let lifetime_max = if carried.scope == CHANGE_SCOPE {
-        CHANGE_SECONDS
-    } else {
-        lifetime(policy.spec.token.session_max_ttl)
-    };
-    let ends_at = now.saturating_add(lifetime_max);
-    Ok(NewSession {
-        id: refresh.session(),
-        provider: provider.to_owned(),
-        refresh_digest: refresh.digest(),
-        refresh_expires_at: now
-            .saturating_add(lifetime(policy.spec.token.refresh_ttl))
-            .min(ends_at),
-        ends_at,
-        carried: serde_json::to_string(carried)
-            .map_err(|_| Code::Internal.because("the session cannot be written"))?,
-        device,
-        origin,
-    })
+/// When a session that begins now ends at the latest.
+pub(crate) fn session_end(policy: &LivePolicy, now: i64) -> i64 {
+    now.saturating_add(lifetime(policy.spec.token.session_max_ttl))
+}
+
+/// What a new session is made from.
+pub(crate) struct OpenSession<'s> {
+    pub(crate) policy: &'s LivePolicy,
+    /// `namespace/name`.
+    pub(crate) provider: &'s str,
+    pub(crate) refresh: &'s RefreshToken,
+    pub(crate) carried: &'s Carried,
+    pub(crate) device: Option<String>,
+    pub(crate) origin: Origin,
+    /// Never later than the end of the session that it takes the place of.
+    pub(crate) ends_at: i64,
+    pub(crate) now: i64,
+}
+
+impl OpenSession<'_> {
+    pub(crate) fn new_session(self) -> Result<NewSession, Failure> {
+        let Self {
+            policy,
+            provider,
+            refresh,
+            carried,
+            device,
+            origin,
+            ends_at,
+            now,
+        } = self;
+        // A session that only changes the password is gone with its access token: it has no refresh token.
+        let ttl = if carried.scope == CHANGE_SCOPE {
+            CHANGE_SECONDS
+        } else {
+            lifetime(policy.spec.token.refresh_ttl)
+        };
+        Ok(NewSession {
+            id: refresh.session(),
+            provider: provider.to_owned(),
+            refresh_digest: refresh.digest(),
+            refresh_expires_at: now.saturating_add(ttl).min(ends_at),
+            ends_at,
+            carried: serde_json::to_string(carried)
+                .map_err(|_| Code::Internal.because("the session cannot be written"))?,
+            device,
+            origin,
+        })
+    }
 }
 
 /// Where codes may be sent: what is stored of the user whom the sign-in finds.

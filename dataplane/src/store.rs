@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use self::mfa::{Completion, MfaStore};
 use self::passwords::PasswordStore;
-use self::sessions::{Origin, SessionStore};
+use self::sessions::{Login, Origin, SessionStore};
 use crate::password::LocalPassword;
 use crate::risk::census::{Addition, Census};
 
@@ -113,7 +113,7 @@ pub struct IdentityKey {
 pub struct Gathered {
     /// The user whom the identity belongs to.
     pub user: Option<User>,
-    /// Users of the policy with the linkable address, verified: at most two, since two already mean that it is not plain.
+    /// Users of the policy whose linkable address it is: at most two, since two already mean that it is not plain.
     /// Empty when the identity is known, since it needs no link.
     pub email_owners: Vec<User>,
     /// Where it was asked for: of the user, or of the only owner of the address.
@@ -175,7 +175,35 @@ pub struct Profile {
     /// Normalised.
     pub email: Option<String>,
     pub email_verified: bool,
+    /// Whether a provider verified the address whose own linking covers it: only then it leads to this account.
+    #[serde(default)]
+    pub email_linkable: bool,
     pub phone: Option<String>,
+    /// Whether the provider says that the number is not verified: no code goes there.
+    #[serde(default)]
+    pub phone_unverified: bool,
+}
+
+impl Profile {
+    /// As it is stored: the address itself, where it is linkable.
+    pub(crate) fn link_email(&self) -> Option<&String> {
+        let is_linkable = self.email_verified && self.email_linkable;
+        self.email.as_ref().filter(|_| is_linkable)
+    }
+
+    /// As it is stored: the number itself, where it is not verified.
+    pub(crate) fn unverified_phone(&self) -> Option<&String> {
+        self.phone.as_ref().filter(|_| self.phone_unverified)
+    }
+
+    /// As it is read; what an older version has changed since counts for nothing.
+    pub(crate) fn read(self, link_email: Option<String>, unverified_phone: Option<String>) -> Self {
+        Self {
+            email_linkable: self.email_verified && self.email.is_some() && link_email == self.email,
+            phone_unverified: self.phone.is_some() && unverified_phone == self.phone,
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +248,8 @@ impl UserStatus {
 pub struct Signin {
     pub account: Account,
     pub session: NewSession,
+    /// At the provider: a login that has ended there signs nobody in.
+    pub login: Option<Login>,
     /// Present where the provider refuses a token's second use.
     pub replay: Option<ReplayKey>,
     /// Present where the policy scores sign-ins.
@@ -239,7 +269,8 @@ pub enum Account {
     },
     /// The identity must still be unknown.
     Create { user: User, identity: IdentityKey },
-    /// The identity must still be unknown, the user still active and still the only owner of `email`, verified; and
+    /// The identity must still be unknown, the user still active and still the only one whose linkable address
+    /// is `email`; and
     /// `recheck`, called inside the transaction, must still say that the provider may link.
     Link {
         user_id: Uuid,
@@ -265,6 +296,8 @@ pub enum SigninOutcome {
     Committed,
     /// The token has signed somebody in before.
     Replayed,
+    /// The provider has ended the login that the token is from.
+    LoginEnded,
     /// The user is no longer active.
     UserNotActive(UserStatus),
     /// The account changed since it was read (gone, identity taken, no longer the only owner): read and decide again.

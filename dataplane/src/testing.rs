@@ -55,6 +55,7 @@ pub(crate) fn provider(jwks: Value) -> Provider {
             nonce: Nonce::IfPresent,
             nonce_form: NonceForm::Either,
             replay: Replay::Allow,
+            accept: Vec::new(),
         },
         rules: Vec::new(),
         mapping: Mapping {
@@ -107,7 +108,8 @@ pub(crate) fn policy() -> Policy {
             email: None,
             sms: None,
         },
-        password: PasswordLife::default(),
+        password: Some(PasswordLife::default()),
+        max_auth_age: Duration::from_secs(900),
         risk: None,
         trusted_proxies: Vec::new(),
         limits: Limits {
@@ -115,6 +117,7 @@ pub(crate) fn policy() -> Policy {
             per_user_per_minute: 60,
         },
         clients: None,
+        only_clients: false,
     }
 }
 
@@ -146,6 +149,7 @@ pub(crate) fn claims() -> Value {
         "aud": "web",
         "exp": NOW + 600,
         "iat": NOW - 10,
+        "auth_time": NOW - 10,
         "email": "alice@corp.example",
         "email_verified": true,
         "preferred_username": "alice",

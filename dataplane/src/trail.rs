@@ -55,8 +55,8 @@ impl Trail {
     }
 
     /// Something of a request that goes on.
-    pub fn noted(&self, what: &'static str) -> Event {
-        self.event(what, "")
+    pub fn noted(&self, what: &'static str, detail: &str) -> Event {
+        self.event(what, detail)
     }
 
     pub fn failure(&self, failure: &Failure) -> Event {

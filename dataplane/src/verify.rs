@@ -5,6 +5,8 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::Value;
+use vestibule_crds::oidc_provider::AcceptedClaim;
 use vestibule_crds::snapshot::{Nonce, NonceForm, Provider};
 
 use crate::failure::{Code, Refused};
@@ -95,21 +97,21 @@ const ALGORITHM: Check = Check {
 const TYPE: Check = Check {
     name: "type",
     source: "RFC 8725, 3.11; RFC 9068, 4",
-    verify: |facts| {
-        is_id_token_type(facts.token)
-            .then_some(())
-            .ok_or(Code::TokenTypeNotAllowed)
+    verify: |facts| match other_kind(facts.token, &facts.provider.token.accept) {
+        None => Ok(()),
+        Some(_) => Err(Code::TokenTypeNotAllowed),
     },
-    expected: |_| "an ID token: typ absent or JWT, and no access or logout token".to_owned(),
-    found: |facts| {
-        let header = facts.token.jws.header.typ.as_deref().unwrap_or("absent");
-        let claim = ["typ", "token_use"]
-            .into_iter()
-            .find_map(|name| facts.token.text(name));
-        match claim {
-            Some(claim) => format!("typ {}, claim {}", shown(header), shown(claim)),
-            None => format!("typ {}", shown(header)),
+    expected: |facts| {
+        let accepted = facts.provider.token.accept.iter().map(|claim| claim.name());
+        let expected = "an ID token: typ absent or JWT, and no claim of an access or logout token";
+        match list(accepted).as_str() {
+            "none" => expected.to_owned(),
+            accepted => format!("{expected} but {accepted}, by spec.token.accept"),
         }
+    },
+    found: |facts| match other_kind(facts.token, &facts.provider.token.accept) {
+        None => "an ID token".to_owned(),
+        Some(sign) => sign,
     },
 };
 
@@ -141,20 +143,25 @@ const AUTHORIZED_PARTY: Check = Check {
             .ok_or(Code::TokenAudienceMismatch)
     },
     expected: |facts| {
-        let allowed = list(authorized_parties(facts.provider));
-        if several_audiences(facts.token) {
-            format!("one of {allowed}, for the token has several audiences")
-        } else if facts.provider.authorized_parties.is_empty() {
-            "any, or none".to_owned()
-        } else {
-            format!("none, or one of {allowed}")
+        let provider = facts.provider;
+        match facts.token.text("azp") {
+            Some(_) => format!(
+                "one of {}: name the client that asked for the token in spec.authorizedParties",
+                list(authorized_parties(provider))
+            ),
+            None if facts.token.audiences.len() > 1 => format!(
+                "azp, or no audience but {}",
+                list(provider.audiences.iter().map(String::as_str))
+            ),
+            None => "none, or an audience of the provider".to_owned(),
         }
     },
-    found: |facts| {
-        facts
-            .token
-            .text("azp")
-            .map_or_else(|| "none".to_owned(), shown)
+    found: |facts| match facts.token.text("azp") {
+        Some(party) => shown(party),
+        None => format!(
+            "none, with the audiences {}",
+            list(facts.token.audiences.iter().map(String::as_str))
+        ),
     },
 };
 
@@ -235,49 +242,87 @@ const NONCE: Check = Check {
     },
 };
 
+/// What shows that a token is of another kind than an ID token, in words; none for an ID token.
+///
 /// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names another kind of token.
-/// Some providers say it in a claim: Keycloak's `typ` (`ID`, `Bearer`, `Refresh`, `Logout`) and Cognito's `token_use`.
-fn is_id_token_type(token: &UnverifiedToken) -> bool {
+/// Providers also say it in claims, and some access tokens have the client as their audience: they are known by what only
+/// they hold. A claim that is null is absent.
+fn other_kind(token: &UnverifiedToken, accepted: &[AcceptedClaim]) -> Option<String> {
     let types = ["jwt", "id+jwt", "id_token+jwt"];
-    let header = token.jws.header.has_type_among(&types);
-    let claim = token
-        .text("typ")
-        .is_none_or(|typ| matches!(typ, "ID" | "JWT" | "id_token"))
-        && token.text("token_use").is_none_or(|used| used == "id");
-    // OpenID Connect Back-Channel Logout 1.0, section 2.4: only a logout token has this event.
-    let logout = token
+    if !token.jws.header.has_type_among(&types) {
+        let typ = token.jws.header.typ.as_deref().unwrap_or_default();
+        return Some(format!("the header's typ {}", shown(typ)));
+    }
+    // Back-Channel Logout 1.0, section 2.4: only a logout token has this event, whatever else is accepted.
+    let event = token
         .claims
         .get("events")
-        .and_then(|events| events.get("http://schemas.openid.net/event/backchannel-logout"))
-        .is_some();
-    header && claim && !logout
+        .and_then(|events| events.get(logout::EVENT));
+    if event.is_some() {
+        return Some("the event of a logout token".to_owned());
+    }
+    let claim = |name: &str| token.claims.get(name).filter(|value| !value.is_null());
+    SIGNS.iter().find_map(|(sign, is_harmless)| {
+        if accepted.contains(sign) {
+            return None;
+        }
+        let value = claim(sign.name())?;
+        (!is_harmless(value, &token.claims)).then(|| match value.as_str() {
+            Some(text) => format!("the claim {} {}", sign.name(), shown(text)),
+            None => format!("the claim {}", sign.name()),
+        })
+    })
 }
 
-fn several_audiences(token: &UnverifiedToken) -> bool {
-    let mut audiences = token.audiences.iter();
-    let first = audiences.next();
-    audiences.any(|other| Some(other) != first)
-}
+/// A claim, and when it is in an ID token all the same: by its value and the other claims.
+type Sign = (AcceptedClaim, fn(&Value, &Value) -> bool);
 
-/// Without a list of their own, the audiences are the authorized parties.
+/// Claims that tell other kinds of tokens from ID tokens.
+const SIGNS: &[Sign] = &[
+    // Keycloak: `ID`, `Bearer`, `Refresh`, `Logout`, `Offline`.
+    (AcceptedClaim::Typ, |value, _| {
+        matches!(value.as_str(), Some("ID" | "JWT" | "id_token"))
+    }),
+    // Cognito: `id`, `access`.
+    (AcceptedClaim::TokenUse, |value, _| {
+        value.as_str() == Some("id")
+    }),
+    // RFC 9068, 2.2.3: access tokens of most providers.
+    (AcceptedClaim::Scope, |_, _| false),
+    // Entra ID, Okta.
+    (AcceptedClaim::Scp, |_, _| false),
+    // Entra ID, for applications.
+    (AcceptedClaim::Idtyp, |_, _| false),
+    // RFC 9068, 2.2: beside a scope.
+    (AcceptedClaim::ClientId, |_, claims| {
+        claims.get("scope").is_none_or(Value::is_null)
+    }),
+    // RFC 7800: bound to a key that the caller does not show here.
+    (AcceptedClaim::Cnf, |_, _| false),
+    // RFC 8693, 4.1: somebody acts for the subject.
+    (AcceptedClaim::Act, |_, _| false),
+    // RFC 8417: security events.
+    (AcceptedClaim::Events, |_, _| false),
+];
+
+/// Clients that may have asked for a token: the audiences, and those that the operator names beside them.
 fn authorized_parties(provider: &Provider) -> impl Iterator<Item = &str> {
-    let parties = if provider.authorized_parties.is_empty() {
-        &provider.audiences
-    } else {
-        &provider.authorized_parties
-    };
-    parties.iter().map(String::as_str)
+    let parties = provider
+        .audiences
+        .iter()
+        .chain(&provider.authorized_parties);
+    parties.map(String::as_str)
 }
 
+/// A party that is named must be ours. Without one, a token for several is ours only if each of them is.
 fn authorized_party(facts: &Facts) -> bool {
     match facts.token.text("azp") {
-        None => !several_audiences(facts.token),
-        Some(_)
-            if facts.provider.authorized_parties.is_empty() && !several_audiences(facts.token) =>
-        {
-            true
-        }
         Some(party) => authorized_parties(facts.provider).any(|allowed| allowed == party),
+        None => {
+            let audiences = &facts.token.audiences;
+            let is_ours = |audience| facts.provider.audiences.contains(audience);
+            audiences.len() < 2 || audiences.iter().all(is_ours)
+        }
     }
 }
 

@@ -124,6 +124,7 @@ fn signin(id: Uuid) -> Signin {
             device: None,
             origin: Default::default(),
         },
+        login: None,
         replay: None,
         history: None,
         completion: None,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use vestibule_crds::algorithm::Algorithm;
 use vestibule_crds::verification_key::KeySet;
 use vestibule_dataplane::live::ProviderKeys;
-use vestibule_dataplane::signin::check_signature;
+use vestibule_dataplane::signin::{Fetching, check_signature};
 use vestibule_dataplane::token::Jws;
 
 /// Why valid vectors are refused on purpose, and which.
@@ -56,7 +56,7 @@ impl Vector {
         let Ok(jws) = Jws::parse(&self.jws) else {
             return false;
         };
-        check_signature(&ProviderKeys::Static(keys), &jws)
+        check_signature(&ProviderKeys::Static(keys), &jws, Fetching::Yes)
             .await
             .is_ok()
     }

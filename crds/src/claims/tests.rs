@@ -65,6 +65,7 @@ fn every_mapping_fills_its_attribute() {
         email_verified: true,
         phone: Some("+41 44 123 45 67".to_owned()),
         groups: vec!["corp:dev".to_owned(), "corp:ops".to_owned()],
+        phone_unverified: false,
     };
     assert_eq!(mapped, Ok(expected));
 }

@@ -29,7 +29,10 @@ pub(super) fn clients(
     references: &References<'_>,
     problems: &mut Problems,
 ) -> Option<Vec<Client>> {
-    let Oauth { clients } = oauth;
+    let Oauth {
+        clients,
+        only_clients: _,
+    } = oauth;
     if clients.is_empty() {
         return None;
     }

@@ -51,6 +51,7 @@ fn resolve(
         signing,
         risk,
         mfa,
+        account,
         password,
         limits,
         oauth,
@@ -104,13 +105,8 @@ fn resolve(
             .unwrap_or_default(),
     });
 
+    let only_clients = oauth.only_clients;
     let clients = clients(oauth, references, problems);
-
-    let Password {
-        max_age,
-        warning_window,
-        grace_period,
-    } = password;
     let LocalTokenSpec {
         issuer: _,
         audiences,
@@ -139,11 +135,8 @@ fn resolve(
         signing_keys,
         managed,
         mfa: mfa?,
-        password: PasswordLife {
-            max_age,
-            warning_window,
-            grace_period,
-        },
+        password: password.map(password_life),
+        max_auth_age: account.max_auth_age,
         risk: scoring,
         trusted_proxies,
         limits: Limits {
@@ -151,7 +144,21 @@ fn resolve(
             per_user_per_minute,
         },
         clients,
+        only_clients,
     }))
+}
+
+fn password_life(password: Password) -> PasswordLife {
+    let Password {
+        max_age,
+        warning_window,
+        grace_period,
+    } = password;
+    PasswordLife {
+        max_age,
+        warning_window,
+        grace_period,
+    }
 }
 
 fn signing_keys(

@@ -194,13 +194,16 @@ fn token_rules(token: Token) -> TokenRules {
         nonce,
         nonce_form,
         replay,
+        mut accept,
     } = token;
+    accept.sort();
     TokenRules {
         clock_skew,
         max_age: Some(max_age),
         nonce,
         nonce_form,
         replay,
+        accept,
     }
 }
 

@@ -121,7 +121,8 @@ impl MfaMethod {
     }
 }
 
-/// How often a wrong code may be tried by one user, over all challenges, methods and replicas.
+/// How often a wrong code of one method may be tried by one user, over all challenges and replicas. Passkeys and
+/// recovery codes cannot be guessed: they count for their challenge alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -150,10 +151,12 @@ impl Default for Attempts {
     }
 }
 
-/// What happens to a user who has no second factor, by risk level. At a low level the user may enrol one.
+/// What happens to a user who has no second factor, by risk level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NoEnrollment {
+    /// Enroll: the user may enrol a factor to complete the sign-in, or answer with a code. Default: Enroll.
+    pub low: LowRiskEnrollment,
     /// Default: EmailOtp.
     pub medium: NoEnrollmentAction,
     /// Default: Deny.
@@ -163,10 +166,20 @@ pub struct NoEnrollment {
 impl Default for NoEnrollment {
     fn default() -> Self {
         Self {
+            low: LowRiskEnrollment::Enroll,
             medium: NoEnrollmentAction::EmailOtp,
             high: NoEnrollmentAction::Deny,
         }
     }
+}
+
+/// Enroll: as EmailOtp, and the user may enrol a first factor with the challenge alone. EmailOtp: a code to the
+/// address or number that is stored. Deny: the sign-in is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LowRiskEnrollment {
+    Enroll,
+    EmailOtp,
+    Deny,
 }
 
 /// EmailOtp: a code to the address that is stored. Deny: the sign-in is refused.

@@ -11,6 +11,11 @@ use crate::reference::{
 /// The OAuth endpoints, `/oauth2/…`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.onlyClients) || !self.onlyClients || (has(self.clients) && self.clients.size() > 0)",
+    "message": "onlyClients needs clients",
+    "fieldPath": ".onlyClients"
+}]))]
 pub struct Oauth {
     /// Who may use the endpoints. Without any, `/oauth2/token` and `/oauth2/revoke` are open, as `/auth/id-token/signin` is, and
     /// `/oauth2/introspect` is closed.
@@ -20,6 +25,10 @@ pub struct Oauth {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clientId"])
     )]
     pub clients: Vec<Client>,
+    /// true: tokens go to these clients alone, and `/auth/id-token/signin` and `/auth/token/refresh` are closed.
+    /// Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub only_clients: bool,
 }
 
 /// A program that uses the OAuth endpoints: exactly one way to prove that it is this client.

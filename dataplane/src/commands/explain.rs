@@ -20,7 +20,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::config::inputs;
 use crate::failure::Failure;
 use crate::live::{Live, LiveProvider, Serving};
-use crate::signin::{check_signature, choose_provider};
+use crate::signin::{Fetching, check_signature, choose_provider};
 use crate::token::{TOKEN_BYTES_MAX, UnverifiedToken};
 use crate::verify::{CLAIM_CHECKS, Check, Facts, HEADER_CHECKS};
 
@@ -251,7 +251,7 @@ impl Steps {
     async fn signature(&mut self, provider: &LiveProvider, token: &UnverifiedToken<'_>) {
         let (step, source) = SIGNATURE;
         let expected = "a signature by a key that the provider publishes for the token's algorithm";
-        match check_signature(&provider.keys, &token.jws).await {
+        match check_signature(&provider.keys, &token.jws, Fetching::Yes).await {
             Ok(()) => self.passed(step, source, expected, "a valid signature"),
             Err(failure) => self.failed(step, source, expected, &failure),
         }

@@ -32,8 +32,8 @@ pub mod sessions;
     request_body = SigninRequest,
     responses(
         (status = 200, description = "Signed in, or a second factor is needed", body = LoginResponse),
-        (status = 400, description = "invalid_request, id_token_required, provider_unknown, provider_required", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "The token was refused: token_malformed, token_algorithm_not_allowed, token_key_unknown, token_signature_invalid, token_issuer_mismatch, token_audience_mismatch, token_expired, token_not_yet_valid, token_too_old, token_nonce_mismatch, token_nonce_required, token_replayed, token_type_not_allowed", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "invalid_request, invalid_scope, id_token_required, provider_unknown, provider_required", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token was refused: token_malformed, token_algorithm_not_allowed, token_key_unknown, token_signature_invalid, token_issuer_mismatch, token_audience_mismatch, token_expired, token_not_yet_valid, token_too_old, token_nonce_mismatch, token_nonce_required, token_replayed, token_type_not_allowed, token_session_ended", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "claims_rejected, provider_suspended, user_not_provisioned, user_disabled, user_locked, link_required, risk_denied, mfa_unavailable", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "request_too_large", body = Problem, content_type = "application/problem+json"),
@@ -50,6 +50,7 @@ pub async fn signin(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
         provider: members.text("provider", dto::PROVIDER_CHARS_MAX)?,
         nonce: members.text("nonce", dto::NONCE_CHARS_MAX)?,
         device_token: members.text("device_token", dto::OPAQUE_TOKEN_CHARS_MAX)?,
+        scope: members.text("scope", dto::SCOPE_CHARS_MAX)?,
     };
     private_json(&signing_in::signin(app, &request, caller).await?)
 }
@@ -65,7 +66,7 @@ pub async fn signin(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
     request_body = RefreshRequest,
     responses(
         (status = 200, description = "Refreshed", body = LoginResponse),
-        (status = 400, description = "invalid_request", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "invalid_request, invalid_scope", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "refresh_token_invalid, refresh_token_reused", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "provider_suspended, user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
@@ -84,8 +85,9 @@ pub async fn refresh(
     let request = RefreshRequest {
         // A longer token is none of ours, and says so.
         refresh_token: members.required_text("refresh_token", BODY_BYTES_MAX)?,
+        scope: members.text("scope", dto::SCOPE_CHARS_MAX)?,
     };
-    private_json(&refreshing::refresh(app, &request.refresh_token, caller).await?)
+    private_json(&refreshing::refresh(app, &request, caller).await?)
 }
 
 /// End the session of a token
@@ -98,7 +100,7 @@ pub async fn refresh(
     request_body = RevokeRequest,
     responses(
         (status = 204, description = "The session, if there was one, has ended"),
-        (status = 400, description = "invalid_request", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "invalid_request, unauthorized_client: it is a session of an OAuth client", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "request_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = Problem, content_type = "application/problem+json"),
@@ -148,13 +150,14 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failu
     )
 )]
 pub async fn userinfo(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failure> {
-    private_json(&session::userinfo(app, caller.headers).await?)
+    private_json(&session::userinfo(app, caller).await?)
 }
 
 /// Set or change the local password
 ///
-/// Wants the current password when there is one. All sessions and remembered devices of the user end, and the answer begins a
-/// new session. A token of the scope `password:change` opens this endpoint and no other.
+/// Wants an account token of a user who authenticated a short while ago, and the current password when there is one. All
+/// sessions and remembered devices of the user end, and the answer begins a new session, which ends no later than the one
+/// before. A token of the scope `password:change` opens this endpoint and no other.
 #[utoipa::path(
     post,
     path = "/auth/password",
@@ -164,8 +167,8 @@ pub async fn userinfo(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Fail
     responses(
         (status = 200, description = "Changed", body = LoginResponse),
         (status = 400, description = "invalid_request, current_password_required, password_not_acceptable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "access_token_invalid, password_invalid", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "provider_suspended, user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, insufficient_user_authentication, password_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "provider_suspended, user_disabled, user_locked, password_unavailable", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "request_timeout", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "request_too_large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "unsupported_media_type", body = Problem, content_type = "application/problem+json"),

@@ -36,6 +36,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::TokenNonceRequired
         | Code::TokenReplayed
         | Code::TokenTypeNotAllowed
+        | Code::TokenSessionEnded
+        | Code::InsufficientUserAuthentication
         | Code::MfaChallengeInvalid
         | Code::MfaCodeInvalid
         | Code::RefreshTokenInvalid
@@ -52,7 +54,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::RiskDenied
         | Code::PasswordChangeRequired
         | Code::MfaRequired
-        | Code::MfaUnavailable => StatusCode::FORBIDDEN,
+        | Code::MfaUnavailable
+        | Code::PasswordUnavailable => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -68,6 +71,7 @@ pub fn status_of_try_again(reason: TryAgainReason) -> StatusCode {
         | TryAgainReason::PasswordLocked
         | TryAgainReason::MfaLocked => StatusCode::TOO_MANY_REQUESTS,
         TryAgainReason::ProviderUnavailable
+        | TryAgainReason::KeyNotSeen
         | TryAgainReason::StoreUnavailable
         | TryAgainReason::NotReady
         | TryAgainReason::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -88,12 +92,30 @@ fn refused_answer(refused: &Refused, request_id: &str) -> Answer {
         .clone()
         .unwrap_or_else(|| code.detail().to_owned());
     let mut answer = document(status_of(code), code.as_str(), detail, request_id);
+    if code == Code::InsufficientUserAuthentication
+        && let Some(challenge) = step_up(refused.max_age)
+    {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
     if code == Code::AccessTokenInvalid {
         // RFC 6750, section 3.
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     answer
+}
+
+/// What the client must ask its provider and this service for (RFC 9470, section 3).
+fn step_up(max_age: Option<i64>) -> Option<HeaderValue> {
+    let mut challenge = format!(
+        "Bearer error=\"insufficient_user_authentication\", \
+         error_description=\"{}\", scope=\"account\"",
+        Code::InsufficientUserAuthentication.detail()
+    );
+    if let Some(seconds) = max_age {
+        challenge.push_str(&format!(", max_age=\"{seconds}\""));
+    }
+    HeaderValue::try_from(challenge).ok()
 }
 
 fn try_again_answer(again: &TryAgain, request_id: &str) -> Answer {

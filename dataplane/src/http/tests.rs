@@ -25,6 +25,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW, claims, snapshot, token, with};
 
 mod accounts;
+mod adversary;
 mod logout;
 mod mfa;
 mod oauth;
@@ -208,6 +209,14 @@ impl Service {
     pub(super) async fn signin(&self, id_token: &str) -> Reply {
         let body = json!({"id_token": id_token, "provider": "corp"});
         self.post("/auth/id-token/signin", &body).await
+    }
+
+    /// An account token of the session that this answer began or carried on.
+    pub(super) async fn account(&self, reply: &Reply) -> String {
+        let body = json!({"refresh_token": reply.text("refresh_token"), "scope": "account"});
+        let reply = self.post("/auth/token/refresh", &body).await;
+        assert_eq!(reply.code(), "ok", "{}", reply.body);
+        reply.text("access_token").to_owned()
     }
 
     pub(super) async fn refresh(&self, refresh_token: &str) -> Reply {

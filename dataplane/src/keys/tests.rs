@@ -176,12 +176,41 @@ async fn a_thousand_unknown_kids_cause_one_fetch_a_window_and_known_keys_keep_wo
     for round in 1..=3 {
         for number in 0..1000 {
             let kid = format!("../../etc/passwd?{round}-{number}");
-            assert_eq!(code(&find(&keys, &kid).await), "token_key_unknown");
+            let expected = if number == 0 {
+                "token_key_unknown"
+            } else {
+                "provider_unavailable"
+            };
+            assert_eq!(code(&find(&keys, &kid).await), expected, "{number}");
         }
         assert_eq!(endpoint.hits(), 1 + round, "one fetch in each window");
         assert_eq!(find(&keys, &key.kid).await, Ok(()));
         clock.advance(UNKNOWN_KEY_WINDOW_SECONDS);
     }
+}
+
+#[tokio::test]
+async fn an_uncommon_kid_just_before_a_rotation_makes_no_good_token_refused() {
+    let (old, new) = (
+        testing::key(SigningAlgorithm::ES256),
+        testing::key(SigningAlgorithm::ES256),
+    );
+    let jwks = jwks_of(&old);
+    let endpoint = Endpoint::start(move |_| json_answer(&jwks)).await;
+    let clock = Clock::set_to(NOW);
+    let keys = keys_at(endpoint.url("/jwks"), &clock);
+    assert_eq!(find(&keys, &old.kid).await, Ok(()));
+    assert_eq!(code(&find(&keys, "junk").await), "token_key_unknown");
+    let jwks = jwks_of(&new);
+    endpoint.now_answer(move |_| json_answer(&jwks));
+    clock.advance(3);
+    let Err(Failure::TryAgain(again)) = find(&keys, &new.kid).await else {
+        panic!("it is asked to come again, and not refused");
+    };
+    assert_eq!(again.reason, TryAgainReason::KeyNotSeen);
+    assert_eq!(again.retry_after_seconds, 7);
+    clock.advance(7);
+    assert_eq!(find(&keys, &new.kid).await, Ok(()));
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ use vestibule_crds::algorithm::Algorithm;
 
 use super::LivePolicy;
 use super::clients::Proof;
+use crate::issue::{ACCOUNT_SCOPE, FULL_SCOPE};
 use crate::oauth::{
     INTROSPECTION_PATH, REFRESH_TOKEN, REVOCATION_PATH, TOKEN_EXCHANGE, TOKEN_PATH,
 };
-use crate::signin::FULL_SCOPE;
 
 const USERINFO_PATH: &str = "/auth/userinfo";
 /// RFC 9728, section 3.1: the well-known part stands before the path of the resource.
@@ -87,7 +87,7 @@ fn discovery(policy: &LivePolicy) -> Value {
         // Required, and empty: it is about the authorization endpoint, and there is none.
         "response_types_supported": [],
         "grant_types_supported": [TOKEN_EXCHANGE, REFRESH_TOKEN],
-        "scopes_supported": [FULL_SCOPE],
+        "scopes_supported": [FULL_SCOPE, ACCOUNT_SCOPE],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms,
         "claims_supported": [
@@ -134,7 +134,7 @@ fn resource(origin: &str, issuers: &[String]) -> Value {
     json!({
         "resource": format!("{origin}{USERINFO_PATH}"),
         "authorization_servers": issuers,
-        "scopes_supported": [FULL_SCOPE],
+        "scopes_supported": [FULL_SCOPE, ACCOUNT_SCOPE],
         "bearer_methods_supported": ["header"],
     })
 }

@@ -1,30 +1,26 @@
 //! What every request about a second factor does around its own story: the address is held to its failures, and how it ended
 //! stands in the audit trail.
 
-use std::net::IpAddr;
 use std::sync::Arc;
+
+use vestibule_crds::signin_policy::MfaMethod;
 
 use super::challenge::{ChallengeToken, Kept};
 use super::demand::{Contact, Offer, offer};
 use crate::agent::device;
 use crate::app::{App, Caller};
-use crate::client_address::{client_address, network};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::live::{Live, LivePolicy, LiveProvider};
+use crate::frame::Frame;
+use crate::live::{LivePolicy, LiveProvider};
+use crate::oauth::door::Door;
 use crate::refresh::still_allowed;
 use crate::store::mfa::{Challenge, Factors, FoundChallenge};
 use crate::store::{EventKind, User};
-use crate::trail::Trail;
 
-pub(super) struct Attempt {
-    pub(super) trail: Trail,
-    pub(super) live: Arc<Live>,
-    pub(super) now: i64,
+pub(super) struct Attempt<'c> {
+    pub(super) frame: Frame<'c>,
     /// What asks, in words for people.
     pub(super) device: Option<String>,
-    client: IpAddr,
-    /// Whose sign-in it is: failing raises that user's risk.
-    open: Option<Box<Kept>>,
 }
 
 /// A challenge that can be answered, with all that may have changed since it was opened.
@@ -41,43 +37,20 @@ pub(super) struct Open {
     pub(super) offer: Offer,
 }
 
-impl Attempt {
-    pub(super) fn begin(app: &App, caller: Caller<'_>, kind: EventKind) -> Self {
-        let now = app.clock.now();
-        let live = app.serving.live();
-        let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
+impl<'c> Attempt<'c> {
+    pub(super) fn begin(app: &App, caller: Caller<'c>, kind: EventKind) -> Self {
         Self {
-            trail: Trail::new(kind, now, caller.request_id, network(client)),
-            live,
-            now,
+            frame: Frame::begin(app, kind, caller),
             device: device(caller.headers),
-            client,
-            open: None,
         }
     }
 
-    pub(super) fn check_failures(&self, app: &App) -> Result<(), Failure> {
-        app.check_address(self.client, self.live.failures_per_minute, self.now)
+    pub(super) fn now(&self) -> i64 {
+        self.frame.now
     }
 
     pub(super) fn end<T>(self, app: &App, result: Result<T, Failure>) -> Result<T, Failure> {
-        let Err(failure) = &result else { return result };
-        if let Failure::Refused(_) = failure {
-            self.count_failure(app);
-        }
-        app.record(self.trail.failure(failure));
-        result
-    }
-
-    fn count_failure(&self, app: &App) {
-        let (live, open) = (&self.live, self.open.as_ref());
-        let whom = open.and_then(|kept| {
-            let policy = live.policy_of_key(&kept.policy)?;
-            Some((policy.spec.risk.as_ref()?, kept.identity()))
-        });
-        let whom = whom.as_ref().map(|(risk, identity)| (*risk, identity));
-        let limit = live.failures_per_minute;
-        app.count_failure(live, self.client, limit, whom, self.now);
+        self.frame.end(app, result)
     }
 
     /// The challenge of this token, if it can still be answered: user, provider and policy are looked at again.
@@ -92,20 +65,29 @@ impl Attempt {
         } = found.ok_or_else(|| invalid("there is no such challenge"))?;
         let kept: Kept = serde_json::from_str(&challenge.content)
             .map_err(|_| Code::Internal.because("the sign-in that was kept cannot be read"))?;
-        self.trail.user_id = Some(user.id);
-        self.trail.policy.clone_from(&kept.policy);
-        self.trail.provider.clone_from(&challenge.provider);
-        self.trail.assessment.clone_from(&kept.assessment);
+        let live = Arc::clone(&self.frame.live);
+        if let Some(policy) = live.policy_of_key(&kept.policy) {
+            self.frame.policy(app, policy, &challenge.provider);
+            self.frame.suspect(kept.identity());
+        }
+        let (trail, now) = (&mut self.frame.trail, self.frame.now);
+        trail.user_id = Some(user.id);
+        trail.policy.clone_from(&kept.policy);
+        trail.provider.clone_from(&challenge.provider);
+        trail.assessment.clone_from(&kept.assessment);
+        if user.policy != kept.policy {
+            return Err(invalid("it is a challenge of another policy"));
+        }
         if challenge.consumed_at.is_some() {
             return Err(invalid("it was answered already"));
         }
-        if self.now >= challenge.expires_at || challenge.created_at < user.sessions_valid_from {
+        if now >= challenge.expires_at || challenge.created_at < user.sessions_valid_from {
             return Err(invalid("it has expired"));
         }
-        let (policy, provider) =
-            still_allowed(&self.live, &kept.policy, &challenge.provider, &user)?;
+        let (policy, provider) = still_allowed(&live, &kept.policy, &challenge.provider, &user)?;
+        let owner = kept.carried.client_id.as_deref();
+        Door::Api.admit_session(policy, owner)?;
         let (policy, provider) = (Arc::clone(policy), Arc::clone(provider));
-        self.open = Some(Box::new(kept.clone()));
         // A factor that was enrolled meanwhile counts, and what was offered may have been withdrawn.
         let mut offer = offer(
             &policy.spec.mfa,
@@ -133,8 +115,20 @@ pub(super) fn invalid(why: &'static str) -> Failure {
     Code::MfaChallengeInvalid.because(why).into()
 }
 
-pub(super) fn locked(seconds: u32) -> Failure {
+/// Too many wrong codes of this method; others go on.
+pub(super) fn locked(method: MfaMethod, seconds: u32) -> Failure {
     TryAgainReason::MfaLocked
-        .after(seconds, "too many tries of the user, or codes sent")
+        .after(seconds, format!("{}: too many wrong codes", method.name()))
+        .into()
+}
+
+/// Too many codes were sent to the user.
+pub(super) fn budget_used(method: Option<MfaMethod>, seconds: u32) -> Failure {
+    let method = method.map_or("", MfaMethod::name);
+    TryAgainReason::MfaLocked
+        .after(
+            seconds,
+            format!("{method}: the user's budget of sent codes is used up"),
+        )
         .into()
 }

@@ -81,6 +81,9 @@ pub struct Kept {
     /// Missing in what an older version kept.
     #[serde(default)]
     pub origin: Origin,
+    /// When the ID token was issued. 0 in what an older version kept: any logout at the provider since ends it.
+    #[serde(default)]
+    pub issued_at: i64,
     pub level: KeptLevel,
     /// Whether risk asked for the factor, not the mode alone.
     pub by_risk: bool,
@@ -244,6 +247,7 @@ pub async fn open(
         },
         carried,
         origin: identity.origin(),
+        issued_at: identity.issued_at,
         level: KeptLevel::of(demand.level),
         by_risk: demand.by_risk,
         assessment: trail.assessment.clone(),
@@ -257,6 +261,7 @@ pub async fn open(
     trail.session_id = None;
     let opening = OpenChallenge {
         account,
+        login: Some(identity.login(&provider.key)),
         replay: identity.replay_key(provider.spec.token.replay),
         digest: token.digest(),
         provider: provider.key.clone(),

@@ -11,12 +11,14 @@ use super::device::DeviceToken;
 use crate::app::App;
 use crate::dto::{LoginResponse, UserInfo};
 use crate::failure::Failure;
-use crate::issue::{Carried, Stamp, access_token};
+use crate::issue::{Carried, Stamp, Wanted, access_token};
 use crate::password;
 use crate::refresh_token::RefreshToken;
 use crate::signin::linking::link_account;
-use crate::signin::{decide_again, lifetime, new_session};
+use crate::signin::{OpenSession, decide_again, lifetime, session_end};
+use crate::store::attempts::Tried;
 use crate::store::mfa::{Completion, NewDevice, Proof};
+use crate::store::sessions::Login;
 use crate::store::{Account, Signin, SigninOutcome, User};
 
 /// What the answer to a challenge proved.
@@ -24,41 +26,53 @@ use crate::store::{Account, Signin, SigninOutcome, User};
 pub(super) struct Proved {
     pub(super) method: MfaMethod,
     pub(super) proof: Proof,
-    /// When the try was counted; none where none was.
-    pub(super) tried_at: Option<i64>,
+    /// The try that was right; none where none was counted.
+    pub(super) tried: Option<Tried>,
     pub(super) remember_device: bool,
+    pub(super) wanted: Wanted,
 }
 
 pub(super) async fn complete(
     app: &Arc<App>,
-    attempt: &mut Attempt,
+    attempt: &mut Attempt<'_>,
     open: Open,
     proved: Proved,
 ) -> Result<LoginResponse, Failure> {
     let Proved {
         method,
         proof,
-        tried_at,
+        tried,
         remember_device,
+        wanted,
     } = proved;
-    let now = attempt.now;
+    let now = attempt.now();
     let (policy, kept) = (&open.policy, &open.kept);
-    let key = policy.current_key()?;
+    policy.current_key()?;
     let (account, user) = account(app, &open);
-    let standing = password::standing(user.password, &policy.spec.password, now);
+    let standing = password::standing(user.password, policy.spec.password.as_ref(), now);
     let info = UserInfo::of(&user, standing);
     let mut carried = Carried {
         auth_time: Some(now),
-        amr: amr(&kept.carried.amr, method, kept.by_risk),
+        amr: amr(&proved_upstream(&kept.carried), method, kept.by_risk),
         ..kept.carried.clone()
     };
     standing.restrict(&mut carried);
     let refresh = RefreshToken::first(now, app.random()?);
     let (from, origin) = (attempt.device.take(), kept.origin);
     let provider = &open.provider.key;
-    let session = new_session(policy, provider, &refresh, &carried, from, origin, now)?;
+    let session = OpenSession {
+        policy,
+        provider,
+        refresh: &refresh,
+        carried: &carried,
+        device: from,
+        origin,
+        ends_at: session_end(policy, now),
+        now,
+    };
+    let session = session.new_session()?;
     let (session_id, ends_at) = (session.id, session.ends_at);
-    attempt.trail.session_id = Some(session_id);
+    attempt.frame.trail.session_id = Some(session_id);
     let device = if remember_device && earns_trust(method) {
         Some(DeviceToken::new(app.id(now)?, app.random()?))
     } else {
@@ -72,19 +86,25 @@ pub(super) async fn complete(
     let signin = Signin {
         account,
         session,
+        login: Some(Login::of(
+            provider,
+            origin,
+            &kept.identity(),
+            kept.issued_at,
+        )),
         // The token was used up when the challenge was opened.
         replay: None,
         history,
         completion: Some(Completion {
             challenge: open.token.digest(),
             proof,
-            tried_at,
+            tried,
             device: device.as_ref().map(|device| NewDevice {
                 key: device.key(),
                 expires_at: now.saturating_add(remembered),
             }),
         }),
-        event: attempt.trail.success(),
+        event: attempt.frame.trail.success(),
         now,
     };
     match app.store.commit_signin(signin).await? {
@@ -101,8 +121,10 @@ pub(super) async fn complete(
         now,
         jti: app.id(now)?,
         session: session_id,
+        session_ends_at: ends_at,
     };
-    let token = access_token(policy, key, &user, &carried, stamp, ends_at)?;
+    let spec = &open.provider.spec;
+    let token = access_token(policy, spec, &user, &carried, wanted, stamp)?;
     Ok(LoginResponse {
         requires_mfa: Some(false),
         device_token: device.map(|device| device.expose()),
@@ -145,8 +167,14 @@ const fn earns_trust(method: MfaMethod) -> bool {
     }
 }
 
-/// Values of RFC 8176: what the provider said and the operator trusts, what was proved here, `mfa` for two kinds of factor and
-/// `rba` where risk asked for it.
+/// What the provider said of how it asked, as far as the operator trusts it.
+fn proved_upstream(carried: &Carried) -> Vec<String> {
+    let upstream = carried.upstream.as_ref();
+    upstream.map_or_else(Vec::new, |upstream| upstream.amr.clone())
+}
+
+/// Values of RFC 8176 for what was proved here: the factor, `mfa` where it is of another kind than what the provider asked
+/// for, and `rba` where risk asked for it.
 fn amr(trusted: &[String], method: MfaMethod, by_risk: bool) -> Vec<String> {
     /// Something that the person has.
     const POSSESSION: [&str; 7] = ["otp", "sms", "hwk", "swk", "sc", "tel", "pop"];
@@ -162,7 +190,7 @@ fn amr(trusted: &[String], method: MfaMethod, by_risk: bool) -> Vec<String> {
             .iter()
             .all(|value| POSSESSION.contains(&value.as_str()));
     let two_kinds = method == MfaMethod::Webauthn || !same_kind;
-    let mut amr = trusted.to_vec();
+    let mut amr: Vec<String> = Vec::new();
     let own = [
         Some(proved),
         two_kinds.then_some("mfa"),
@@ -192,11 +220,11 @@ mod tests {
         for (trusted, method, by_risk, expected) in [
             (vec![], Totp, false, "otp mfa"),
             (vec![], Totp, true, "otp mfa rba"),
-            (vec!["pwd"], Totp, false, "pwd otp mfa"),
-            (vec!["pwd", "mfa"], SmsOtp, true, "pwd mfa sms rba"),
+            (vec!["pwd"], Totp, false, "otp mfa"),
+            (vec!["pwd", "mfa"], SmsOtp, true, "sms mfa rba"),
             (vec!["otp"], Totp, false, "otp"),
-            (vec!["hwk"], SmsOtp, false, "hwk sms"),
-            (vec!["otp"], Webauthn, false, "otp hwk mfa"),
+            (vec!["hwk"], SmsOtp, false, "sms"),
+            (vec!["otp"], Webauthn, false, "hwk mfa"),
             (vec![], Webauthn, false, "hwk mfa"),
             (vec![], EmailOtp, true, "otp mfa rba"),
             (vec![], RecoveryCode, false, "otp mfa"),

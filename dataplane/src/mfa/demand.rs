@@ -7,20 +7,23 @@
 //! | the user has | level | may answer | may enrol |
 //! |---|---|---|---|
 //! | a factor that the policy offers | any | the factors enrolled, then recovery codes | nothing with a challenge |
-//! | none | low | codes to the stored number or address | totp, webauthn |
+//! | none | low, `noEnrollment.low: Enroll` | codes to the stored number or address | totp, webauthn |
+//! | none | low, `noEnrollment.low: EmailOtp` | codes to the stored number or address | nothing |
 //! | none | medium, `noEnrollment.medium: EmailOtp` | codes to the stored number or address | nothing |
 //! | none | high, `noEnrollment.high: EmailOtp` | codes to the stored number or address | nothing |
-//! | none | medium or high, `Deny` | nothing | nothing |
+//! | none | any, `Deny` | nothing | nothing |
 //!
 //! An enrolled factor always counts: a code to an address or a number never takes its place.
 
-use vestibule_crds::signin_policy::{MfaMethod, MfaMode, NoEnrollmentAction, RiskAction};
+use vestibule_crds::signin_policy::{
+    LowRiskEnrollment, MfaMethod, MfaMode, NoEnrollmentAction, RiskAction,
+};
 use vestibule_crds::snapshot::{Acting, Mfa};
 
 use super::sms::PhoneNumber;
 use crate::risk::Level;
-use crate::store::User;
 use crate::store::mfa::Factors;
+use crate::store::{Profile, User};
 
 /// How risk sees a sign-in, as far as it acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,14 +80,18 @@ impl Contact {
     pub fn of(user: &User) -> Self {
         Self {
             verified_email: user.profile.email.is_some() && user.profile.email_verified,
-            phone: user
-                .profile
-                .phone
-                .as_deref()
-                .and_then(PhoneNumber::parse)
-                .is_some(),
+            phone: number_for_codes(&user.profile).is_some(),
         }
     }
+}
+
+/// The number that codes may be sent to: not one that the provider says is not verified.
+pub fn number_for_codes(profile: &Profile) -> Option<PhoneNumber> {
+    let number = profile
+        .phone
+        .as_deref()
+        .filter(|_| !profile.phone_unverified);
+    number.and_then(PhoneNumber::parse)
 }
 
 /// How a challenge may be answered.
@@ -124,7 +131,10 @@ pub fn offer(mfa: &Mfa, level: Level, factors: &Factors, contact: Contact) -> Of
         };
     }
     let action = match level {
-        Level::Low => NoEnrollmentAction::EmailOtp,
+        Level::Low => match mfa.no_enrollment.low {
+            LowRiskEnrollment::Enroll | LowRiskEnrollment::EmailOtp => NoEnrollmentAction::EmailOtp,
+            LowRiskEnrollment::Deny => NoEnrollmentAction::Deny,
+        },
         Level::Medium => mfa.no_enrollment.medium,
         Level::High => mfa.no_enrollment.high,
     };
@@ -137,7 +147,9 @@ pub fn offer(mfa: &Mfa, level: Level, factors: &Factors, contact: Contact) -> Of
         NoEnrollmentAction::Deny => Vec::new(),
     };
     // Whoever has a factor that is not offered any more enrols no other one with a challenge alone.
-    let may_enroll = level == Level::Low && factors.confirmed().next().is_none();
+    let may_enroll = level == Level::Low
+        && mfa.no_enrollment.low == LowRiskEnrollment::Enroll
+        && factors.confirmed().next().is_none();
     let enrollable = listed(&|method| may_enroll && can_be_enrolled(method));
     Offer {
         methods,
@@ -261,9 +273,12 @@ mod tests {
         strict.no_enrollment.medium = NoEnrollmentAction::Deny;
         let mut lenient = mfa(&ALL);
         lenient.no_enrollment = NoEnrollment {
+            low: LowRiskEnrollment::EmailOtp,
             medium: NoEnrollmentAction::EmailOtp,
             high: NoEnrollmentAction::EmailOtp,
         };
+        let mut closed = mfa(&ALL);
+        closed.no_enrollment.low = LowRiskEnrollment::Deny;
         let codes = vec![SmsOtp, EmailOtp];
         let enroll = vec![Totp, Webauthn];
         for (mfa, level, contact, methods, enrollable) in [
@@ -274,6 +289,8 @@ mod tests {
             (&mfa(&ALL), Level::High, BOTH, vec![], vec![]),
             (&strict, Level::Medium, BOTH, vec![], vec![]),
             (&lenient, Level::High, BOTH, codes, vec![]),
+            (&lenient, Level::Low, BOTH, vec![SmsOtp, EmailOtp], vec![]),
+            (&closed, Level::Low, BOTH, vec![], vec![]),
             (&mfa(&[Totp]), Level::Medium, BOTH, vec![], vec![]),
             (&mfa(&[Totp]), Level::Low, BOTH, vec![], vec![Totp]),
         ] {

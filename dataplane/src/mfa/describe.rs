@@ -30,11 +30,10 @@ async fn story(
     app: &Arc<App>,
     request: &ChallengeRequest,
     headers: &HeaderMap,
-    attempt: &mut Attempt,
+    attempt: &mut Attempt<'_>,
 ) -> Result<ChallengeInfo, Failure> {
-    attempt.check_failures(app)?;
     let open = attempt.find(app, &request.challenge_token).await?;
-    let expires_in = open.challenge.expires_at.saturating_sub(attempt.now);
+    let expires_in = open.challenge.expires_at.saturating_sub(attempt.now());
     let Some(name) = &request.method else {
         return Ok(described(&open, expires_in, Language::of(headers)));
     };
@@ -58,7 +57,7 @@ async fn story(
             info.expires_in = sent.expires_in;
         }
         MfaMethod::Webauthn => {
-            info.options = Some(begin_ceremony(app, &open, attempt.now).await?);
+            info.options = Some(begin_ceremony(app, &open, attempt.now()).await?);
         }
     }
     Ok(info)

@@ -1,17 +1,19 @@
 //! Enrolling a factor: begin, confirm, list, remove.
 //!
-//! Whoever has a factor enrols and removes others only with a session that a second factor stands behind. Whoever has none
-//! may enrol with any session, or with a challenge where its risk allows that; the sign-in is then complete.
+//! A user who has a factor enrols and removes others only with an account token behind which a second factor stands. One who
+//! has none may enrol with any account token, or with a challenge where its risk allows that; the sign-in is then complete.
+//! Each change is told to the user by mail, where the policy sends mail and the user has an address.
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use uuid::Uuid;
 use vestibule_crds::signin_policy::MfaMethod;
+use vestibule_crds::snapshot::Provider;
 
 use super::attempt::{Attempt, Open};
 use super::complete::{Proved, complete, holds_second_factor};
 use super::demand::can_be_enrolled;
+use super::notice::Notice;
 use super::verify::{keys_of, no_key_yet};
 use super::webauthn::Owner;
 use super::{recovery, totp};
@@ -22,15 +24,17 @@ use crate::dto::{
     LoginResponse,
 };
 use crate::failure::{Code, Failure};
-use crate::issue::Carried;
+use crate::frame::Frame;
+use crate::issue::{Carried, Wanted};
+use crate::language::Language;
 use crate::live::LivePolicy;
 use crate::refresh::still_allowed;
-use crate::session::authenticate;
+use crate::session::{Bearer, Opens, authenticate};
 use crate::store::mfa::{
     ConfirmOutcome, Confirmation, Confirming, Enrollment as NewEnrollment, Factor, Factors, Proof,
     Removal,
 };
-use crate::store::{EventKind, User};
+use crate::store::{EventKind, Session, User};
 
 /// How long a factor waits to be confirmed.
 const CONFIRM_SECONDS: i64 = 600;
@@ -53,7 +57,7 @@ pub async fn begin(
     caller: Caller<'_>,
 ) -> Result<Enrollment, Failure> {
     let mut attempt = Attempt::begin(app, caller, EventKind::MfaEnroll);
-    let result = begin_story(app, method, request, caller.headers, &mut attempt).await;
+    let result = begin_story(app, method, request, &mut attempt).await;
     attempt.end(app, result)
 }
 
@@ -61,16 +65,14 @@ async fn begin_story(
     app: &Arc<App>,
     method: MfaMethod,
     request: &EnrollRequest,
-    headers: &HeaderMap,
-    attempt: &mut Attempt,
+    attempt: &mut Attempt<'_>,
 ) -> Result<Enrollment, Failure> {
-    attempt.check_failures(app)?;
     let challenge = request.challenge_token.as_deref();
-    let enroller = enroller(app, method, challenge, headers, attempt).await?;
+    let enroller = enroller(app, method, challenge, attempt).await?;
     match method {
-        MfaMethod::Totp => begin_totp(app, enroller, request.name.clone(), attempt.now).await,
+        MfaMethod::Totp => begin_totp(app, enroller, request.name.clone(), attempt.now()).await,
         MfaMethod::Webauthn => {
-            begin_webauthn(app, enroller, request.name.clone(), attempt.now).await
+            begin_webauthn(app, enroller, request.name.clone(), attempt.now()).await
         }
         MfaMethod::SmsOtp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => {
             Err(Code::MfaMethodUnavailable.into())
@@ -181,7 +183,7 @@ pub async fn confirm(
     caller: Caller<'_>,
 ) -> Result<Confirmed, Failure> {
     let mut attempt = Attempt::begin(app, caller, EventKind::MfaEnroll);
-    let result = confirm_story(app, method, request, caller.headers, &mut attempt).await;
+    let result = confirm_story(app, method, request, &mut attempt).await;
     attempt.end(app, result)
 }
 
@@ -189,13 +191,11 @@ async fn confirm_story(
     app: &Arc<App>,
     method: MfaMethod,
     request: &ConfirmRequest,
-    headers: &HeaderMap,
-    attempt: &mut Attempt,
+    attempt: &mut Attempt<'_>,
 ) -> Result<Confirmed, Failure> {
-    attempt.check_failures(app)?;
     let challenge = request.challenge_token.as_deref();
-    let enroller = enroller(app, method, challenge, headers, attempt).await?;
-    let now = attempt.now;
+    let enroller = enroller(app, method, challenge, attempt).await?;
+    let now = attempt.now();
     let wrong = |why: &'static str| Failure::from(Code::MfaCodeInvalid.because(why));
     let id: Option<Uuid> = request.id.parse().ok();
     let waiting = enroller.factors.all.iter().find(|factor| {
@@ -248,15 +248,21 @@ async fn confirm_story(
         recovery_codes: digests,
     };
     let shown = (!codes.is_empty()).then_some(codes);
-    let Enroller { user, open, .. } = enroller;
+    let language = Language::of(attempt.frame.caller.headers);
+    let notice = Notice::added(method, language);
+    let Enroller {
+        user, open, policy, ..
+    } = enroller;
     if let Some(open) = open {
         let proved = Proved {
             method,
             proof: Proof::Enrolled(confirmation),
-            tried_at: None,
+            tried: None,
             remember_device: false,
+            wanted: Wanted::parse(request.scope.as_deref())?,
         };
         let signed_in = complete(app, attempt, open, proved).await?;
+        notice.send(app, &policy, &user.profile, now);
         return Ok(Confirmed::SignedIn(Box::new(LoginResponse {
             recovery_codes: shown,
             ..signed_in
@@ -265,21 +271,25 @@ async fn confirm_story(
     let confirming = Confirming {
         user: user.id,
         confirmation,
-        event: attempt.trail.success(),
+        event: attempt.frame.trail.success(),
         now,
     };
     match app.store.confirm_enrollment(confirming).await? {
-        ConfirmOutcome::Confirmed { first } => Ok(Confirmed::Enrolled(EnrollmentConfirmed {
-            id: request.id.clone(),
-            method: method.name(),
-            recovery_codes: shown.filter(|_| first),
-        })),
+        ConfirmOutcome::Confirmed { first } => {
+            notice.send(app, &policy, &user.profile, now);
+            Ok(Confirmed::Enrolled(EnrollmentConfirmed {
+                id: request.id.clone(),
+                method: method.name(),
+                recovery_codes: shown.filter(|_| first),
+            }))
+        }
         ConfirmOutcome::Gone => Err(wrong("the factor was confirmed or replaced meanwhile")),
     }
 }
 
-pub async fn list(app: &Arc<App>, headers: &HeaderMap) -> Result<Enrollments, Failure> {
-    let (_, user) = authenticate(app, headers).await?;
+pub async fn list(app: &Arc<App>, caller: Caller<'_>) -> Result<Enrollments, Failure> {
+    let mut frame = Frame::begin(app, EventKind::MfaEnroll, caller);
+    let Bearer { user, .. } = authenticate(app, &mut frame, Opens::Account).await?;
     let factors = app.store.factors(user.id).await?;
     let enrollments = factors.confirmed().map(|factor| EnrollmentInfo {
         id: factor.id.to_string(),
@@ -296,31 +306,34 @@ pub async fn list(app: &Arc<App>, headers: &HeaderMap) -> Result<Enrollments, Fa
 
 pub async fn remove(app: &Arc<App>, factor: Uuid, caller: Caller<'_>) -> Result<(), Failure> {
     let mut attempt = Attempt::begin(app, caller, EventKind::MfaRemove);
-    let result = remove_story(app, factor, caller.headers, &mut attempt).await;
+    let result = remove_story(app, factor, &mut attempt).await;
     attempt.end(app, result)
 }
 
 async fn remove_story(
     app: &Arc<App>,
     factor: Uuid,
-    headers: &HeaderMap,
-    attempt: &mut Attempt,
+    attempt: &mut Attempt<'_>,
 ) -> Result<(), Failure> {
-    attempt.check_failures(app)?;
-    let (session, user) = authenticate(app, headers).await?;
-    attempt.trail.of_session(&session, &user);
+    let bearer = authenticate(app, &mut attempt.frame, Opens::AccountChange).await?;
+    let Bearer { session, user, .. } = bearer;
+    let live = &attempt.frame.live;
+    let (policy, provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
     let factors = app.store.factors(user.id).await?;
     let mut own = factors.confirmed();
-    if !own.any(|own| own.id == factor) {
+    let Some(own) = own.find(|own| own.id == factor) else {
         return Err(Code::NotFound.into());
-    }
-    check_second_factor(&factors, &session.carried)?;
+    };
+    check_second_factor(&factors, &session, &provider.spec, attempt.now())?;
     let removal = Removal {
         user: user.id,
         factor,
-        event: attempt.trail.success(),
+        event: attempt.frame.trail.success(),
     };
     if app.store.remove_factor(removal).await? {
+        let language = Language::of(attempt.frame.caller.headers);
+        let notice = Notice::removed(own.method, language);
+        notice.send(app, policy, &user.profile, attempt.now());
         Ok(())
     } else {
         Err(Code::NotFound.into())
@@ -332,8 +345,7 @@ async fn enroller(
     app: &Arc<App>,
     method: MfaMethod,
     challenge: Option<&str>,
-    headers: &HeaderMap,
-    attempt: &mut Attempt,
+    attempt: &mut Attempt<'_>,
 ) -> Result<Enroller, Failure> {
     if let Some(text) = challenge {
         let open = attempt.find(app, text).await?;
@@ -358,16 +370,16 @@ async fn enroller(
             open: Some(open),
         });
     }
-    let (session, user) = authenticate(app, headers).await?;
-    attempt.trail.of_session(&session, &user);
-    let (policy, _provider) =
-        still_allowed(&attempt.live, &session.policy, &session.provider, &user)?;
+    let bearer = authenticate(app, &mut attempt.frame, Opens::AccountChange).await?;
+    let Bearer { session, user, .. } = bearer;
+    let live = &attempt.frame.live;
+    let (policy, provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
     let offered = policy.spec.mfa.methods.contains(&method) && can_be_enrolled(method);
     if !offered {
         return Err(Code::MfaMethodUnavailable.into());
     }
     let factors = app.store.factors(user.id).await?;
-    check_second_factor(&factors, &session.carried)?;
+    check_second_factor(&factors, &session, &provider.spec, attempt.now())?;
     Ok(Enroller {
         name: shown_name(&user.profile, user.id),
         policy: Arc::clone(policy),
@@ -378,11 +390,17 @@ async fn enroller(
 }
 
 /// Whoever has a factor changes factors only after having shown one.
-fn check_second_factor(factors: &Factors, carried: &str) -> Result<(), Failure> {
+fn check_second_factor(
+    factors: &Factors,
+    session: &Session,
+    provider: &Provider,
+    now: i64,
+) -> Result<(), Failure> {
     if factors.confirmed().next().is_none() {
         return Ok(());
     }
-    if holds_second_factor(&Carried::read(carried)?.amr) {
+    let carried = Carried::read(&session.carried)?;
+    if holds_second_factor(&carried.methods(provider, now)) {
         Ok(())
     } else {
         Err(Code::MfaRequired.into())

@@ -3,10 +3,11 @@
 use vestibule_crds::signin_policy::MfaMethod;
 
 use super::attempt::{Attempt, Open};
+use super::demand::number_for_codes;
 use super::email::Letter;
 use super::fill;
 use super::pending::Pending;
-use super::sms::{Message, PhoneNumber};
+use super::sms::Message;
 use crate::app::App;
 use crate::failure::{Code, Failure};
 use crate::language::{Language, object};
@@ -24,12 +25,12 @@ pub(super) struct Sent {
 
 pub(super) async fn send(
     app: &App,
-    attempt: &Attempt,
+    attempt: &Attempt<'_>,
     open: &Open,
     method: MfaMethod,
     language: Language,
 ) -> Result<Sent, Failure> {
-    let now = attempt.now;
+    let now = attempt.now();
     let number = u64::from_be_bytes(app.random()?) % CODES;
     let code = format!("{number:06}");
     let expires_at = open
@@ -51,7 +52,7 @@ pub(super) async fn send(
             return Err(Code::MfaMethodUnavailable.into());
         }
     };
-    app.record(attempt.trail.noted("ok"));
+    app.record(attempt.frame.trail.noted("ok", method.name()));
     Ok(Sent { to, expires_in })
 }
 
@@ -73,7 +74,7 @@ pub(super) async fn wait(
     match app.store.await_answer(waiting).await? {
         TryOutcome::Counted(_) => Ok(()),
         TryOutcome::Gone => Err(super::attempt::invalid("it was answered meanwhile")),
-        TryOutcome::Locked(seconds) => Err(super::attempt::locked(seconds)),
+        TryOutcome::Locked(seconds) => Err(super::attempt::budget_used(sends, seconds)),
     }
 }
 
@@ -99,7 +100,7 @@ impl Outgoing<'_> {
 
 async fn mail(
     app: &App,
-    attempt: &Attempt,
+    attempt: &Attempt<'_>,
     open: &Open,
     outgoing: Outgoing<'_>,
 ) -> Result<String, Failure> {
@@ -113,8 +114,8 @@ async fn mail(
         to,
         subject: outgoing.text("mail", "subject"),
         text: outgoing.text("mail", "text"),
-        sent_at: attempt.now,
-        id: app.id(attempt.now)?,
+        sent_at: attempt.now(),
+        id: app.id(attempt.now())?,
     };
     server
         .send(&letter)
@@ -125,12 +126,11 @@ async fn mail(
 
 async fn text(
     app: &App,
-    attempt: &Attempt,
+    attempt: &Attempt<'_>,
     open: &Open,
     outgoing: Outgoing<'_>,
 ) -> Result<String, Failure> {
-    let number = open.user.profile.phone.as_deref();
-    let number = number.and_then(PhoneNumber::parse);
+    let number = number_for_codes(&open.user.profile);
     let (Some(webhook), Some(to)) = (&open.policy.sms_webhook, number) else {
         return Err(Code::MfaUnavailable.because("no text can be sent").into());
     };
@@ -140,8 +140,8 @@ async fn text(
         code: outgoing.code,
         expires_in: outgoing.expires_in.unsigned_abs(),
         language: outgoing.language.tag(),
-        id: app.id(attempt.now)?,
-        signed_at: attempt.now,
+        id: app.id(attempt.now())?,
+        signed_at: attempt.now(),
     };
     webhook
         .send(&message)

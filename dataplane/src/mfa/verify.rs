@@ -16,8 +16,9 @@ use super::{recovery, totp};
 use crate::app::{App, Caller};
 use crate::dto::{LoginResponse, VerifyRequest};
 use crate::failure::{Code, Failure, TryAgainReason};
+use crate::issue::Wanted;
 use crate::store::EventKind;
-use crate::store::attempts::TryLimits;
+use crate::store::attempts::{Tried, TryLimits};
 use crate::store::mfa::{Factors, Proof, Try, TryOutcome};
 
 pub async fn verify(
@@ -35,12 +36,13 @@ pub async fn verify(
 async fn answer(
     app: &Arc<App>,
     request: &VerifyRequest,
-    attempt: &mut Attempt,
+    attempt: &mut Attempt<'_>,
 ) -> Result<LoginResponse, Failure> {
-    attempt.check_failures(app)?;
     let open = attempt.find(app, &request.challenge_token).await?;
     let method = chosen(&open, &request.method)?;
     let attempts = &open.policy.spec.mfa.attempts;
+    let wanted = Wanted::parse(request.scope.as_deref())?;
+    let guesses = Some(method).filter(|method| can_be_guessed(*method));
     let tried = app.store.count_try(Try {
         user: open.user.id,
         challenge: open.token.digest(),
@@ -49,16 +51,17 @@ async fn answer(
             per_15m: attempts.per_15m,
             per_day: attempts.per_day,
         },
+        guesses,
         takes_pending: method == MfaMethod::Webauthn,
-        now: attempt.now,
+        now: attempt.now(),
     });
     let pending = match tried.await? {
         TryOutcome::Counted(pending) => pending.as_deref().and_then(Pending::decode),
         TryOutcome::Gone => return Err(invalid("its tries are used up, or it was answered")),
-        TryOutcome::Locked(seconds) => return Err(locked(seconds)),
+        TryOutcome::Locked(seconds) => return Err(locked(method, seconds)),
     };
     let code = request.code.as_deref().unwrap_or_default();
-    let now = attempt.now;
+    let now = attempt.now();
     let proof = match method {
         MfaMethod::Totp => prove_totp(&open, code, now)?,
         MfaMethod::RecoveryCode => recovery::digest(code).map(Proof::RecoveryCode),
@@ -78,10 +81,19 @@ async fn answer(
     let proved = Proved {
         method,
         proof,
-        tried_at: Some(attempt.now),
+        tried: guesses.map(|method| Tried { method, at: now }),
         remember_device: request.remember_device,
+        wanted,
     };
     complete(app, attempt, open, proved).await
+}
+
+/// Whether wrong answers must be bounded: six digits can be guessed, a signature or 80 bits cannot.
+const fn can_be_guessed(method: MfaMethod) -> bool {
+    match method {
+        MfaMethod::Totp | MfaMethod::SmsOtp | MfaMethod::EmailOtp => true,
+        MfaMethod::Webauthn | MfaMethod::RecoveryCode => false,
+    }
 }
 
 /// The method that the challenge can be answered with.
@@ -116,7 +128,7 @@ fn prove_totp(open: &Open, code: &str, now: i64) -> Result<Option<Proof>, Failur
 fn prove_key(
     app: &App,
     open: &Open,
-    attempt: &Attempt,
+    attempt: &Attempt<'_>,
     state: &[u8],
     answer: &Value,
 ) -> Option<Proof> {
@@ -132,7 +144,7 @@ fn prove_key(
     let mut pairs = factors.iter().zip(&credentials);
     let (factor, _) = pairs.find(|(_, known)| known.id() == credential.id())?;
     if counter == Counter::Regressed {
-        app.record(attempt.trail.noted("counter_regressed"));
+        app.record(attempt.frame.trail.noted("counter_regressed", ""));
     }
     Some(Proof::Credential {
         factor: *factor,

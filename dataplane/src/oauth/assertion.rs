@@ -7,7 +7,7 @@ use crate::encoding::sha256;
 use crate::failure::{Failure, TryAgain};
 use crate::live::documents::endpoint;
 use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
-use crate::signin::check_signature;
+use crate::signin::{Fetching, check_signature};
 use crate::store::ReplayKey;
 use crate::strict_json;
 use crate::token::{Jws, Malformed, UnverifiedToken};
@@ -104,7 +104,9 @@ pub async fn by_own_key(
     now: i64,
 ) -> Result<(), Unproved> {
     let expires_at = check_assertion(policy, client_id, token, now)?;
-    check_signature(keys, &token.jws).await.map_err(unproved)?;
+    check_signature(keys, &token.jws, Fetching::Yes)
+        .await
+        .map_err(unproved)?;
     let jti = token.text("jti").unwrap_or_default();
     let identity = [policy.key.as_str(), client_id, jti].join("\n");
     let first = app.store.use_once(ReplayKey {
@@ -170,6 +172,7 @@ pub async fn by_service_account(
     provider: Option<&std::sync::Arc<LiveProvider>>,
     subject: &str,
     token: &Unverified<'_>,
+    fetching: Fetching,
     now: i64,
 ) -> Result<(), Unproved> {
     let provider = provider.filter(|provider| !provider.spec.suspended);
@@ -186,7 +189,7 @@ pub async fn by_service_account(
     };
     let refused = |refused: crate::failure::Refused| Unproved::Refused(refused.audit.into_owned());
     check_header(&facts).map_err(refused)?;
-    check_signature(&provider.keys, &token.jws)
+    check_signature(&provider.keys, &token.jws, fetching)
         .await
         .map_err(unproved)?;
     check_claims(&facts).map_err(refused)

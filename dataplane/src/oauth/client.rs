@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use http::HeaderMap;
 use vestibule_crds::signin_policy::ClientPermission;
 
 use super::assertion::{self, Unproved};
@@ -12,12 +11,13 @@ use super::credentials::{Credentials, credentials};
 use crate::app::App;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure, TryAgainReason};
+use crate::frame::Frame;
 use crate::http::form::Form;
 use crate::live::clients::{Declared, LiveClient, Proof, SecretDigest};
 use crate::live::{Live, LivePolicy};
+use crate::signin::Fetching;
 
-/// How often secrets for one client may be wrong in a minute, from all addresses. Only secrets are held back then: nobody
-/// guesses a signature, and so nobody keeps out a client that signs.
+/// How many wrong secrets for one client are answered in a minute, from all addresses; more are told to come again.
 const WRONG_SECRETS_PER_MINUTE: u32 = 60;
 
 /// A client that has proved itself, and the policy that declares it.
@@ -46,38 +46,45 @@ impl Proved {
     }
 }
 
-/// None where the request shows no proof of a client at all. `named` becomes whom it says that it is.
+/// None where the request shows no proof of a client at all. The audit event names whom it says that it is.
 pub async fn authenticate(
     app: &App,
-    live: &Live,
-    headers: &HeaderMap,
+    frame: &mut Frame<'_>,
     form: &mut Form,
-    named: &mut Option<String>,
-    now: i64,
 ) -> Result<Option<Proved>, Failure> {
-    let Some(shown) = credentials(headers, form)? else {
+    let live = Arc::clone(&frame.live);
+    let Some(shown) = credentials(frame.caller.headers, form)? else {
         return Ok(None);
     };
     match shown {
         Credentials::Secret { client_id, secrets } => {
-            *named = Some(client_id.clone());
+            claimed(app, frame, &live, &client_id);
             let digests = secrets
                 .iter()
                 .map(|secret| sha256(secret.expose().as_bytes()));
             let digests: Vec<[u8; 32]> = digests.collect();
-            let proved = by_secret(app, live, &client_id, &digests, now)?;
+            let proved = by_secret(app, &live, &client_id, &digests, frame.now)?;
             Ok(Some(proved))
         }
         Credentials::Token { client_id, token } => {
             let token = assertion::Unverified::parse(&token.0).map_err(refused)?;
             let name = client_id.as_deref().unwrap_or(token.subject());
-            *named = Some(name.to_owned());
-            let proved = by_token(app, live, name, &token, now).await?;
+            claimed(app, frame, &live, name);
+            let proved = by_token(app, frame, &live, name, &token).await?;
             Ok(Some(proved))
         }
     }
 }
 
+/// Limits and proxies are those of the policy that declares the client, where only one does.
+fn claimed(app: &App, frame: &mut Frame<'_>, live: &Live, name: &str) {
+    if let [Declared { policy, .. }] = live.clients_named(name) {
+        frame.client_of(app, policy);
+    }
+    frame.trail.client = Some(name.to_owned());
+}
+
+/// A secret has 32 bytes at least and is not guessed: wrong ones hold back no right one.
 fn by_secret(
     app: &App,
     live: &Live,
@@ -85,12 +92,6 @@ fn by_secret(
     shown: &[[u8; 32]],
     now: i64,
 ) -> Result<Proved, Failure> {
-    let failures = &app.client_failures;
-    if let Some(seconds) = failures.exceeded(client_id, WRONG_SECRETS_PER_MINUTE, now) {
-        return Err(TryAgainReason::RateLimited
-            .after(seconds, "too many wrong secrets for this client")
-            .into());
-    }
     let mut why = "no client of this name";
     for declared in live.clients_named(client_id) {
         let client = &declared.client;
@@ -113,17 +114,23 @@ fn by_secret(
             Proof::Keys(_) | Proof::ServiceAccount { .. } => why = "the client has no secret",
         }
     }
-    let _over = failures.count(client_id, WRONG_SECRETS_PER_MINUTE, now);
+    let failures = &app.client_failures;
+    if let Some(seconds) = failures.count(client_id, WRONG_SECRETS_PER_MINUTE, now) {
+        return Err(TryAgainReason::RateLimited
+            .after(seconds, "too many wrong secrets for this client")
+            .into());
+    }
     Err(Code::ClientInvalid.because(why).into())
 }
 
 async fn by_token(
     app: &App,
+    frame: &Frame<'_>,
     live: &Live,
     name: &str,
     token: &assertion::Unverified<'_>,
-    now: i64,
 ) -> Result<Proved, Failure> {
+    let now = frame.now;
     let mut last = Unproved::Unknown;
     for declared in live.clients_named(name) {
         let Declared { policy, client } = declared;
@@ -135,7 +142,8 @@ async fn by_token(
                 let provider = live.provider(provider);
                 let provider =
                     provider.filter(|found| found.spec.namespace == policy.spec.namespace);
-                assertion::by_service_account(provider, subject, token, now).await
+                let fetching = Fetching::of(frame);
+                assertion::by_service_account(provider, subject, token, fetching, now).await
             }
             Proof::Secret(_) => Err(Unproved::NoKey),
         };

@@ -2,8 +2,9 @@
 //!
 //! | door | the policy has clients | the session's client | |
 //! |---|---|---|---|
+//! | the API | any, `onlyClients` | any | `invalid_client` |
 //! | the API | any | none | open |
-//! | the API | any | a client | not refreshed: it is that client's |
+//! | the API | any | a client | not refreshed, not revoked: it is that client's |
 //! | OAuth, nobody | no | none | open |
 //! | OAuth, nobody | yes | any | `invalid_client` |
 //! | OAuth, a client of the policy | yes | none, or this client | open |
@@ -51,7 +52,7 @@ impl Door<'_> {
     /// To a sign-in for tokens of this policy.
     pub fn admit(&self, policy: &LivePolicy) -> Result<(), Failure> {
         match self {
-            Self::Api => Ok(()),
+            Self::Api => admit_api(policy),
             Self::Oauth { client, targets } => {
                 match client {
                     None => admit_nobody(policy)?,
@@ -71,7 +72,7 @@ impl Door<'_> {
         let invalid = |why: &'static str| Failure::from(Code::RefreshTokenInvalid.because(why));
         match self {
             Self::Api => match owner {
-                None => Ok(()),
+                None => admit_api(policy),
                 Some(_) => Err(invalid("the session is an OAuth client's")),
             },
             Self::Oauth { client, targets } => {
@@ -96,15 +97,23 @@ impl Door<'_> {
         }
     }
 
+    /// To more tokens of a session that its own user or a second factor has opened: the client's, where it has one.
+    pub fn admit_session(&self, policy: &LivePolicy, owner: Option<&str>) -> Result<(), Failure> {
+        match (self, owner) {
+            (Self::Api, None) => admit_api(policy),
+            (Self::Api, Some(_)) | (Self::Oauth { .. }, _) => Ok(()),
+        }
+    }
+
     /// To the end of a session.
     pub fn admit_revocation(&self, live: &Live, session: &Session) -> Result<Admission, Failure> {
         match self {
-            Self::Api => Ok(Admission::Admitted),
+            Self::Api => admit_ownerless(session),
             Self::Oauth { client: None, .. } => {
                 if let Some(policy) = live.policy_of_key(&session.policy) {
                     admit_nobody(policy)?;
                 }
-                Ok(Admission::Admitted)
+                admit_ownerless(session)
             }
             Self::Oauth {
                 client: Some(proved),
@@ -122,6 +131,24 @@ impl Door<'_> {
             }
         }
     }
+}
+
+/// A session that is a client's is ended by that client, or by its user.
+fn admit_ownerless(session: &Session) -> Result<Admission, Failure> {
+    match Carried::read(&session.carried)?.client_id {
+        None => Ok(Admission::Admitted),
+        Some(_) => Err(Code::ClientNotAllowed
+            .because("it is a session of an OAuth client")
+            .into()),
+    }
+}
+
+fn admit_api(policy: &LivePolicy) -> Result<(), Failure> {
+    if policy.spec.only_clients {
+        let why = "the policy's tokens go to its OAuth clients alone";
+        return Err(Code::ClientInvalid.because(why).into());
+    }
+    Ok(())
 }
 
 fn admit_nobody(policy: &LivePolicy) -> Result<(), Failure> {

@@ -15,8 +15,8 @@ use crate::issue::Carried;
 use crate::live::Live;
 use crate::password::{self, CHANGE_SCOPE};
 use crate::refresh::{check_session, still_allowed};
-use crate::refresh_token::{Presented, RefreshToken, judge};
-use crate::session::verify_access_token;
+use crate::refresh_token::{RefreshToken, is_current};
+use crate::session::{is_over, session_of, verify_access_token};
 use crate::signin::lifetime;
 use crate::store::{Session, User};
 
@@ -55,18 +55,14 @@ async fn of_access_token(
     let Ok(presented) = verify_access_token(live, text, now) else {
         return Ok(None);
     };
-    if presented.only_changes_password || presented.policy != client.policy.key {
+    if presented.only_changes_password || presented.policy.key != client.policy.key {
         return Ok(None);
     }
-    let found = app.store.session(presented.session).await?;
-    let Some((session, user)) = found else {
+    let Some((session, user)) = session_of(app, &presented).await? else {
         return Ok(None);
     };
     // An access token outlives the refresh token beside it, if that one is not used.
-    let is_over = session.ended_at.is_some()
-        || now >= session.ends_at
-        || session.created_at < user.sessions_valid_from;
-    if is_over || !is_allowed(live, client, &session, &user)? {
+    if is_over(&session, &user, now) || !is_allowed(live, client, &session, &user)? {
         return Ok(None);
     }
     let Value::Object(mut members) = presented.claims else {
@@ -96,12 +92,11 @@ async fn of_refresh_token(
     }
     let spec = &client.policy.spec;
     let grace = lifetime(spec.token.refresh_reuse_grace);
-    match judge(token, &session, grace, now) {
-        Presented::Live | Presented::Superseded(_) => {}
-        Presented::Reused => return Ok(None),
+    if !is_current(token, &session, grace, now) {
+        return Ok(None);
     }
     let carried = Carried::read(&session.carried)?;
-    let standing = password::standing(user.password, &spec.password, now);
+    let standing = password::standing(user.password, spec.password.as_ref(), now);
     let is_anothers = carried
         .client_id
         .as_ref()

@@ -9,19 +9,17 @@ use super::{LocalPassword, standing};
 use crate::account::status_refusal;
 use crate::agent::device;
 use crate::app::{App, Caller};
-use crate::client_address::{client_address, network};
 use crate::dto::{LoginResponse, PasswordRequest, UserInfo};
 use crate::failure::{Code, Failure, Refused, TryAgainReason};
-use crate::issue::{Carried, Stamp, access_token};
-use crate::limits::of_address;
-use crate::live::Live;
+use crate::frame::Frame;
+use crate::issue::{Carried, FULL_SCOPE, Stamp, Wanted, access_token};
+use crate::oauth::door::Door;
 use crate::refresh::still_allowed;
 use crate::refresh_token::RefreshToken;
-use crate::session::{Opens, authenticate_for};
-use crate::signin::{FULL_SCOPE, new_session};
+use crate::session::{Bearer, Opens, authenticate};
+use crate::signin::{OpenSession, session_end};
 use crate::store::passwords::{ChangeOutcome, ChangePassword, ChangedBy, PasswordTry};
 use crate::store::{EventKind, User};
-use crate::trail::Trail;
 
 /// Shortest password (NIST SP 800-63B-4, section 3.1.1.2, for one that is not the only factor).
 pub const CHARS_MIN: usize = 8;
@@ -33,42 +31,26 @@ pub async fn change(
     request: PasswordRequest,
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
-    let now = app.clock.now();
-    let live = app.serving.live();
-    let client = client_address(caller.peer, caller.headers, &live.trusted_proxies);
-    let mut trail = Trail::new(
-        EventKind::PasswordChange,
-        now,
-        caller.request_id,
-        network(client),
-    );
-    let result = match app.check_address(client, live.failures_per_minute, now) {
-        Err(limited) => Err(limited),
-        Ok(()) => run(app, &live, request, caller, &mut trail, now).await,
-    };
-    if let Err(failure) = &result {
-        if let Failure::Refused(_) = failure {
-            let _over = app
-                .failures
-                .count(of_address(client), live.failures_per_minute, now);
-        }
-        app.record(trail.failure(failure));
-    }
-    result
+    let mut frame = Frame::begin(app, EventKind::PasswordChange, caller);
+    let result = run(app, &mut frame, request).await;
+    frame.end(app, result)
 }
 
 async fn run(
     app: &Arc<App>,
-    live: &Live,
+    frame: &mut Frame<'_>,
     request: PasswordRequest,
-    caller: Caller<'_>,
-    trail: &mut Trail,
-    now: i64,
 ) -> Result<LoginResponse, Failure> {
-    let (session, user) = authenticate_for(app, caller.headers, Opens::PasswordChange).await?;
-    trail.of_session(&session, &user);
-    let (policy, _provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
-    let key = policy.current_key()?;
+    let (live, now) = (Arc::clone(&frame.live), frame.now);
+    let bearer = authenticate(app, frame, Opens::PasswordChange).await?;
+    let Bearer { session, user, .. } = bearer;
+    let (policy, provider) = still_allowed(&live, &session.policy, &session.provider, &user)?;
+    if policy.spec.password.is_none() {
+        let audit = "spec.password is not set in the policy";
+        return Err(Code::PasswordUnavailable.because(audit).into());
+    }
+    let mut carried = Carried::read(&session.carried)?;
+    Door::Api.admit_session(policy, carried.client_id.as_deref())?;
     let PasswordRequest {
         current_password: current,
         new_password: new,
@@ -83,15 +65,22 @@ async fn run(
     let hash = app.hashing_passwords.hash(new, app.random()?).await;
     let hash = hash.map_err(unhashed)?;
 
-    let mut carried = Carried::read(&session.carried)?;
     FULL_SCOPE.clone_into(&mut carried.scope);
     let refresh = RefreshToken::first(now, app.random()?);
-    // The new one takes the other's place, at the provider as well.
-    let (from, origin) = (device(caller.headers), session.origin);
-    let provider = &session.provider;
-    let next = new_session(policy, provider, &refresh, &carried, from, origin, now)?;
+    // The new one takes the other's place, at the provider as well, and ends no later.
+    let next = OpenSession {
+        policy,
+        provider: &session.provider,
+        refresh: &refresh,
+        carried: &carried,
+        device: device(frame.caller.headers),
+        origin: session.origin,
+        ends_at: session_end(policy, now).min(session.ends_at),
+        now,
+    };
+    let next = next.new_session()?;
     let ends_at = next.ends_at;
-    trail.session_id = Some(refresh.session());
+    frame.trail.session_id = Some(refresh.session());
     let change = ChangePassword {
         user: user.id,
         by: ChangedBy::User {
@@ -101,7 +90,7 @@ async fn run(
         },
         hash,
         must_change: false,
-        event: trail.success(),
+        event: frame.trail.success(),
         now,
     };
     match app.store.change_password(change).await? {
@@ -120,13 +109,15 @@ async fn run(
         changed_at: now,
         must_change: false,
     };
-    let standing = standing(Some(changed), &policy.spec.password, now);
+    let standing = standing(Some(changed), policy.spec.password.as_ref(), now);
     let stamp = Stamp {
         now,
         jti: app.id(now)?,
         session: refresh.session(),
+        session_ends_at: ends_at,
     };
-    let token = access_token(policy, key, &user, &carried, stamp, ends_at)?;
+    let spec = &provider.spec;
+    let token = access_token(policy, spec, &user, &carried, Wanted::Services, stamp)?;
     let info = UserInfo::of(&user, standing);
     Ok(LoginResponse::of_session(token, &refresh, info, standing))
 }

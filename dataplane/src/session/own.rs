@@ -2,32 +2,32 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use uuid::Uuid;
 
-use super::authenticate;
+use super::{Bearer, Opens, authenticate, check_recent};
 use crate::app::{App, Caller};
 use crate::dto::{SessionInfo, Sessions};
 use crate::failure::{Code, Failure};
-use crate::refresh::signout_event;
-use crate::store::Session;
+use crate::frame::Frame;
 use crate::store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
+use crate::store::{EventKind, Session};
 use crate::users::sessions::SessionRecord;
 
 /// A page of them, the newest first. `after`: the last one of the page before.
 pub async fn list(
     app: &Arc<App>,
-    headers: &HeaderMap,
+    caller: Caller<'_>,
     after: Option<&str>,
 ) -> Result<Sessions, Failure> {
-    let (current, user) = authenticate(app, headers).await?;
+    let mut frame = Frame::begin(app, EventKind::Signout, caller);
+    let Bearer { session, user, .. } = authenticate(app, &mut frame, Opens::Account).await?;
     let after = after.map(str::parse::<Uuid>).transpose();
     let after = after.map_err(|_| Code::InvalidRequest.because("`after` is no id"))?;
     let page = SessionPage {
         user: user.id,
         after,
         limit: PAGE_SESSIONS_MAX,
-        now: app.clock.now(),
+        now: frame.now,
     };
     let found = app.store.sessions_of(page).await?;
     let is_full = found.len() == PAGE_SESSIONS_MAX as usize;
@@ -36,21 +36,25 @@ pub async fn list(
         next: next.map(|last| last.id.to_string()),
         sessions: found
             .into_iter()
-            .map(|session| info(session, current.id))
+            .map(|other| info(other, session.id))
             .collect(),
     })
 }
 
 /// Ends one of the user's own; what is somebody else's is not there for this user.
 pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Failure> {
-    let (_, user) = authenticate(app, caller.headers).await?;
+    let mut frame = Frame::begin(app, EventKind::Signout, caller);
+    let bearer = authenticate(app, &mut frame, Opens::Account).await?;
+    if id != bearer.session.id {
+        check_recent(&bearer, frame.now)?;
+    }
     let not_found = || Failure::from(Code::NotFound.because("the user has no such live session"));
     let found = app.store.session(id).await?;
-    let (session, _) = found
-        .filter(|(_, owner)| owner.id == user.id)
+    let (session, user) = found
+        .filter(|(_, owner)| owner.id == bearer.user.id)
         .ok_or_else(not_found)?;
-    let event = signout_event(app, caller, &session, &user, None);
-    let now = app.clock.now();
+    frame.trail.of_session(&session, &user);
+    let (now, event) = (frame.now, frame.trail.success());
     if app.store.end_session(session.id, now, event).await? {
         Ok(())
     } else {
@@ -60,11 +64,14 @@ pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Fai
 
 /// Ends all of the user's sessions, this one too.
 pub async fn end_all(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
-    let (session, user) = authenticate(app, caller.headers).await?;
-    let mut event = signout_event(app, caller, &session, &user, None);
+    let mut frame = Frame::begin(app, EventKind::Signout, caller);
+    let Bearer { user, .. } = authenticate(app, &mut frame, Opens::AccountChange).await?;
+    let mut event = frame.trail.success();
     event.detail = "all sessions of the user".to_owned();
-    let now = app.clock.now();
-    let _found = app.store.revoke_user_sessions(user.id, now, event).await?;
+    let _found = app
+        .store
+        .revoke_user_sessions(user.id, frame.now, event)
+        .await?;
     Ok(())
 }
 

@@ -1,10 +1,10 @@
 //! What the tokens of a session carry on from its sign-in.
 
-use super::scoring::{auth_time, trusted_acr, trusted_amr};
-use super::{FULL_SCOPE, VerifiedIdentity};
+use super::VerifiedIdentity;
+use super::scoring::{auth_time, upstream};
 use crate::dto::UserInfo;
 use crate::failure::{Code, Failure};
-use crate::issue::Carried;
+use crate::issue::{Carried, FULL_SCOPE};
 use crate::live::{LivePolicy, LiveProvider};
 
 pub(super) fn carry(
@@ -36,13 +36,11 @@ pub(super) fn carry(
             .evaluate(&user, claims, &about_provider)
             .map_err(|error| Code::ClaimsRejected.because(format!("extraClaims: {error}")))?
     };
-    let amr = trusted_amr(&provider.spec, claims).map(str::to_owned);
-    let acr = trusted_acr(&provider.spec, claims).map(str::to_owned);
     Ok(Carried {
         scope: FULL_SCOPE.to_owned(),
         auth_time: auth_time(claims),
-        amr: amr.collect(),
-        acr,
+        amr: Vec::new(),
+        upstream: upstream(&provider.spec, claims),
         client_id: client.map(str::to_owned),
         idp: provider.spec.name.clone(),
         groups: identity.mapped.groups.clone(),

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use vestibule_crds::snapshot::{Provider, Risk};
 
-use super::{VerifiedIdentity, lifetime};
+use super::VerifiedIdentity;
 use crate::app::App;
 use crate::geography::Location;
+use crate::issue::Upstream;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
 use crate::risk::facts::Facts;
@@ -14,20 +15,31 @@ use crate::risk::history::{Population, UserHistory};
 use crate::risk::{self, Assessment, Context, History, Listed};
 use crate::store::{NewHistory, StoredHistory};
 
-pub(super) fn context(
-    app: &App,
-    client: IpAddr,
-    agent: Option<&str>,
-    provider: &Provider,
-    risk: &Risk,
-    identity: &VerifiedIdentity,
-    now: i64,
-) -> Context {
+/// What is asked of a sign-in: from where, with what, at which provider, by whom.
+pub(super) struct Sign<'s> {
+    pub(super) client: IpAddr,
+    pub(super) agent: Option<&'s str>,
+    pub(super) provider: &'s Provider,
+    /// `namespace/name`.
+    pub(super) policy: &'s str,
+    pub(super) risk: &'s Risk,
+    pub(super) identity: &'s VerifiedIdentity<'s>,
+}
+
+pub(super) fn context(app: &App, sign: Sign<'_>, now: i64) -> Context {
+    let Sign {
+        client,
+        agent,
+        provider,
+        policy,
+        risk,
+        identity,
+    } = sign;
     let recent = &app.recent_failures;
     // Behind a private address may stand anybody: it is no evidence.
     let (address_failures, location) = if is_public(client) {
         let window = risk.signals.ip_failures.window.as_secs();
-        let failures = recent.recent(of_address(client), window, now);
+        let failures = recent.recent((policy, of_address(client)), window, now);
         (failures, app.geography.locate(client))
     } else {
         (0, Location::default())
@@ -93,42 +105,24 @@ pub(super) fn auth_time(claims: &serde_json::Value) -> Option<i64> {
     claims.get("auth_time").and_then(serde_json::Value::as_i64)
 }
 
-/// What the provider says of its own factors counts only as far as the operator lets it.
-pub(super) fn trusted_amr<'c>(
-    provider: &Provider,
-    claims: &'c serde_json::Value,
-) -> impl Iterator<Item = &'c str> {
-    let trusted = provider.upstream_mfa.as_ref();
+/// What the provider says of its own factors, as far as the operator honours it.
+pub(super) fn upstream(provider: &Provider, claims: &serde_json::Value) -> Option<Upstream> {
     let said = claims.get("amr").and_then(serde_json::Value::as_array);
-    said.into_iter()
-        .flatten()
+    let said = said.into_iter().flatten();
+    let amr = said
         .filter_map(serde_json::Value::as_str)
-        .filter(move |value| {
-            trusted.is_some_and(|mfa| mfa.amr.iter().any(|listed| listed == value))
-        })
-}
-
-pub(super) fn trusted_acr<'c>(
-    provider: &Provider,
-    claims: &'c serde_json::Value,
-) -> Option<&'c str> {
-    let trusted = provider.upstream_mfa.as_ref()?;
-    let said = claims.get("acr").and_then(serde_json::Value::as_str)?;
-    trusted
-        .acr
-        .iter()
-        .any(|listed| listed == said)
-        .then_some(said)
+        .map(str::to_owned);
+    let acr = claims.get("acr").and_then(serde_json::Value::as_str);
+    let upstream = Upstream {
+        amr: amr.collect(),
+        acr: acr.map(str::to_owned),
+        auth_time: auth_time(claims)?,
+    };
+    upstream.honoured(provider)
 }
 
 /// Whether the provider asked for a second factor that the operator honours, recently enough. A token that does not say
 /// when is not recent.
 pub(super) fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
-    let (Some(trusted), Some(at)) = (&provider.upstream_mfa, auth_time(claims)) else {
-        return false;
-    };
-    let said =
-        trusted_amr(provider, claims).next().is_some() || trusted_acr(provider, claims).is_some();
-    let age = now.saturating_sub(at);
-    said && age <= lifetime(trusted.max_auth_age)
+    upstream(provider, claims).is_some_and(|upstream| upstream.is_recent(provider, now))
 }

@@ -1,5 +1,6 @@
 //! From an unverified token to a verified identity.
 
+use aws_lc_rs::signature::ParsedPublicKey;
 use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::snapshot::Replay;
 use vestibule_crds::verification_key::Lookup;
@@ -7,9 +8,10 @@ use vestibule_crds::verification_key::Lookup;
 use super::lifetime;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
+use crate::frame::Frame;
 use crate::keys;
 use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
-use crate::store::sessions::Origin;
+use crate::store::sessions::{Login, Origin};
 use crate::store::{IdentityKey, ReplayKey};
 use crate::token::{Jws, UnverifiedToken};
 use crate::verify::{Facts, check_claims, check_header};
@@ -21,6 +23,7 @@ pub struct VerifiedIdentity<'a> {
     pub mapped: MappedClaims,
     pub claims: serde_json::Value,
     pub expires_at: i64,
+    pub issued_at: i64,
     /// The token as it was signed: another encoding of the same signature is the same token.
     signed: &'a str,
 }
@@ -42,6 +45,11 @@ impl VerifiedIdentity<'_> {
         Origin::of(issuer, subject, sid.filter(|sid| !sid.is_empty()))
     }
 
+    /// The login at the provider that the token is from.
+    pub fn login(&self, provider: &str) -> Login {
+        Login::of(provider, self.origin(), &self.identity, self.issued_at)
+    }
+
     /// Present where the provider refuses a token's second use.
     pub fn replay_key(&self, replay: Replay) -> Option<ReplayKey> {
         match replay {
@@ -60,6 +68,7 @@ pub async fn verify<'a>(
     policy: &LivePolicy,
     token: UnverifiedToken<'a>,
     nonce: Option<&str>,
+    fetching: Fetching,
     now: i64,
 ) -> Result<VerifiedIdentity<'a>, Failure> {
     let facts = Facts {
@@ -69,7 +78,7 @@ pub async fn verify<'a>(
         now,
     };
     check_header(&facts)?;
-    check_signature(&provider.keys, &token.jws).await?;
+    check_signature(&provider.keys, &token.jws, fetching).await?;
     check_claims(&facts)?;
     let mapped = provider.rules.apply(&token.claims).map_err(|rejected| {
         let mut refused = Code::ClaimsRejected.because(rejected.cause.to_string());
@@ -85,13 +94,37 @@ pub async fn verify<'a>(
         },
         mapped,
         expires_at: token.expires_at.saturating_add(skew),
+        issued_at: token.issued_at,
         signed: token.jws.signing_input,
         claims: token.claims,
     })
 }
 
-/// Finds the key, fetching where that is due, and verifies the signature with it.
-pub async fn check_signature(keys: &ProviderKeys, jws: &Jws<'_>) -> Result<(), Failure> {
+/// Whether a key that is not at hand may be fetched.
+#[derive(Debug)]
+pub enum Fetching {
+    Yes,
+    /// A token whose key is not cached is answered with this.
+    No(Failure),
+}
+
+impl Fetching {
+    /// Above the limit of failures nothing is fetched.
+    pub fn of(frame: &Frame<'_>) -> Self {
+        if frame.is_limited() {
+            Self::No(frame.limited())
+        } else {
+            Self::Yes
+        }
+    }
+}
+
+/// Finds the key, fetching where that is due and allowed, and verifies the signature with it.
+pub async fn check_signature(
+    keys: &ProviderKeys,
+    jws: &Jws<'_>,
+    fetching: Fetching,
+) -> Result<(), Failure> {
     let algorithm = jws
         .header
         .algorithm
@@ -104,11 +137,14 @@ pub async fn check_signature(keys: &ProviderKeys, jws: &Jws<'_>) -> Result<(), F
             lookup => return Err(keys::not_found(&lookup, kid).into()),
         },
         ProviderKeys::Remote(remote) => {
-            remote
-                .with_key(kid, algorithm, |key| {
-                    key.verify_sig(message, &jws.signature)
-                })
-                .await?
+            let verify = |key: &ParsedPublicKey| key.verify_sig(message, &jws.signature);
+            match fetching {
+                Fetching::Yes => remote.with_key(kid, algorithm, verify).await?,
+                Fetching::No(failure) => {
+                    let cached = remote.with_cached_key(kid, algorithm, verify);
+                    cached.ok_or(failure)?
+                }
+            }
         }
     };
     verified.map_err(|_| {

@@ -3,13 +3,18 @@
 //!
 //! | counted | at most | until |
 //! |---|---|---|
-//! | tries in any 15 minutes | `per_15m` | the oldest of them is 15 minutes old |
-//! | tries in any day | `per_day` | the oldest of them is a day old |
-//! | tries since the last success | 100 | an administrator unlocks the user |
+//! | tries of a method in any 15 minutes | `per_15m` | the oldest of them is 15 minutes old |
+//! | tries of a method in any day | `per_day` | the oldest of them is a day old |
+//! | tries of a method since its last success | 100 | an administrator unlocks the user |
 //! | codes sent | one of a method in 30 s, 5 in any 15 minutes, 20 in any day | the oldest of them is that old |
+//!
+//! Each method counts for itself, and only one whose codes can be guessed: who knows the first factor and guesses at one
+//! method locks no other. Passkeys and recovery codes of 80 bits are not guessed, and so are never locked.
 //!
 //! A try counts before its code is looked at, so that a thousand at once are no more than one after the other. A success
 //! takes its own try back and ends the row of failures; it does not make the failures before it unhappen.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use vestibule_crds::signin_policy::MfaMethod;
@@ -33,18 +38,35 @@ pub struct TryLimits {
 /// What is counted of one user. Times are oldest first and none is older than a day.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempts {
+    /// Of passwords; older versions counted all methods here.
+    #[serde(flatten)]
+    passwords: Tries,
+    sent: Vec<(i64, MfaMethod)>,
+    #[serde(default)]
+    methods: BTreeMap<MfaMethod, Tries>,
+}
+
+/// Tries of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Tries {
     tried_at: Vec<i64>,
     consecutive: u32,
-    sent: Vec<(i64, MfaMethod)>,
+}
+
+/// A try that was counted, to be taken back if it was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    pub method: MfaMethod,
+    pub at: i64,
 }
 
 /// Seconds until the next one may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Locked(pub u32);
 
-impl Attempts {
+impl Tries {
     /// Counts one more try, or says how long none is counted any more.
-    pub fn count(&mut self, limits: TryLimits, now: i64) -> Result<(), Locked> {
+    fn count(&mut self, limits: TryLimits, now: i64) -> Result<(), Locked> {
         forget(&mut self.tried_at, now);
         if self.consecutive >= CONSECUTIVE_MAX {
             return Err(Locked::for_seconds(DAY_SECONDS));
@@ -60,11 +82,31 @@ impl Attempts {
     }
 
     /// The try that was counted at `tried_at` was right.
-    pub fn succeed(&mut self, tried_at: i64) {
+    fn succeed(&mut self, tried_at: i64) {
         self.consecutive = 0;
         if let Some(index) = self.tried_at.iter().rposition(|at| *at == tried_at) {
             self.tried_at.remove(index);
         }
+    }
+}
+
+impl Attempts {
+    /// Counts one more try of the password, or says how long none is counted any more.
+    pub fn count(&mut self, limits: TryLimits, now: i64) -> Result<(), Locked> {
+        self.passwords.count(limits, now)
+    }
+
+    /// Counts one more guess at a code of this method.
+    pub fn guess(&mut self, method: MfaMethod, limits: TryLimits, now: i64) -> Result<(), Locked> {
+        self.methods.entry(method).or_default().count(limits, now)
+    }
+
+    /// A guess that was counted was right.
+    pub fn succeed(&mut self, tried: Tried) {
+        self.methods
+            .entry(tried.method)
+            .or_default()
+            .succeed(tried.at);
     }
 
     /// Counts one more code, or says how long none is sent.
@@ -137,6 +179,7 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_900_000_000;
+    const TOTP: MfaMethod = MfaMethod::Totp;
     const LIMITS: TryLimits = TryLimits {
         per_challenge: 5,
         per_15m: 10,
@@ -148,7 +191,7 @@ mod tests {
         let mut attempts = Attempts::default();
         let (mut counted, mut now, mut wait) = (0, NOW, None);
         for _ in 0..tries {
-            match attempts.count(LIMITS, now) {
+            match attempts.guess(TOTP, LIMITS, now) {
                 Ok(()) => (counted, wait) = (counted + 1, None),
                 Err(Locked(seconds)) => wait = Some(seconds),
             }
@@ -183,24 +226,27 @@ mod tests {
     fn any_15_minutes_count_not_those_of_the_clock() {
         let mut attempts = Attempts::default();
         for at in [0, 0, 0, 0, 0, 800, 800, 800, 800, 800] {
-            assert_eq!(attempts.count(LIMITS, NOW + at), Ok(()));
+            assert_eq!(attempts.guess(TOTP, LIMITS, NOW + at), Ok(()));
         }
-        assert_eq!(attempts.count(LIMITS, NOW + 899), Err(Locked(1)));
+        assert_eq!(attempts.guess(TOTP, LIMITS, NOW + 899), Err(Locked(1)));
         for _ in 0..5 {
-            assert_eq!(attempts.count(LIMITS, NOW + 900), Ok(()));
+            assert_eq!(attempts.guess(TOTP, LIMITS, NOW + 900), Ok(()));
         }
-        assert_eq!(attempts.count(LIMITS, NOW + 900), Err(Locked(800)));
+        assert_eq!(attempts.guess(TOTP, LIMITS, NOW + 900), Err(Locked(800)));
     }
 
     #[test]
     fn a_success_takes_back_its_own_try_and_no_failure() {
         let mut attempts = Attempts::default();
         for at in 0..10 {
-            assert_eq!(attempts.count(LIMITS, NOW + at), Ok(()));
+            assert_eq!(attempts.guess(TOTP, LIMITS, NOW + at), Ok(()));
         }
-        attempts.succeed(NOW + 9);
-        assert_eq!(attempts.count(LIMITS, NOW + 10), Ok(()));
-        assert!(attempts.count(LIMITS, NOW + 10).is_err());
+        attempts.succeed(Tried {
+            method: TOTP,
+            at: NOW + 9,
+        });
+        assert_eq!(attempts.guess(TOTP, LIMITS, NOW + 10), Ok(()));
+        assert!(attempts.guess(TOTP, LIMITS, NOW + 10).is_err());
     }
 
     #[test]
@@ -208,10 +254,13 @@ mod tests {
         let (mut attempts, mut now) = (Attempts::default(), NOW);
         for _ in 0..5 {
             for _ in 0..99 {
-                assert_eq!(attempts.count(LIMITS, now), Ok(()));
+                assert_eq!(attempts.guess(TOTP, LIMITS, now), Ok(()));
                 now += 1740;
             }
-            attempts.succeed(now - 1740);
+            attempts.succeed(Tried {
+                method: TOTP,
+                at: now - 1740,
+            });
         }
     }
 
@@ -247,6 +296,21 @@ mod tests {
     }
 
     #[test]
+    fn guesses_at_one_method_lock_no_other_and_no_password() {
+        let mut attempts = Attempts::default();
+        while attempts.guess(TOTP, LIMITS, NOW).is_ok() {}
+        assert_eq!(attempts.guess(MfaMethod::SmsOtp, LIMITS, NOW), Ok(()));
+        assert_eq!(attempts.count(LIMITS, NOW), Ok(()));
+        assert_eq!(attempts.guess(TOTP, LIMITS, NOW), Err(Locked(900)));
+    }
+
+    #[test]
+    fn what_an_older_version_stored_reads_back() {
+        let stored = r#"{"tried_at":[1],"consecutive":1,"sent":[[1,"email_otp"]]}"#;
+        assert!(Attempts::decode(stored).is_some());
+    }
+
+    #[test]
     fn what_is_stored_reads_back_and_is_bounded() {
         let most = TryLimits {
             per_challenge: 100,
@@ -256,8 +320,11 @@ mod tests {
         let mut attempts = Attempts::default();
         for number in 0..100_000 {
             let now = NOW + number * 60;
-            if attempts.count(most, now).is_ok() {
-                attempts.succeed(now - 1);
+            if attempts.guess(TOTP, most, now).is_ok() {
+                attempts.succeed(Tried {
+                    method: TOTP,
+                    at: now - 1,
+                });
             }
             let _ = attempts.send(MfaMethod::SmsOtp, now);
         }

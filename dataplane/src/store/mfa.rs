@@ -8,13 +8,16 @@ use std::fmt;
 use uuid::Uuid;
 use vestibule_crds::signin_policy::MfaMethod;
 
-use super::attempts::TryLimits;
+use super::attempts::{Tried, TryLimits};
+use super::sessions::Login;
 use super::{Account, Event, ReplayKey, SigninOutcome, StoreFuture, User};
 
 /// Confirmed factors that one user may have.
 pub const FACTORS_MAX: usize = 10;
 /// Devices that are remembered for one user; the oldest goes when one more comes.
 pub const DEVICES_MAX: usize = 20;
+/// Challenges of one user that can be answered at the same time.
+pub const CHALLENGES_MAX: usize = 5;
 
 type Digest = [u8; 32];
 
@@ -23,7 +26,8 @@ pub trait MfaStore {
     fn factors(&self, user: Uuid) -> StoreFuture<'_, Factors>;
     /// Whether this device is remembered for this user.
     fn knows_device(&self, user: Uuid, device: DeviceKey, now: i64) -> StoreFuture<'_, bool>;
-    /// Keeps a sign-in until its challenge is answered; the user's challenge before it is void. Whoever is new is created,
+    /// Keeps a sign-in until its challenge is answered, beside the user's other challenges: of more than [`CHALLENGES_MAX`]
+    /// the oldest from the same network is void, or else the oldest of all. Whoever is new is created,
     /// without a profile: what the provider says of a person is kept once the sign-in is complete.
     fn open_challenge(&self, opening: OpenChallenge) -> StoreFuture<'_, SigninOutcome>;
     /// A challenge with its user and the user's factors, whether or not it can still be answered.
@@ -77,6 +81,8 @@ pub struct DeviceKey {
 pub struct OpenChallenge {
     /// [`Account::Link`] is only checked: it becomes a link when the sign-in is complete.
     pub account: Account,
+    /// At the provider: a login that has ended there signs nobody in.
+    pub login: Option<Login>,
     pub replay: Option<ReplayKey>,
     pub digest: Digest,
     /// `namespace/name`.
@@ -112,6 +118,8 @@ pub struct Try {
     pub user: Uuid,
     pub challenge: Digest,
     pub limits: TryLimits,
+    /// The method, where its codes can be guessed.
+    pub guesses: Option<MfaMethod>,
     /// Whether what is pending may be looked at once only.
     pub takes_pending: bool,
     pub now: i64,
@@ -183,8 +191,8 @@ pub struct Removal {
 pub struct Completion {
     pub challenge: Digest,
     pub proof: Proof,
-    /// When the try that was right was counted; none where none was.
-    pub tried_at: Option<i64>,
+    /// The try that was right; none where none was counted.
+    pub tried: Option<Tried>,
     pub device: Option<NewDevice>,
 }
 

@@ -36,6 +36,8 @@ pub struct ProviderLogout {
     pub subject: Option<String>,
     /// With a subject: of its sessions only this one, and those that do not say which session of the provider they come from.
     pub sid: Option<String>,
+    /// When the provider said so, by its own clock.
+    pub issued_at: i64,
     pub replay: ReplayKey,
     pub event: Event,
     pub now: i64,
@@ -46,6 +48,8 @@ pub struct ProviderLogout {
 pub struct LoggedOut {
     /// `namespace/name`.
     pub provider: String,
+    /// How long a token that it issued before could sign in.
+    pub tokens_live: i64,
     /// Of the subject, at the provider's policy.
     pub identity: IdentityKey,
 }
@@ -57,6 +61,28 @@ impl ProviderLogout {
         Origin {
             subject: self.subject.as_deref().map(|of| named("sub", issuer, of)),
             sid: self.sid.as_deref().map(|sid| named("sid", issuer, sid)),
+        }
+    }
+
+    /// What of one provider is over, and must stay so.
+    pub(super) fn ended_logins(&self, one: &LoggedOut) -> Vec<EndedLogin> {
+        let issuer = &one.identity.issuer;
+        let ended = |digest, issued_until| EndedLogin {
+            provider: one.provider.clone(),
+            digest,
+            issued_until,
+            expires_at: self.now.saturating_add(one.tokens_live),
+        };
+        let subject = self.subject.as_deref();
+        match (subject, self.sid.as_deref()) {
+            (None, None) => Vec::new(),
+            (Some(subject), None) => vec![ended(named("sub", issuer, subject), self.issued_at)],
+            // A session of the provider's ends once.
+            (None, Some(sid)) => vec![ended(named("sid", issuer, sid), i64::MAX)],
+            (Some(subject), Some(sid)) => vec![
+                ended(named("sid", issuer, sid), i64::MAX),
+                ended(named(WITHOUT_SID, issuer, subject), self.issued_at),
+            ],
         }
     }
 
@@ -76,6 +102,50 @@ pub enum LogoutOutcome {
     Ended(usize),
     /// The token was used before: nothing was written.
     Replayed,
+}
+
+/// A login at a provider, as one of its tokens names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// `namespace/name`.
+    pub provider: String,
+    /// What a logout that ends it is kept under: all of the subject's logins, and this one.
+    pub ended_by: [[u8; ORIGIN_BYTES]; 2],
+    /// When the token was issued.
+    pub issued_at: i64,
+}
+
+/// What a logout leaves behind, so that no token from before it signs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EndedLogin {
+    pub(super) provider: String,
+    pub(super) digest: [u8; ORIGIN_BYTES],
+    /// Tokens issued until then are from before it.
+    pub(super) issued_until: i64,
+    /// When no such token could sign in any more.
+    pub(super) expires_at: i64,
+}
+
+/// Logins of a subject whose tokens name no session: the logout of any session may have been theirs.
+const WITHOUT_SID: &str = "sub without sid";
+
+impl Login {
+    pub fn of(provider: &str, origin: Origin, identity: &IdentityKey, issued_at: i64) -> Self {
+        let IdentityKey {
+            policy: _,
+            issuer,
+            subject,
+        } = identity;
+        let without_sid = || named(WITHOUT_SID, issuer, subject);
+        Self {
+            provider: provider.to_owned(),
+            ended_by: [
+                named("sub", issuer, subject),
+                origin.sid.unwrap_or_else(without_sid),
+            ],
+            issued_at,
+        }
+    }
 }
 
 /// What a provider may end a session by. Of digests, so that what a provider writes takes no more room than this.

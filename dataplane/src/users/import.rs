@@ -135,7 +135,10 @@ fn user_of(policy: &str, text: &str, now: i64) -> Result<ImportUser, String> {
                 username,
                 email,
                 email_verified,
+                // The administrator says whose address it is.
+                email_linkable: email_verified,
                 phone,
+                phone_unverified: false,
             },
             status,
             created_at,

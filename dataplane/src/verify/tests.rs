@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 use vestibule_crds::algorithm::{Algorithm, SigningAlgorithm};
 use vestibule_crds::duration::Duration;
 
+use vestibule_crds::oidc_provider::AcceptedClaim;
+
 use super::*;
 use crate::testing::{self, NOW, claims, header, with, without};
 
@@ -153,44 +155,103 @@ fn at_least_one_audience_is_configured() {
 }
 
 #[test]
-fn several_audiences_need_an_authorized_party() {
+fn several_audiences_are_all_ours_or_name_a_party_that_is() {
     let several = with(claims(), "aud", json!(["web", "other"]));
     assert_eq!(with_claims(&several), Err(Code::TokenAudienceMismatch));
     assert_eq!(with_claims(&with(several.clone(), "azp", "web")), Ok(()));
-    assert_eq!(
-        with_claims(&with(several.clone(), "azp", "other")),
-        Err(Code::TokenAudienceMismatch)
-    );
-    let twice = with(claims(), "aud", json!(["web", "web"]));
-    assert_eq!(with_claims(&twice), Ok(()), "one audience, written twice");
+    let other = with(several.clone(), "azp", "other");
+    assert_eq!(with_claims(&other), Err(Code::TokenAudienceMismatch));
+    for ours in [json!(["web", "mobile"]), json!(["web", "web"])] {
+        assert_eq!(with_claims(&with(claims(), "aud", ours)), Ok(()));
+    }
 
     let mut listed = provider();
     listed.authorized_parties = vec!["android".to_owned()];
     for (party, expected) in [
         ("android", Ok(())),
-        ("web", Err(Code::TokenAudienceMismatch)),
+        ("web", Ok(())),
+        ("other", Err(Code::TokenAudienceMismatch)),
     ] {
         let claims = with(several.clone(), "azp", party);
-        assert_eq!(
-            outcome(&listed, &es256(), &claims, None),
-            expected,
-            "{party}"
-        );
+        let found = outcome(&listed, &es256(), &claims, None);
+        assert_eq!(found, expected, "{party}");
     }
 }
 
 #[test]
-fn a_listed_authorized_party_counts_for_one_audience_too() {
-    assert_eq!(with_claims(&with(claims(), "azp", "android")), Ok(()));
+fn a_party_that_is_not_ours_is_refused_with_one_audience_too() {
+    // Google's Android case: `aud` is the web client, `azp` the app.
+    let android = with(claims(), "azp", "android");
+    assert_eq!(with_claims(&android), Err(Code::TokenAudienceMismatch));
     let mut listed = provider();
     listed.authorized_parties = vec!["android".to_owned()];
-    let android = with(claims(), "azp", "android");
     assert_eq!(outcome(&listed, &es256(), &android, None), Ok(()));
-    let other = with(claims(), "azp", "other");
-    assert_eq!(
-        outcome(&listed, &es256(), &other, None),
-        Err(Code::TokenAudienceMismatch)
-    );
+    assert_eq!(with_claims(&with(claims(), "azp", "web")), Ok(()));
+}
+
+#[test]
+fn an_access_token_whose_audience_is_the_client_signs_nobody_in() {
+    // As Spring Authorization Server, LemonLDAP::NG, Canaille and Entra ID issue them.
+    let signs = [
+        ("scope", json!("openid profile")),
+        ("scope", json!(["openid"])),
+        ("scope", json!("")),
+        ("scp", json!("User.Read")),
+        ("scp", json!(["openid"])),
+        ("idtyp", json!("user")),
+        ("cnf", json!({"jkt": "x"})),
+        ("act", json!({"sub": "service"})),
+        ("events", json!({})),
+        ("events", json!("x")),
+        ("typ", json!("Bearer")),
+        ("typ", json!("id")),
+        ("typ", json!(1)),
+        ("typ", json!({"ID": true})),
+        ("token_use", json!("access")),
+        ("token_use", json!(["id"])),
+        ("token_use", json!(true)),
+    ];
+    for (name, value) in &signs {
+        let claims = with(claims(), name, value.clone());
+        let refused = Err(Code::TokenTypeNotAllowed);
+        assert_eq!(with_claims(&claims), refused, "{name}: {value}");
+    }
+    let both = with(claims(), "client_id", "web");
+    let both = with(both, "scope", "openid");
+    assert_eq!(with_claims(&both), Err(Code::TokenTypeNotAllowed));
+}
+
+#[test]
+fn an_id_token_with_a_lone_client_id_or_null_claims_signs_in() {
+    assert_eq!(with_claims(&with(claims(), "client_id", "web")), Ok(()));
+    for name in [
+        "scope",
+        "scp",
+        "idtyp",
+        "cnf",
+        "act",
+        "events",
+        "typ",
+        "token_use",
+    ] {
+        let claims = with(claims(), name, serde_json::Value::Null);
+        assert_eq!(with_claims(&claims), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn a_claim_that_the_provider_is_let_have_is_accepted_and_no_other() {
+    let mut odd = provider();
+    odd.token.accept = vec![AcceptedClaim::Scope];
+    let scope = with(claims(), "scope", "read");
+    assert_eq!(outcome(&odd, &es256(), &scope, None), Ok(()));
+    let client = with(scope, "client_id", "web");
+    let refused = Err(Code::TokenTypeNotAllowed);
+    assert_eq!(outcome(&odd, &es256(), &client, None), refused);
+    odd.token.accept = vec![AcceptedClaim::Events];
+    let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    let logout = with(claims(), "events", event);
+    assert_eq!(outcome(&odd, &es256(), &logout, None), refused);
 }
 
 #[test]

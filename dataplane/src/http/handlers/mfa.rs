@@ -62,8 +62,8 @@ pub async fn challenge(
     request_body = VerifyRequest,
     responses(
         (status = 200, description = "Signed in", body = LoginResponse),
-        (status = 400, description = "invalid_request, mfa_method_unavailable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "mfa_challenge_invalid, mfa_code_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "invalid_request, invalid_scope, mfa_method_unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "mfa_challenge_invalid, mfa_code_invalid, token_session_ended", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "provider_suspended, user_disabled, user_locked, link_required", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "mfa_locked, rate_limited, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, not_ready, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
@@ -80,6 +80,7 @@ pub async fn verify(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
         code: members.text("code", dto::CODE_CHARS_MAX)?,
         credential: members.object("credential")?,
         remember_device: members.flag("remember_device")?,
+        scope: members.text("scope", dto::SCOPE_CHARS_MAX)?,
     };
     private_json(&verify::verify(app, &request, caller).await?)
 }
@@ -98,7 +99,7 @@ pub async fn verify(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
     responses(
         (status = 201, description = "Confirm it within ten minutes", body = Enrollment),
         (status = 400, description = "invalid_request, mfa_method_unavailable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "access_token_invalid, mfa_challenge_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, insufficient_user_authentication, mfa_challenge_invalid", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "mfa_required, mfa_unavailable, provider_suspended, user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "not_found: no method of this name can be enrolled", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "rate_limited, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
@@ -138,7 +139,7 @@ pub async fn enroll(
     responses(
         (status = 200, description = "It counts from now on", body = EnrollmentConfirmed),
         (status = 400, description = "invalid_request, mfa_method_unavailable", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "access_token_invalid, mfa_challenge_invalid, mfa_code_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, insufficient_user_authentication, mfa_challenge_invalid, mfa_code_invalid", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "mfa_required, mfa_unavailable, provider_suspended, user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "not_found: no method of this name can be enrolled", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "rate_limited, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
@@ -160,6 +161,7 @@ pub async fn confirm(
         id: members.required_text("id", dto::ID_CHARS_MAX)?,
         code: members.text("code", dto::CODE_CHARS_MAX)?,
         credential: members.object("credential")?,
+        scope: members.text("scope", dto::SCOPE_CHARS_MAX)?,
     };
     match enroll::confirm(app, method, &request, caller).await? {
         Confirmed::Enrolled(enrolled) => private_json(&enrolled),
@@ -175,13 +177,13 @@ pub async fn confirm(
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The factors of the access token's user", body = Enrollments),
-        (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, insufficient_user_authentication", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
         )
 )]
 pub async fn enrollments(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failure> {
-    private_json(&enroll::list(app, caller.headers).await?)
+    private_json(&enroll::list(app, caller).await?)
 }
 
 /// Remove a factor
@@ -195,7 +197,7 @@ pub async fn enrollments(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, F
     security(("bearer" = [])),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, insufficient_user_authentication", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "mfa_required, user_disabled, user_locked", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "not_found", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "rate_limited, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),

@@ -22,7 +22,7 @@ use crate::session::own;
     responses(
         (status = 200, description = "A page of them", body = Sessions),
         (status = 400, description = "invalid_request", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, insufficient_user_authentication", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
     )
@@ -35,7 +35,7 @@ pub async fn list(
     // An id needs no decoding.
     let mut parameters = query.unwrap_or_default().split('&');
     let after = parameters.find_map(|pair| pair.strip_prefix("after="));
-    private_json(&own::list(app, caller.headers, after).await?)
+    private_json(&own::list(app, caller, after).await?)
 }
 
 /// End a session
@@ -49,7 +49,7 @@ pub async fn list(
     security(("bearer" = [])),
     responses(
         (status = 204, description = "It has ended"),
-        (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, insufficient_user_authentication", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "not_found: the user has no such session, or it has ended", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
@@ -70,7 +70,7 @@ pub async fn end(app: &Arc<App>, caller: Caller<'_>, id: Uuid) -> Result<Answer,
     security(("bearer" = [])),
     responses(
         (status = 204, description = "All sessions have ended"),
-        (status = 401, description = "access_token_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "access_token_invalid, insufficient_user_authentication", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "user_disabled, user_locked, password_change_required", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "store_unavailable, with Retry-After in seconds", body = Problem, content_type = "application/problem+json"),
     )

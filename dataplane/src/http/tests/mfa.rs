@@ -377,7 +377,10 @@ async fn a_recovery_code_signs_in_once_however_it_is_typed() {
     let again = service.verify(&challenge, "recovery_code", &code).await;
     assert_eq!(again.code(), "mfa_code_invalid");
     let listed = service
-        .get("/auth/mfa/enrollments", Some(reply.text("access_token")))
+        .get(
+            "/auth/mfa/enrollments",
+            Some(&service.account(&reply).await),
+        )
         .await;
     assert_eq!(listed.body["recovery_codes_left"], 9);
 }
@@ -479,7 +482,7 @@ async fn no_secret_is_stored_in_the_clear_or_shown() {
     let everything = [
         "SELECT hex(secret) FROM mfa_factors",
         "SELECT hex(digest) FROM mfa_recovery_codes",
-        "SELECT hex(digest) || content FROM mfa_challenges",
+        "SELECT hex(digest) || content FROM challenges",
         "SELECT detail FROM events",
     ];
     let mut stored = String::new();

@@ -39,7 +39,7 @@ async fn a_user_sees_the_own_live_sessions_and_which_one_asks() {
     service.signin(&service.token_of("somebody-else")).await;
     service.clock.advance(60);
     let second = service.signin(&service.token(&claims())).await;
-    let token = second.text("access_token");
+    let token = &service.account(&second).await;
 
     let sessions = service.sessions(token).await;
     assert_eq!(sessions.len(), 2, "{sessions:?}");
@@ -71,8 +71,8 @@ async fn a_session_of_ones_own_is_ended_once_and_somebody_elses_never() {
     let first = service.signin(&service.token(&claims())).await;
     let second = service.signin(&service.token(&claims())).await;
     let other = service.signin(&service.token_of("somebody-else")).await;
-    let token = second.text("access_token");
-    let others = service.sessions(other.text("access_token")).await;
+    let token = &service.account(&second).await;
+    let others = service.sessions(&service.account(&other).await).await;
     let path =
         |session: &Value| format!("/auth/sessions/{}", session["id"].as_str().expect("an id"));
 
@@ -107,7 +107,7 @@ async fn signing_out_everywhere_ends_all_sessions_of_this_user() {
     let first = service.signin(&service.token(&claims())).await;
     let second = service.signin(&service.token(&claims())).await;
     let other = service.signin(&service.token_of("somebody-else")).await;
-    let token = second.text("access_token");
+    let token = &service.account(&second).await;
     let out = service
         .as_bearer(Method::POST, "/auth/signout/everywhere", token)
         .await;
@@ -132,7 +132,7 @@ async fn signing_out_everywhere_ends_all_sessions_of_this_user() {
 async fn sessions_are_shown_to_nobody_without_a_token_and_paged() {
     let service = Service::start().await;
     let token = service.signin(&service.token(&claims())).await;
-    let token = token.text("access_token");
+    let token = &service.account(&token).await;
     for (method, path) in [
         (Method::GET, "/auth/sessions"),
         (Method::GET, "/auth/sessions?after=1"),

@@ -15,11 +15,11 @@ async fn service() -> Service {
     Service::start_with(
         |provider| provider,
         |policy| Policy {
-            password: PasswordLife {
+            password: Some(PasswordLife {
                 max_age: Some(Duration::from_secs(10 * 86_400)),
                 warning_window: Duration::from_secs(2 * 86_400),
                 grace_period: Duration::from_secs(86_400),
-            },
+            }),
             ..policy
         },
     )
@@ -39,7 +39,7 @@ impl Service {
     /// A sign-in of today, whatever the clock says.
     async fn signin_now(&self) -> Reply {
         let mut claims = claims();
-        for (name, seconds) in [("iat", 0), ("nbf", 0), ("exp", 600)] {
+        for (name, seconds) in [("iat", 0), ("nbf", 0), ("auth_time", 0), ("exp", 600)] {
             claims = with(claims, name, self.clock.now() + seconds);
         }
         self.signin(&self.token(&claims)).await
@@ -49,7 +49,7 @@ impl Service {
     async fn with_password(&self) -> Reply {
         let reply = self.signin_now().await;
         let body = json!({"new_password": PASSWORD});
-        let set = self.password(reply.text("access_token"), &body).await;
+        let set = self.password(&self.account(&reply).await, &body).await;
         assert_eq!(set.code(), "ok", "{}", set.body);
         set
     }
@@ -223,7 +223,7 @@ async fn a_demanded_or_overdue_change_is_not_passed_by_with_a_refresh() {
 async fn a_change_wants_the_current_password_once_there_is_one() {
     let service = service().await;
     let set = service.with_password().await;
-    let token = set.text("access_token");
+    let token = &service.account(&set).await;
     for (body, status, code) in [
         (
             json!({"new_password": "battery staple"}),
@@ -252,7 +252,7 @@ async fn a_change_wants_the_current_password_once_there_is_one() {
 async fn a_new_password_is_neither_short_nor_a_book_nor_what_everybody_knows_of_its_user() {
     let service = service().await;
     let reply = service.signin_now().await;
-    let token = reply.text("access_token");
+    let token = &service.account(&reply).await;
     let email = reply.body["user"]["email"].as_str().expect("an address");
     for refused in [
         "",
@@ -279,10 +279,10 @@ async fn a_new_password_is_neither_short_nor_a_book_nor_what_everybody_knows_of_
         .await;
     assert_eq!(set.code(), "ok");
     let same = json!({"current_password": longest, "new_password": longest});
-    let reply = service.password(set.text("access_token"), &same).await;
+    let reply = service.password(&service.account(&set).await, &same).await;
     assert_eq!(reply.code(), "password_not_acceptable");
     let eight = json!({"current_password": longest, "new_password": "十十十十十十十十"});
-    let reply = service.password(set.text("access_token"), &eight).await;
+    let reply = service.password(&service.account(&set).await, &eight).await;
     assert_eq!(reply.code(), "ok");
 }
 
@@ -293,11 +293,12 @@ async fn wrong_passwords_are_counted_for_the_user_over_all_sessions() {
     let wrong = json!({"current_password": "wrong", "new_password": "battery staple"});
     for _ in 0..10 {
         let session = service.signin_now().await;
-        let reply = service.password(session.text("access_token"), &wrong).await;
+        let token = service.account(&session).await;
+        let reply = service.password(&token, &wrong).await;
         assert_eq!(reply.code(), "password_invalid");
     }
     let session = service.signin_now().await;
-    let token = session.text("access_token");
+    let token = &service.account(&session).await;
     let right = json!({"current_password": PASSWORD, "new_password": "battery staple"});
     for body in [&wrong, &right] {
         let reply = service.password(token, body).await;
@@ -306,7 +307,8 @@ async fn wrong_passwords_are_counted_for_the_user_over_all_sessions() {
     }
     service.clock.advance(15 * 60);
     let session = service.signin_now().await;
-    let reply = service.password(session.text("access_token"), &right).await;
+    let token = service.account(&session).await;
+    let reply = service.password(&token, &right).await;
     assert_eq!(reply.code(), "ok");
     let user = session.text_of_user("id").parse().expect("an id");
     let tried = service.app.store.count_password_try(user, NOW).await;
@@ -369,7 +371,7 @@ async fn no_event_log_or_answer_holds_a_password_or_its_hash() {
     let service = service().await;
     let set = service.with_password().await;
     let wrong = json!({"current_password": "wrong horse", "new_password": "battery staple"});
-    let refused = service.password(set.text("access_token"), &wrong).await;
+    let refused = service.password(&service.account(&set).await, &wrong).await;
     let events = service
         .column("SELECT kind || outcome || detail FROM events")
         .await

@@ -339,7 +339,7 @@ async fn failures_of_a_public_address_raise_the_score_of_whoever_comes_from_ther
     for client in [HOME, "10.1.2.3"] {
         signin_from(&service, client, &claims()).await;
         for _ in 0..20 {
-            let body = json!({"id_token": "junk"});
+            let body = json!({"id_token": "junk", "provider": "corp"});
             let reply = send_from(&service, client, &body).await;
             assert_eq!(reply.code(), "token_malformed");
         }

@@ -233,7 +233,7 @@ async fn revoking_a_user_ends_the_sessions_of_this_very_second_too() {
         .as_bearer(
             Method::POST,
             "/auth/signout/everywhere",
-            reply.text("access_token"),
+            &service.account(&reply).await,
         )
         .await;
     assert_eq!(everywhere.status, 204);
@@ -282,7 +282,10 @@ async fn either_token_revokes_its_session_and_a_forged_one_nothing() {
         let reply = service.signin(&service.token(&claims())).await;
         let forged = crate::refresh_token::RefreshToken::parse(reply.text("refresh_token"))
             .expect("a refresh token")
-            .successor(&[0; 16])
+            .successor(
+                &[0; 16],
+                &crate::refresh_token::Holder::of("127.0.0.0/24", ""),
+            )
             .expose();
         for bad in ["nonsense", &forged] {
             assert_eq!(

@@ -8,10 +8,10 @@ use vestibule_crds::signin_policy::MfaMethod;
 
 use super::Fixture;
 use super::rows::*;
-use crate::store::attempts::TryLimits;
+use crate::store::attempts::{Tried, TryLimits};
 use crate::store::mfa::{
-    Challenge, Completion, DeviceKey, FoundChallenge, NewDevice, OpenChallenge, Proof, Try,
-    TryOutcome, Waiting,
+    CHALLENGES_MAX, Challenge, Completion, DeviceKey, FoundChallenge, NewDevice, OpenChallenge,
+    Proof, Try, TryOutcome, Waiting,
 };
 use crate::store::{
     Account, EventKind, NewHistory, Profile, Signin, SigninOutcome, Store, User, UserStatus,
@@ -27,6 +27,7 @@ pub(crate) const LIMITS: TryLimits = TryLimits {
 pub(crate) fn opening(account: Account) -> OpenChallenge {
     OpenChallenge {
         account,
+        login: None,
         replay: None,
         digest: digest(next_id()),
         provider: "shop/example".to_owned(),
@@ -61,7 +62,7 @@ pub(crate) fn answer(user: Uuid, challenge: [u8; 32], proof: Proof) -> Signin {
         completion: Some(Completion {
             challenge,
             proof,
-            tried_at: None,
+            tried: None,
             device: None,
         }),
         now: NOW + 10,
@@ -74,6 +75,7 @@ fn attempt(user: Uuid, challenge: [u8; 32]) -> Try {
         user,
         challenge,
         limits: LIMITS,
+        guesses: Some(MfaMethod::Totp),
         takes_pending: false,
         now: NOW + 10,
     }
@@ -181,7 +183,18 @@ pub(crate) async fn expired_void_or_foreign_challenge_is_not_answered(fixture: i
     let ann = created(&*store, "ann", Profile::default()).await;
     let bob = created(&*store, "bob", Profile::default()).await;
     let void = challenged(&*store, ann).await;
-    let live = challenged(&*store, ann).await;
+    let mut live = void;
+    for _ in 0..CHALLENGES_MAX {
+        let later = OpenChallenge {
+            now: NOW + 1,
+            ..opening(Account::Existing {
+                user_id: ann,
+                profile: None,
+            })
+        };
+        live = later.digest;
+        opened(&*store, later).await;
+    }
     let gone = async |answer: Signin| {
         assert_eq!(
             store.commit_signin(answer).await,
@@ -426,7 +439,10 @@ pub(crate) async fn success_takes_back_its_try_alone(fixture: impl Fixture) {
         let mut right = answer(user, digest, Proof::SentCode);
         right.now = NOW + 20;
         if let Some(completion) = &mut right.completion {
-            completion.tried_at = Some(NOW + 10 * round + 4);
+            completion.tried = Some(Tried {
+                method: MfaMethod::Totp,
+                at: NOW + 10 * round + 4,
+            });
         }
         committed(&*store, right).await;
     }
@@ -498,8 +514,8 @@ pub(crate) async fn codes_are_sent_with_a_wait_between_them(fixture: impl Fixtur
     assert_eq!(send(digest, 29).await, TryOutcome::Locked(1));
     let next = challenged(&*store, user).await;
     assert_eq!(send(next, 29).await, TryOutcome::Locked(1), "of the user");
-    assert_eq!(send(digest, 30).await, TryOutcome::Gone);
-    assert_eq!(send(next, 30).await, TryOutcome::Counted(None));
+    assert_eq!(send(digest, 30).await, TryOutcome::Counted(None));
+    assert_eq!(send(next, 60).await, TryOutcome::Counted(None));
 }
 
 pub(crate) async fn device_is_known_to_its_user_until_it_expires(fixture: impl Fixture) {

@@ -16,10 +16,12 @@ fn logout(subject: Option<&str>, sid: Option<&str>, token: u8) -> ProviderLogout
     ProviderLogout {
         meant: vec![LoggedOut {
             provider: "shop/example".to_owned(),
+            tokens_live: 3630,
             identity: identity(subject.unwrap_or_default()),
         }],
         subject: subject.map(str::to_owned),
         sid: sid.map(str::to_owned),
+        issued_at: NOW,
         replay: ReplayKey {
             expires_at: NOW + 120,
             digest: [token; 32],

@@ -46,7 +46,9 @@ pub(crate) fn verified(email: &str) -> Profile {
         username: Some("ann".to_owned()),
         email: Some(email.to_owned()),
         email_verified: true,
+        email_linkable: true,
         phone: Some("+15550100".to_owned()),
+        phone_unverified: false,
     }
 }
 
@@ -101,6 +103,7 @@ pub(crate) fn signin(account: Account) -> Signin {
     Signin {
         account,
         session: session(),
+        login: None,
         replay: None,
         history: None,
         completion: None,

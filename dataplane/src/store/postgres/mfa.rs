@@ -88,7 +88,7 @@ impl Counters {
                 .await?,
             answerable: db
                 .prepared(
-                    "SELECT c.tries FROM mfa_challenges c JOIN users u ON u.id = c.user_id WHERE c.user_id = $1 \
+                    "SELECT c.tries FROM challenges c JOIN users u ON u.id = c.user_id WHERE c.user_id = $1 \
                      AND c.digest = $2 AND c.consumed_at IS NULL AND c.expires_at > $3 \
                      AND c.created_at >= u.sessions_valid_from",
                 )
@@ -114,7 +114,7 @@ impl Counters {
         Ok(())
     }
 
-    /// The tries of the user's challenge, while it is this one and can be answered.
+    /// The tries of one of the user's challenges, while it can be answered.
     async fn answerable(
         &self,
         client: &Client,
@@ -177,7 +177,7 @@ impl Completing {
                 .await?,
             consume: db
                 .prepared(
-                    "UPDATE mfa_challenges SET consumed_at = $2, pending = NULL WHERE user_id = $1",
+                    "UPDATE challenges SET consumed_at = $2, pending = NULL WHERE digest = $1",
                 )
                 .await?,
         })
@@ -194,7 +194,7 @@ impl Completing {
         let Completion {
             challenge,
             proof,
-            tried_at,
+            tried,
             device,
         } = completion;
         let mut attempts = self.counters.lock(client, user).await?;
@@ -231,9 +231,10 @@ impl Completing {
         if used == 0 {
             return Ok(Err(SigninOutcome::ProofUsed));
         }
-        client.execute(&self.consume, &[&user, &now]).await?;
-        if let Some(tried_at) = tried_at {
-            attempts.succeed(*tried_at);
+        let challenge = challenge.as_slice();
+        client.execute(&self.consume, &[&challenge, &now]).await?;
+        if let Some(tried) = tried {
+            attempts.succeed(*tried);
             self.counters.set(client, user, &attempts).await?;
         }
         if let Some(device) = device {
@@ -251,17 +252,18 @@ impl Ask for Try {
             user,
             challenge,
             limits,
+            guesses,
             takes_pending,
             now,
         } = self;
         let counters = Counters::prepare(db).await?;
         let pending = db
-            .prepared("SELECT pending FROM mfa_challenges WHERE user_id = $1")
+            .prepared("SELECT pending FROM challenges WHERE digest = $1")
             .await?;
         let count = db
             .prepared(
-                "UPDATE mfa_challenges SET tries = tries + 1, pending = CASE WHEN $2 THEN NULL ELSE pending END \
-                 WHERE user_id = $1",
+                "UPDATE challenges SET tries = tries + 1, pending = CASE WHEN $2 THEN NULL ELSE pending END \
+                 WHERE digest = $1",
             )
             .await?;
         // Dropped without a commit it is rolled back.
@@ -271,15 +273,19 @@ impl Ask for Try {
         let Some(tries) = counters.answerable(client, *user, challenge, *now).await? else {
             return Ok(TryOutcome::Gone);
         };
-        if let Err(Locked(seconds)) = attempts.count(*limits, *now) {
+        if let Some(method) = guesses
+            && let Err(Locked(seconds)) = attempts.guess(*method, *limits, *now)
+        {
             return Ok(TryOutcome::Locked(seconds));
         }
         if tries >= limits.per_challenge {
             return Ok(TryOutcome::Gone);
         }
         counters.set(client, *user, &attempts).await?;
-        let pending = client.query_one(&pending, &[user]).await?.try_get(0)?;
-        client.execute(&count, &[user, takes_pending]).await?;
+        let challenge = challenge.as_slice();
+        let pending = client.query_one(&pending, &[&challenge]).await?;
+        let pending = pending.try_get(0)?;
+        client.execute(&count, &[&challenge, takes_pending]).await?;
         transaction.commit().await?;
         Ok(TryOutcome::Counted(pending))
     }
@@ -298,7 +304,7 @@ impl Ask for Waiting {
         } = self;
         let counters = Counters::prepare(db).await?;
         let wait = db
-            .prepared("UPDATE mfa_challenges SET pending = $2 WHERE user_id = $1")
+            .prepared("UPDATE challenges SET pending = $2 WHERE digest = $1")
             .await?;
         let transaction = begin(db).await?;
         let client = transaction.client();
@@ -313,7 +319,8 @@ impl Ask for Waiting {
             }
             counters.set(client, *user, &attempts).await?;
         }
-        client.execute(&wait, &[user, pending]).await?;
+        let challenge = challenge.as_slice();
+        client.execute(&wait, &[&challenge, pending]).await?;
         transaction.commit().await?;
         Ok(TryOutcome::Counted(None))
     }

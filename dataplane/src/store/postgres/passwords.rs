@@ -328,7 +328,8 @@ impl Ask for RequireChange {
 
 const IMPORT: &str = "\
     INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, sessions_valid_from, \
-    password_changed_at, password_must_change) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
+    password_changed_at, password_must_change, link_email, unverified_phone) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
 const NAME: &str = "INSERT INTO identities (policy, issuer, subject, user_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 
 impl Ask for ImportUser {
@@ -358,7 +359,9 @@ impl Ask for ImportUser {
             username,
             email,
             email_verified,
+            email_linkable: _,
             phone,
+            phone_unverified: _,
         } = profile;
         let changed_at = password.map(|password| password.changed_at);
         let must_change = password.is_some_and(|password| password.must_change);
@@ -380,6 +383,8 @@ impl Ask for ImportUser {
                     sessions_valid_from,
                     &changed_at,
                     &must_change,
+                    &profile.link_email(),
+                    &profile.unverified_phone(),
                 ],
             )
             .await?;

@@ -96,7 +96,7 @@ pub(super) async fn check_writable(connection: &Connection, user: &str) -> Resul
         .batch_execute(
             "BEGIN; INSERT INTO replay_guard (expires_at, digest) VALUES (0, ''); UPDATE replay_guard SET digest = digest \
              WHERE expires_at = -1; DELETE FROM sessions WHERE id IS NULL; UPDATE risk_history SET version = version WHERE user_id IS NULL; \
-             UPDATE mfa_challenges SET tries = tries WHERE user_id IS NULL; DELETE FROM mfa_factors WHERE user_id IS NULL; \
+             UPDATE challenges SET tries = tries WHERE user_id IS NULL; DELETE FROM mfa_factors WHERE user_id IS NULL; \
              INSERT INTO risk_key (id, key) VALUES (1, '') ON CONFLICT DO NOTHING; INSERT INTO events (at, kind, outcome, policy, \
              provider, request_id, network, detail) VALUES (0, '', '', '', '', '', '', ''); ROLLBACK",
         )
@@ -126,7 +126,9 @@ async fn migrate(client: &mut Client, known: i64, user: &str) -> Result<usize, S
         if is_current(client, known).await? {
             return Ok(0);
         }
-        let runner = migrations::migrations::runner().set_grouped(true);
+        // Each in a transaction of its own: all of them in one would hold the locks of every table that they change, and sign-ins
+        // take these in another order.
+        let runner = migrations::migrations::runner();
         let error = match runner.run_async(client).await {
             Ok(report) => return Ok(report.applied_migrations().len()),
             Err(error) => error,

@@ -5,7 +5,7 @@
 
 pub(super) mod together;
 
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
 use super::PostgresStore;
@@ -17,8 +17,8 @@ use super::pool::Ask;
 use super::users::{user_columns, user_of};
 use crate::store::rotated::{decode, encode};
 use crate::store::sessions::{
-    LogoutOutcome, ORIGIN_BYTES, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage,
-    SessionStore,
+    EndedLogin, LogoutOutcome, ORIGIN_BYTES, Origin, PAGE_SESSIONS_MAX, ProviderLogout,
+    SessionPage, SessionStore,
 };
 use crate::store::{Event, IdentityKey, Rotation, RotationOutcome, Session, StoreFuture, User};
 
@@ -251,20 +251,29 @@ const END_OF_USER: &str = "\
     UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND provider = $3 AND ended_at IS NULL \
     AND (subject_digest IS NULL OR subject_digest = $4) AND ($5::bytea IS NULL OR sid_digest IS NULL OR sid_digest = $5)";
 const VOID_CHALLENGE: &str = "\
-    UPDATE mfa_challenges SET consumed_at = $1 WHERE user_id = $2 AND provider = $3 AND consumed_at IS NULL";
+    UPDATE challenges SET consumed_at = $1 WHERE user_id = $2 AND provider = $3 AND consumed_at IS NULL";
 const END_BY_SID: &str = "\
     UPDATE sessions SET ended_at = $1 WHERE sid_digest = $2 AND provider = $3 AND ended_at IS NULL";
 
+const END_LOGIN: &str = "\
+    INSERT INTO ended_logins AS e (provider, digest, issued_until, expires_at) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (provider, digest) DO UPDATE SET issued_until = greatest(e.issued_until, excluded.issued_until), \
+    expires_at = greatest(e.expires_at, excluded.expires_at)";
+/// Waits for sign-ins of the user that are under way.
+const LOCK_USER: &str = "SELECT 1 FROM users WHERE id = $1 FOR UPDATE";
+
 /// Of one token at two replicas the second waits for the first's row, and finds it used.
+///
+/// A sign-in whose statement began before this is committed does not see that its login has ended, and may make a session
+/// that this does not see. So once it is committed, sessions are looked for again, behind the lock of the user's row: who
+/// signs in holds that row until the session is there.
 impl Ask for ProviderLogout {
     type Answer = LogoutOutcome;
 
     async fn ask(&self, db: &mut Connection) -> Result<LogoutOutcome, Fault> {
+        let statements = Ending::prepare(db).await?;
         let use_up = db.prepared(USE_UP).await?;
-        let owner = db.prepared(OWNER).await?;
-        let end_of_user = db.prepared(END_OF_USER).await?;
-        let void_challenge = db.prepared(VOID_CHALLENGE).await?;
-        let end_by_sid = db.prepared(END_BY_SID).await?;
+        let end_login = db.prepared(END_LOGIN).await?;
         let tell = db.prepared(EVENT).await?;
         // Dropped without a commit it is rolled back.
         let transaction = begin(db).await?;
@@ -276,13 +285,66 @@ impl Ask for ProviderLogout {
         if used == 0 {
             return Ok(LogoutOutcome::Replayed);
         }
+        for EndedLogin {
+            provider,
+            digest,
+            issued_until,
+            expires_at,
+        } in self.meant.iter().flat_map(|one| self.ended_logins(one))
+        {
+            let digest = digest.as_slice();
+            client
+                .execute(
+                    &end_login,
+                    &[&provider, &digest, &issued_until, &expires_at],
+                )
+                .await?;
+        }
+        let (ended, user) = statements.end(client, self).await?;
+        let ended = usize::try_from(ended).unwrap_or(usize::MAX);
+        insert_event(client, &tell, &self.event_of(user, ended)).await?;
+        transaction.commit().await?;
+
+        let transaction = begin(db).await?;
+        statements.end(transaction.client(), self).await?;
+        transaction.commit().await?;
+        Ok(LogoutOutcome::Ended(ended))
+    }
+}
+
+/// The statements that end what a logout names.
+struct Ending {
+    owner: Statement,
+    lock_user: Statement,
+    end_of_user: Statement,
+    void_challenge: Statement,
+    end_by_sid: Statement,
+}
+
+impl Ending {
+    async fn prepare(db: &Connection) -> Result<Self, Fault> {
+        Ok(Self {
+            owner: db.prepared(OWNER).await?,
+            lock_user: db.prepared(LOCK_USER).await?,
+            end_of_user: db.prepared(END_OF_USER).await?,
+            void_challenge: db.prepared(VOID_CHALLENGE).await?,
+            end_by_sid: db.prepared(END_BY_SID).await?,
+        })
+    }
+
+    /// How many sessions have ended, and of whom.
+    async fn end(
+        &self,
+        client: &Client,
+        logout: &ProviderLogout,
+    ) -> Result<(u64, Option<Uuid>), Fault> {
         let (mut ended, mut user) = (0, None);
-        for one in &self.meant {
-            let Origin { subject, sid } = self.origin_at(one);
+        for one in &logout.meant {
+            let Origin { subject, sid } = logout.origin_at(one);
             let sid = sid.as_ref().map(|sid| sid.as_slice());
             let Some(subject) = subject else {
                 ended += client
-                    .execute(&end_by_sid, &[&self.now, &sid, &one.provider])
+                    .execute(&self.end_by_sid, &[&logout.now, &sid, &one.provider])
                     .await?;
                 continue;
             };
@@ -291,25 +353,27 @@ impl Ask for ProviderLogout {
                 issuer,
                 subject: name,
             } = &one.identity;
-            let Some(row) = client.query_opt(&owner, &[policy, issuer, name]).await? else {
+            let Some(row) = client
+                .query_opt(&self.owner, &[policy, issuer, name])
+                .await?
+            else {
                 continue;
             };
             let found: Uuid = row.try_get(0)?;
+            // In the order in which a challenge is completed.
+            client
+                .execute(&self.void_challenge, &[&logout.now, &found, &one.provider])
+                .await?;
+            client.execute(&self.lock_user, &[&found]).await?;
             let subject = subject.as_slice();
             ended += client
                 .execute(
-                    &end_of_user,
-                    &[&self.now, &found, &one.provider, &subject, &sid],
+                    &self.end_of_user,
+                    &[&logout.now, &found, &one.provider, &subject, &sid],
                 )
-                .await?;
-            client
-                .execute(&void_challenge, &[&self.now, &found, &one.provider])
                 .await?;
             user = Some(found);
         }
-        let ended = usize::try_from(ended).unwrap_or(usize::MAX);
-        insert_event(client, &tell, &self.event_of(user, ended)).await?;
-        transaction.commit().await?;
-        Ok(LogoutOutcome::Ended(ended))
+        Ok((ended, user))
     }
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | the user is there and active | the user's row is locked, and its status is the one found under the lock |
 //! | the token signs in once | primary key of `replay_guard`: a second insert waits for the first and comes to nothing |
+//! | the provider has not ended the login | a logout looks for sessions again once it is committed ([`super::sessions`]) |
 //! | of two sign-ins at once one history is kept whole | primary key of `risk_history`, and its version compared under the row's lock |
 //! | the identity is new | primary key of `identities`: the second insert fails, and all of its statement with it |
 //! | a second factor proves the sign-in once | the user's counters are locked, and all that is used up is compared and set under that lock ([`super::mfa`]) |
@@ -47,7 +48,7 @@ enum Shape {
 }
 
 /// The first parameters of every shape: the session, its event, the user. The shape's own follow, the replay key's, the
-/// history's, and what is known of the session's origin.
+/// history's, what is known of the session's origin, and the login at the provider.
 const SHARED: usize = 18;
 
 impl Shape {
@@ -57,8 +58,8 @@ impl Shape {
     fn parameters(self) -> usize {
         match self {
             Self::Existing => 0,
-            Self::Changed => 4,
-            Self::Create => 10,
+            Self::Changed => 6,
+            Self::Create => 12,
             Self::Link => 3,
         }
     }
@@ -100,7 +101,7 @@ impl Shape {
             let digest = at + 1;
             let insert = format!(
                 "first AS (INSERT INTO replay_guard (expires_at, digest) SELECT ${at}::bigint, ${digest}::bytea FROM owner \
-                 WHERE status = 'active' ON CONFLICT DO NOTHING RETURNING 1), "
+                 WHERE status = 'active' AND NOT EXISTS (SELECT 1 FROM ended) ON CONFLICT DO NOTHING RETURNING 1), "
             );
             (insert, " AND EXISTS (SELECT 1 FROM first)")
         } else {
@@ -123,16 +124,17 @@ impl Shape {
             + if replay_guarded { 2 } else { 0 }
             + if learns { 2 } else { 0 };
         let (subject, sid) = (device + 1, device + 2);
+        let (all, this, issued_at) = (device + 3, device + 4, device + 5);
         let account = match self {
             Self::Existing => "",
             Self::Changed => {
-                "kept AS (UPDATE users SET username = $19, email = $20, email_verified = $21, phone = $22 FROM may \
-                 WHERE users.id = may.id), "
+                "kept AS (UPDATE users SET username = $19, email = $20, email_verified = $21, phone = $22, link_email = $23, \
+                 unverified_phone = $24 FROM may WHERE users.id = may.id), "
             }
             Self::Create => {
                 "person AS (INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, \
-                 sessions_valid_from) SELECT id, $19::text, $20::text, $21::text, $22::boolean, $23::text, $24::text, \
-                 $25::bigint, $28::bigint FROM may), \
+                 sessions_valid_from, link_email, unverified_phone) SELECT id, $19::text, $20::text, $21::text, $22::boolean, \
+                 $23::text, $24::text, $25::bigint, $28::bigint, $29::text, $30::text FROM may), \
                  named AS (INSERT INTO identities (policy, issuer, subject, user_id) \
                  SELECT $19::text, $26::text, $27::text, id FROM may), "
             }
@@ -143,8 +145,11 @@ impl Shape {
         };
         // Sessions may have been revoked within this very second; this one came after.
         format!(
-            "WITH {owner}, {replay}\
-             may AS MATERIALIZED (SELECT id, sessions_valid_from FROM owner WHERE status = 'active'{first}), \
+            "WITH {owner}, \
+             ended AS MATERIALIZED (SELECT 1 FROM ended_logins WHERE provider = $2 AND digest IN (${all}::bytea, ${this}::bytea) \
+             AND issued_until >= ${issued_at}::bigint), {replay}\
+             may AS MATERIALIZED (SELECT id, sessions_valid_from FROM owner WHERE status = 'active' \
+             AND NOT EXISTS (SELECT 1 FROM ended){first}), \
              {account}{learnt}\
              made AS (INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, \
              carried, network, device, subject_digest, sid_digest) SELECT $1::uuid, id, $2::text, \
@@ -153,7 +158,7 @@ impl Shape {
              told AS (INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, \
              detail) SELECT $8::bigint, $9::text, $10::text, $11::text, $12::text, $13::uuid, $14::uuid, $15::text, \
              $16::text, $17::text FROM may) \
-             SELECT (SELECT status FROM owner), EXISTS (SELECT 1 FROM may)"
+             SELECT (SELECT status FROM owner), EXISTS (SELECT 1 FROM may), EXISTS (SELECT 1 FROM ended)"
         )
     }
 }
@@ -210,9 +215,13 @@ impl Ask for Signin {
                     username,
                     email,
                     email_verified,
+                    email_linkable: _,
                     phone,
+                    phone_unverified: _,
                 } = profile;
-                let own: Parameters<'_> = vec![username, email, email_verified, phone];
+                let linked = (profile.link_email(), profile.unverified_phone());
+                let own: Parameters<'_> =
+                    vec![username, email, email_verified, phone, &linked.0, &linked.1];
                 match proved_address(profile) {
                     None => self.write(&db.client, &statement, user_id, own).await,
                     Some(email) => {
@@ -287,15 +296,15 @@ impl Ask for Signin {
     }
 }
 
-/// The address that a sign-in proves its user to own.
+/// The address that a sign-in proves its user to own, by a provider whose linking covers it.
 fn proved_address(profile: &Profile) -> Option<&str> {
-    profile.email.as_deref().filter(|_| profile.email_verified)
+    profile.link_email().map(String::as_str)
 }
 
 /// Locks whoever has the address, and says whether the identity is known already.
 pub(super) const OWNERS: &str = "\
     SELECT id, status, EXISTS (SELECT 1 FROM identities WHERE policy = $1 AND issuer = $3 AND subject = $4) \
-    FROM users WHERE policy = $1 AND email = $2 AND email_verified LIMIT 2 FOR SHARE";
+    FROM users WHERE policy = $1 AND email = $2 AND email_verified AND link_email = $2 LIMIT 2 FOR SHARE";
 
 /// Whether the user alone has the address and may get the identity; from here on nobody else gets either.
 pub(super) async fn sole_owner(
@@ -363,6 +372,7 @@ impl Signin {
         if let Err(outcome) = completed.await? {
             return Ok(outcome);
         }
+        let linked;
         let mut own = Parameters::new();
         match account {
             Account::Existing { profile: None, .. } | Account::Create { .. } => {}
@@ -374,13 +384,18 @@ impl Signin {
                     username,
                     email,
                     email_verified,
+                    email_linkable: _,
                     phone,
+                    phone_unverified: _,
                 } = profile;
+                linked = (profile.link_email(), profile.unverified_phone());
                 own.extend([
                     username as &(dyn ToSql + Sync),
                     email,
                     email_verified,
                     phone,
+                    &linked.0,
+                    &linked.1,
                 ]);
             }
             Account::Link {
@@ -440,7 +455,9 @@ impl Signin {
             username,
             email,
             email_verified,
+            email_linkable: _,
             phone,
+            phone_unverified: _,
         } = profile;
         let IdentityKey {
             policy: _same,
@@ -448,6 +465,7 @@ impl Signin {
             subject,
         } = identity;
         let status = status.name();
+        let (link_email, unverified_phone) = (profile.link_email(), profile.unverified_phone());
         let own: Parameters<'_> = vec![
             policy,
             username,
@@ -459,6 +477,8 @@ impl Signin {
             issuer,
             subject,
             sessions_valid_from,
+            &link_email,
+            &unverified_phone,
         ];
         self.write(client, statement, id, own).await
     }
@@ -473,6 +493,7 @@ impl Signin {
         let Self {
             account: _,
             session,
+            login,
             replay,
             history,
             completion: _,
@@ -520,19 +541,25 @@ impl Signin {
         let (subject, sid) = (subject.as_ref(), sid.as_ref());
         let (subject, sid) = (subject.map(|of| of.as_slice()), sid.map(|of| of.as_slice()));
         parameters.extend([&session.device as &(dyn ToSql + Sync), &subject, &sid]);
+        let login = login.as_ref();
+        let ended_by = login.map(|login| login.ended_by.each_ref().map(|digest| digest.as_slice()));
+        let (all, this) = ended_by.map(|[all, this]| (all, this)).unzip();
+        let issued_at = login.map(|login| login.issued_at);
+        parameters.extend([&all as &(dyn ToSql + Sync), &this, &issued_at]);
         let row = client.query_one(statement, &parameters).await?;
         let status: Option<&str> = row.try_get(0)?;
         Ok(match status {
-            Some(status) => outcome(status_of(status)?, row.try_get(1)?),
+            Some(status) => outcome(status_of(status)?, row.try_get(1)?, row.try_get(2)?),
             None => SigninOutcome::Changed,
         })
     }
 }
 
 /// With the status found under the lock.
-fn outcome(status: UserStatus, written: bool) -> SigninOutcome {
+fn outcome(status: UserStatus, written: bool, ended: bool) -> SigninOutcome {
     match status {
         UserStatus::Active if written => SigninOutcome::Committed,
+        UserStatus::Active if ended => SigninOutcome::LoginEnded,
         // All else was checked before the token was.
         UserStatus::Active => SigninOutcome::Replayed,
         status @ (UserStatus::Disabled | UserStatus::Locked) => {

@@ -67,6 +67,8 @@ pub(super) async fn sweep(
         (OLDEST_REPLAYS, now),
         (OLDEST_EVENTS, events_before),
         (OLDEST_CHALLENGES, now),
+        (OLDEST_SINGLE_CHALLENGES, now),
+        (OLDEST_ENDED_LOGINS, now),
         (OLDEST_FACTORS, now),
         (OLDEST_DEVICES, now),
         (FORGET, shown_before),
@@ -200,6 +202,13 @@ const OLDEST_REPLAYS: &str = "\
     DELETE FROM replay_guard WHERE (expires_at, digest) IN (SELECT expires_at, digest FROM replay_guard \
     WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
 const OLDEST_CHALLENGES: &str = "\
+    DELETE FROM challenges WHERE digest IN (SELECT digest FROM challenges \
+    WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+const OLDEST_ENDED_LOGINS: &str = "\
+    DELETE FROM ended_logins WHERE (provider, digest) IN (SELECT provider, digest FROM ended_logins \
+    WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+/// Those of older versions.
+const OLDEST_SINGLE_CHALLENGES: &str = "\
     DELETE FROM mfa_challenges WHERE user_id IN (SELECT user_id FROM mfa_challenges \
     WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
 /// Those that were never confirmed.

@@ -19,12 +19,12 @@ use crate::store::{
 macro_rules! user_columns {
     () => {
         "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from, \
-         u.password_changed_at, u.password_must_change"
+         u.password_changed_at, u.password_must_change, u.link_email, u.unverified_phone"
     };
 }
 pub(super) use user_columns;
 
-const USER_COLUMNS: usize = 11;
+const USER_COLUMNS: usize = 13;
 
 /// The known user, or at most two owners of the address: two already mean that it is not plain whose it is. `$more` are the
 /// columns that come after the user's, and `$join` where they come from.
@@ -51,7 +51,7 @@ macro_rules! known_or_owners {
             $more,
             ", false FROM users u",
             $join,
-            " WHERE u.policy = $1 AND u.email = $4 AND u.email_verified AND NOT EXISTS (SELECT 1 FROM known) LIMIT 2)"
+            " WHERE u.policy = $1 AND u.email = $4 AND u.email_verified AND u.link_email = $4 AND NOT EXISTS (SELECT 1 FROM known) LIMIT 2)"
         )
     };
 }
@@ -142,7 +142,9 @@ pub(super) fn user_of(row: &Row, first: usize) -> Result<User, Fault> {
             email: row.try_get(first + 3)?,
             email_verified: row.try_get(first + 4)?,
             phone: row.try_get(first + 5)?,
-        },
+            ..Profile::default()
+        }
+        .read(row.try_get(first + 11)?, row.try_get(first + 12)?),
         status: status_of(row.try_get(first + 6)?)?,
         created_at: row.try_get(first + 7)?,
         sessions_valid_from: row.try_get(first + 8)?,

@@ -82,7 +82,7 @@ pub(super) fn complete(
     let Completion {
         challenge,
         proof,
-        tried_at,
+        tried,
         device,
     } = completion;
     if answerable(db, user, challenge, now)?.is_none() {
@@ -112,13 +112,11 @@ pub(super) fn complete(
     if used == 0 {
         return Ok(Err(SigninOutcome::ProofUsed));
     }
-    db.prepare_cached(
-        "UPDATE mfa_challenges SET consumed_at = ?2, pending = NULL WHERE user_id = ?1",
-    )?
-    .execute(params![user.as_bytes(), now])?;
-    if let Some(tried_at) = tried_at {
+    db.prepare_cached("UPDATE challenges SET consumed_at = ?2, pending = NULL WHERE digest = ?1")?
+        .execute(params![challenge, now])?;
+    if let Some(tried) = tried {
         let mut attempts = attempts(db, user)?;
-        attempts.succeed(*tried_at);
+        attempts.succeed(*tried);
         set_attempts(db, user, &attempts)?;
     }
     if let Some(device) = device {
@@ -135,30 +133,35 @@ impl Write for Try {
             user,
             challenge,
             limits,
+            guesses,
             takes_pending,
             now,
         } = self;
         let Some(tries) = answerable(db, *user, challenge, *now)? else {
             return Ok(TryOutcome::Gone);
         };
-        let mut attempts = attempts(db, *user)?;
-        if let Err(Locked(seconds)) = attempts.count(*limits, *now) {
-            return Ok(TryOutcome::Locked(seconds));
+        if let Some(method) = guesses {
+            let mut attempts = attempts(db, *user)?;
+            if let Err(Locked(seconds)) = attempts.guess(*method, *limits, *now) {
+                return Ok(TryOutcome::Locked(seconds));
+            }
+            if tries < limits.per_challenge {
+                set_attempts(db, *user, &attempts)?;
+            }
         }
         if tries >= limits.per_challenge {
             return Ok(TryOutcome::Gone);
         }
-        set_attempts(db, *user, &attempts)?;
         let pending: Option<Vec<u8>> = db
-            .prepare_cached("SELECT pending FROM mfa_challenges WHERE user_id = ?1")?
-            .query_row([user.as_bytes()], |row| row.get(0))
+            .prepare_cached("SELECT pending FROM challenges WHERE digest = ?1")?
+            .query_row([challenge], |row| row.get(0))
             .optional()?
             .flatten();
         db.prepare_cached(
-            "UPDATE mfa_challenges SET tries = tries + 1, pending = CASE WHEN ?2 THEN NULL ELSE pending END \
-             WHERE user_id = ?1",
+            "UPDATE challenges SET tries = tries + 1, pending = CASE WHEN ?2 THEN NULL ELSE pending END \
+             WHERE digest = ?1",
         )?
-        .execute(params![user.as_bytes(), takes_pending])?;
+        .execute(params![challenge, takes_pending])?;
         Ok(TryOutcome::Counted(pending))
     }
 }
@@ -184,8 +187,8 @@ impl Write for Waiting {
             }
             set_attempts(db, *user, &attempts)?;
         }
-        db.prepare_cached("UPDATE mfa_challenges SET pending = ?2 WHERE user_id = ?1")?
-            .execute(params![user.as_bytes(), pending])?;
+        db.prepare_cached("UPDATE challenges SET pending = ?2 WHERE digest = ?1")?
+            .execute(params![challenge, pending])?;
         Ok(TryOutcome::Counted(None))
     }
 }

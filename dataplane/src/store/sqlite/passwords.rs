@@ -260,8 +260,8 @@ impl Write for ImportUser {
     }
 }
 
-/// Somebody has proved to own the address: whoever only said so loses the password and the sessions that may have been made
-/// to wait for its owner.
+/// A provider whose linking covers the address has verified it: a user who only claimed it loses the password and the
+/// sessions that may have been made to wait for its owner.
 pub(super) fn evict_unverified(
     db: &Connection,
     policy: &str,
@@ -269,7 +269,7 @@ pub(super) fn evict_unverified(
     owner: Uuid,
     now: i64,
 ) -> rusqlite::Result<()> {
-    let Some(email) = profile.email.as_deref().filter(|_| profile.email_verified) else {
+    let Some(email) = profile.link_email() else {
         return Ok(());
     };
     let evicted: Vec<Vec<u8>> = db

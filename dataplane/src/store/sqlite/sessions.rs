@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::events::insert_event;
 use super::job::Write;
-use super::signin::is_first_use;
+use super::signin::{end_login, is_first_use};
 use super::users::{id_of, identity_owner, user_columns, user_of};
 use crate::store::rotated::{decode, encode};
 use crate::store::sessions::{
@@ -184,6 +184,9 @@ impl Write for ProviderLogout {
         }
         let (mut ended, mut user) = (0, None);
         for one in &self.meant {
+            for login in self.ended_logins(one) {
+                end_login(db, &login)?;
+            }
             let Origin { subject, sid } = self.origin_at(one);
             if let Some(subject) = subject {
                 let Some(owner) = identity_owner(db, &one.identity)? else {
@@ -197,7 +200,7 @@ impl Write for ProviderLogout {
                     )?
                     .execute(params![self.now, owner.as_bytes(), one.provider, subject, sid])?;
                 db.prepare_cached(
-                    "UPDATE mfa_challenges SET consumed_at = ?1 WHERE user_id = ?2 AND provider = ?3 AND consumed_at IS NULL",
+                    "UPDATE challenges SET consumed_at = ?1 WHERE user_id = ?2 AND provider = ?3 AND consumed_at IS NULL",
                 )?
                 .execute(params![self.now, owner.as_bytes(), one.provider])?;
                 user = Some(owner);

@@ -12,6 +12,7 @@ use super::sessions::insert_session;
 use super::users::{
     email_owners, identity_is_known, insert_identity, insert_user, standing, update_profile,
 };
+use crate::store::sessions::{EndedLogin, Login};
 use crate::store::{Account, IdentityKey, ReplayKey, Signin, SigninOutcome, UserStatus};
 
 impl Write for Signin {
@@ -21,6 +22,7 @@ impl Write for Signin {
         let Self {
             account,
             session,
+            login,
             replay,
             history,
             completion,
@@ -31,6 +33,11 @@ impl Write for Signin {
             Ok(owner) => owner,
             Err(outcome) => return Ok(outcome),
         };
+        if let Some(login) = login
+            && is_ended(db, login)?
+        {
+            return Ok(SigninOutcome::LoginEnded);
+        }
         // The last check and the first write in one: what follows can only fail with the whole batch.
         if let Some(replay) = replay
             && !is_first_use(db, replay)?
@@ -131,6 +138,36 @@ fn active(status: UserStatus) -> Result<(), SigninOutcome> {
         UserStatus::Active => Ok(()),
         UserStatus::Disabled | UserStatus::Locked => Err(SigninOutcome::UserNotActive(status)),
     }
+}
+
+/// Whether the provider has ended the login.
+pub(super) fn is_ended(db: &Connection, login: &Login) -> rusqlite::Result<bool> {
+    let Login {
+        provider,
+        ended_by: [all, this],
+        issued_at,
+    } = login;
+    db.prepare_cached(
+        "SELECT 1 FROM ended_logins WHERE provider = ?1 AND digest IN (?2, ?3) AND issued_until >= ?4",
+    )?
+    .exists(params![provider, all, this, issued_at])
+}
+
+/// From here on no token of the login signs in.
+pub(super) fn end_login(db: &Connection, ended: &EndedLogin) -> rusqlite::Result<()> {
+    let EndedLogin {
+        provider,
+        digest,
+        issued_until,
+        expires_at,
+    } = ended;
+    db.prepare_cached(
+        "INSERT INTO ended_logins (provider, digest, issued_until, expires_at) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (provider, digest) DO UPDATE SET issued_until = max(issued_until, excluded.issued_until), \
+         expires_at = max(expires_at, excluded.expires_at)",
+    )?
+    .execute(params![provider, digest, issued_until, expires_at])?;
+    Ok(())
 }
 
 impl Write for ReplayKey {

@@ -143,6 +143,9 @@ enum Oldest {
     Replays,
     Events,
     Challenges,
+    /// Those of older versions.
+    SingleChallenges,
+    EndedLogins,
     /// Those that were never confirmed.
     Factors,
     Devices,
@@ -151,10 +154,12 @@ enum Oldest {
 }
 
 impl Oldest {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Replays,
         Self::Events,
         Self::Challenges,
+        Self::SingleChallenges,
+        Self::EndedLogins,
         Self::Factors,
         Self::Devices,
         Self::Population,
@@ -185,6 +190,18 @@ impl Write for DeleteOldest {
                 )?
                 .execute(params![self.now.saturating_sub(EVENT_RETENTION_SECONDS), rows]),
             Oldest::Challenges => db
+                .prepare_cached(
+                    "DELETE FROM challenges WHERE digest IN \
+                     (SELECT digest FROM challenges WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+                )?
+                .execute(params![self.now, rows]),
+            Oldest::EndedLogins => db
+                .prepare_cached(
+                    "DELETE FROM ended_logins WHERE (provider, digest) IN \
+                     (SELECT provider, digest FROM ended_logins WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+                )?
+                .execute(params![self.now, rows]),
+            Oldest::SingleChallenges => db
                 .prepare_cached(
                     "DELETE FROM mfa_challenges WHERE user_id IN \
                      (SELECT user_id FROM mfa_challenges WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",

@@ -15,7 +15,7 @@ use crate::store::{Event, Gather, Gathered, IdentityKey, Profile, User, UserStat
 macro_rules! user_columns {
     () => {
         "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from, \
-         u.password_changed_at, u.password_must_change"
+         u.password_changed_at, u.password_must_change, u.link_email, u.unverified_phone"
     };
 }
 pub(super) use user_columns;
@@ -64,7 +64,7 @@ pub(super) fn email_owners(
     db.prepare_cached(concat!(
         "SELECT ",
         user_columns!(),
-        " FROM users u WHERE u.policy = ?1 AND u.email = ?2 AND u.email_verified = 1 LIMIT 2"
+        " FROM users u WHERE u.policy = ?1 AND u.email = ?2 AND u.email_verified = 1 AND u.link_email = ?2 LIMIT 2"
     ))?
     .query_map([policy, email], |row| user_of(row, 0))?
     .collect()
@@ -79,7 +79,9 @@ pub(super) fn user_of(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
             email: row.get(first + 3)?,
             email_verified: row.get(first + 4)?,
             phone: row.get(first + 5)?,
-        },
+            ..Profile::default()
+        }
+        .read(row.get(first + 11)?, row.get(first + 12)?),
         status: row.get(first + 6)?,
         created_at: row.get(first + 7)?,
         sessions_valid_from: row.get(first + 8)?,
@@ -161,11 +163,13 @@ pub(super) fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<()> 
         username,
         email,
         email_verified,
+        email_linkable: _,
         phone,
+        phone_unverified: _,
     } = profile;
     db.prepare_cached(
-        "INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, sessions_valid_from) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, sessions_valid_from, \
+         link_email, unverified_phone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         id.as_bytes(),
@@ -176,7 +180,9 @@ pub(super) fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<()> 
         phone,
         status,
         created_at,
-        sessions_valid_from
+        sessions_valid_from,
+        profile.link_email(),
+        profile.unverified_phone()
     ])?;
     Ok(())
 }
@@ -203,17 +209,22 @@ pub(super) fn update_profile(db: &Connection, id: Uuid, profile: &Profile) -> ru
         username,
         email,
         email_verified,
+        email_linkable: _,
         phone,
+        phone_unverified: _,
     } = profile;
     db.prepare_cached(
-        "UPDATE users SET username = ?2, email = ?3, email_verified = ?4, phone = ?5 WHERE id = ?1",
+        "UPDATE users SET username = ?2, email = ?3, email_verified = ?4, phone = ?5, link_email = ?6, \
+         unverified_phone = ?7 WHERE id = ?1",
     )?
     .execute(params![
         id.as_bytes(),
         username,
         email,
         email_verified,
-        phone
+        phone,
+        profile.link_email(),
+        profile.unverified_phone()
     ])?;
     Ok(())
 }

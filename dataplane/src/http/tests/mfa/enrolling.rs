@@ -21,12 +21,12 @@ async fn confirm_as(service: &Service, bearer: &str, begun: &Reply) -> Reply {
 async fn plain() -> (Service, String) {
     let service = Service::start().await;
     let reply = service.signin(&service.token(&claims())).await;
-    let access = reply.text("access_token").to_owned();
+    let access = service.account(&reply).await;
     (service, access)
 }
 
 #[tokio::test]
-async fn a_first_factor_is_enrolled_with_any_session() {
+async fn a_first_factor_is_enrolled_with_an_account_token() {
     let (service, access) = plain().await;
     let begun = begin_as(&service, &access).await;
     assert_eq!((begun.status, begun.text("method")), (201, "totp"));
@@ -80,7 +80,7 @@ async fn whoever_has_a_factor_changes_factors_only_with_it() {
 async fn a_session_with_a_factor_adds_and_removes_others() {
     let service = service().await;
     let (_, enrolled) = service.enroll("alice").await;
-    let access = enrolled.text("access_token");
+    let access = &service.account(&enrolled).await;
     let begun = begin_as(&service, access).await;
     let confirmed = confirm_as(&service, access, &begun).await;
     assert_eq!(confirmed.code(), "ok");
@@ -92,7 +92,7 @@ async fn a_session_with_a_factor_adds_and_removes_others() {
     let factor = format!("/auth/mfa/enrollments/{}", begun.text("id"));
     let (_, others) = service.enroll("bob").await;
     let other = service
-        .delete_as(others.text("access_token"), &factor)
+        .delete_as(&service.account(&others).await, &factor)
         .await;
     assert_eq!((other.status, other.code()), (404, "not_found"));
     assert_eq!(service.delete_as(access, &factor).await.status, 204);
@@ -157,7 +157,7 @@ async fn a_remembered_device_is_given_after_a_factor_and_forgotten_with_a_change
             .len()
     };
     assert_eq!(devices().await, 1);
-    let access = reply.text("access_token");
+    let access = &service.account(&reply).await;
     let begun = begin_as(&service, access).await;
     assert_eq!(confirm_as(&service, access, &begun).await.code(), "ok");
     assert_eq!(devices().await, 0);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_challenge_has_five_tries_and_a_user_ten() {
+async fn a_challenge_has_five_tries_and_a_method_of_a_user_ten() {
     let service = service().await;
     let (app, _) = service.enroll("alice").await;
     for _ in 0..2 {
@@ -20,18 +20,14 @@ async fn a_challenge_has_five_tries_and_a_user_ten() {
             reply.body
         );
     }
-    // Keycloak 46164, CVE-2024-32868: a new challenge counts on, for every method.
+    // Keycloak 46164, CVE-2024-32868: a new challenge counts on.
     let challenge = service.challenge("alice").await;
-    for (method, code) in [
-        ("totp", app.code(&service, 0)),
-        ("recovery_code", app.recovery_codes[0].clone()),
-    ] {
-        let reply = service.verify(&challenge, method, &code).await;
-        assert_eq!((reply.status, reply.code()), (429, "mfa_locked"));
-        let seconds = reply.headers["retry-after"].to_str().expect("a number");
-        let seconds: i64 = seconds.parse().expect("a number");
-        assert!((1..=900).contains(&seconds), "{seconds}");
-    }
+    let right = app.code(&service, 0);
+    let reply = service.verify(&challenge, "totp", &right).await;
+    assert_eq!((reply.status, reply.code()), (429, "mfa_locked"));
+    let seconds = reply.headers["retry-after"].to_str().expect("a number");
+    let seconds: i64 = seconds.parse().expect("a number");
+    assert!((1..=900).contains(&seconds), "{seconds}");
     service.clock.advance(900);
     let challenge = service.challenge("alice").await;
     let right = app.code(&service, 0);
@@ -39,6 +35,85 @@ async fn a_challenge_has_five_tries_and_a_user_ten() {
         service.verify(&challenge, "totp", &right).await.code(),
         "ok"
     );
+}
+
+#[tokio::test]
+async fn who_knows_the_first_factor_cannot_lock_the_second() {
+    // An attacker with the password guesses codes until they are locked, and opens challenge after challenge.
+    let service = service().await;
+    let (app, _) = service.enroll("alice").await;
+    let own = service.challenge("alice").await;
+    for _ in 0..3 {
+        let challenge = service.challenge("alice").await;
+        for _ in 0..5 {
+            service.verify(&challenge, "totp", &wrong()).await;
+        }
+    }
+    let locked = service.verify(&own, "totp", &wrong()).await;
+    assert_eq!(locked.code(), "mfa_locked");
+    let told = "SELECT detail FROM events WHERE outcome = 'mfa_locked'";
+    let told = service.column(told).await;
+    assert!(
+        told.iter()
+            .all(|detail| detail == "totp: too many wrong codes")
+    );
+    let code = &app.recovery_codes[0];
+    let reply = service.verify(&own, "recovery_code", code).await;
+    assert_eq!(
+        reply.code(),
+        "ok",
+        "another method, by the challenge of before"
+    );
+}
+
+#[tokio::test]
+async fn five_challenges_live_side_by_side_and_the_sixth_voids_the_oldest() {
+    let service = service().await;
+    service.enroll("alice").await;
+    let mut challenges = Vec::new();
+    for _ in 0..6 {
+        challenges.push(service.challenge("alice").await);
+        service.clock.advance(1);
+    }
+    for (index, challenge) in challenges.iter().enumerate() {
+        let body = json!({"challenge_token": challenge});
+        let described = service.post("/auth/mfa/challenge", &body).await;
+        let expected = if index == 0 {
+            "mfa_challenge_invalid"
+        } else {
+            "ok"
+        };
+        assert_eq!(described.code(), expected, "{index}");
+    }
+}
+
+#[tokio::test]
+async fn challenges_from_elsewhere_void_their_own_first() {
+    let service = service_with(|mut policy| {
+        policy.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+        policy
+    })
+    .await;
+    service.enroll("alice").await;
+    let from = async |client: &str| {
+        let now = service.app.clock.now();
+        let claims = with(with(claims(), "exp", now + 600), "iat", now - 10);
+        let body = json!({"id_token": service.token(&claims), "provider": "corp"});
+        let request = service
+            .request(Method::POST, "/auth/id-token/signin")
+            .header("content-type", "application/json")
+            .header("x-forwarded-for", client)
+            .body(Full::from(body.to_string()));
+        let reply = service.send(request.expect("a request")).await;
+        reply.text("challenge_token").to_owned()
+    };
+    let own = from("192.0.2.1").await;
+    for _ in 0..20 {
+        from("198.51.100.1").await;
+    }
+    let body = json!({"challenge_token": own});
+    let described = service.post("/auth/mfa/challenge", &body).await;
+    assert_eq!(described.code(), "ok");
 }
 
 #[tokio::test]

@@ -183,14 +183,23 @@ async fn a_token_that_only_changes_the_password_is_inactive() {
     let service = Service::start_with(
         |provider| provider,
         |mut policy| {
-            policy.password.max_age = Some(Duration::from_secs(100));
+            let life = policy.password.get_or_insert_default();
+            life.max_age = Some(Duration::from_secs(100));
             policy.clients = Some(vec![client("gateway", &ALL, by_secret(SECRET))]);
             policy
         },
     )
     .await;
     let exchanged = service.exchange_by_gateway(&service.token(&claims())).await;
-    let access = exchanged.text("access_token").to_owned();
+    let refresh = exchanged.text("refresh_token").to_owned();
+    let account = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+        ("scope", "account"),
+    ];
+    let account = service.gateway("/oauth2/token", &account).await;
+    assert_eq!(account.body["scope"], "account");
+    let access = account.text("access_token").to_owned();
     let request = service
         .request(Method::POST, "/auth/password")
         .header("content-type", "application/json")

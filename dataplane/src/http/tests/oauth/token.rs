@@ -311,16 +311,12 @@ async fn an_outage_is_told_as_one_and_when_to_come_back() {
         },
     )
     .await;
+    let bad = service.token(&with(claims(), "exp", NOW - 600));
     for _ in 0..2 {
-        let reply = service
-            .oauth("/oauth2/token", None, &exchange("nonsense"))
-            .await;
+        let reply = service.oauth("/oauth2/token", None, &exchange(&bad)).await;
         assert_eq!(reply.error(), "invalid_request");
     }
-    let id_token = service.token(&claims());
-    let reply = service
-        .oauth("/oauth2/token", None, &exchange(&id_token))
-        .await;
+    let reply = service.oauth("/oauth2/token", None, &exchange(&bad)).await;
     assert_eq!(
         reply.refusal(),
         (429, "temporarily_unavailable", "rate_limited")

@@ -1,16 +1,17 @@
-//! A user's challenge: opened by a sign-in, read by whoever has its token.
+//! A user's challenges: opened by a sign-in, read by whoever has its token.
 
 use tokio_postgres::Client;
 
 use super::factors::{FACTORS, RECOVERY_CODES_LEFT, factors_of};
 use super::{Counters, begin};
-use crate::store::mfa::{Challenge, FoundChallenge, OpenChallenge};
+use crate::store::mfa::{CHALLENGES_MAX, Challenge, FoundChallenge, OpenChallenge};
 use crate::store::postgres::connect::Connection;
 use crate::store::postgres::events::{EVENT, insert_event, text};
 use crate::store::postgres::fault::Fault;
 use crate::store::postgres::pool::Ask;
 use crate::store::postgres::signin::{OWNERS, sole_owner};
 use crate::store::postgres::users::{status_of, user_columns, user_of};
+use crate::store::sessions::Login;
 use crate::store::{Account, IdentityKey, SigninOutcome, User, UserStatus};
 
 const STANDING: &str = "SELECT status, sessions_valid_from FROM users WHERE id = $1 FOR SHARE";
@@ -20,10 +21,14 @@ const NAME: &str =
     "INSERT INTO identities (policy, issuer, subject, user_id) VALUES ($1, $2, $3, $4)";
 const REPLAY: &str =
     "INSERT INTO replay_guard (expires_at, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-const OPEN: &str = "INSERT INTO mfa_challenges (user_id, digest, provider, created_at, expires_at, tries, content) \
-     VALUES ($1, $2, $3, $4, $5, 0, $6) ON CONFLICT (user_id) DO UPDATE SET digest = excluded.digest, \
-     provider = excluded.provider, created_at = excluded.created_at, expires_at = excluded.expires_at, \
-     consumed_at = NULL, tries = 0, content = excluded.content, pending = NULL";
+const OPEN: &str = "INSERT INTO challenges (digest, user_id, provider, network, created_at, expires_at, tries, content) \
+     VALUES ($1, $2, $3, $4, $5, $6, 0, $7)";
+/// Of the user's challenges that can be answered all but one fewer than there may be are void: first the oldest from the
+/// network that asks for one more.
+const MAKE_ROOM: &str = "DELETE FROM challenges WHERE digest IN (SELECT digest FROM challenges WHERE user_id = $1 \
+     AND consumed_at IS NULL AND expires_at > $2 ORDER BY network = $3, created_at DESC OFFSET $4)";
+const ENDED: &str = "SELECT EXISTS (SELECT 1 FROM ended_logins WHERE provider = $1 AND digest IN ($2, $3) \
+     AND issued_until >= $4)";
 
 impl Ask for OpenChallenge {
     type Answer = SigninOutcome;
@@ -31,6 +36,7 @@ impl Ask for OpenChallenge {
     async fn ask(&self, db: &mut Connection) -> Result<SigninOutcome, Fault> {
         let Self {
             account,
+            login,
             replay,
             digest,
             provider,
@@ -45,6 +51,8 @@ impl Ask for OpenChallenge {
         let name = db.prepared(NAME).await?;
         let owners = db.prepared(OWNERS).await?;
         let guard = db.prepared(REPLAY).await?;
+        let ended = db.prepared(ENDED).await?;
+        let make_room = db.prepared(MAKE_ROOM).await?;
         let open = db.prepared(OPEN).await?;
         let told = db.prepared(EVENT).await?;
         // Dropped without a commit it is rolled back.
@@ -88,6 +96,20 @@ impl Ask for OpenChallenge {
         if status != UserStatus::Active {
             return Ok(SigninOutcome::UserNotActive(status));
         }
+        if let Some(Login {
+            provider,
+            ended_by: [all, this],
+            issued_at,
+        }) = login
+        {
+            let (all, this) = (all.as_slice(), this.as_slice());
+            let row = client
+                .query_one(&ended, &[provider, &all, &this, issued_at])
+                .await?;
+            if row.try_get(0)? {
+                return Ok(SigninOutcome::LoginEnded);
+            }
+        }
         if let Some(replay) = replay {
             let digest = replay.digest.as_slice();
             let first = client
@@ -101,13 +123,20 @@ impl Ask for OpenChallenge {
         let created_at = (*now).max(valid_from);
         let digest = digest.as_slice();
         let content = text(content);
+        let network = text(&event.network);
+        let network = network.as_ref();
+        let others_max = i64::try_from(CHALLENGES_MAX - 1).unwrap_or(i64::MAX);
+        client
+            .execute(&make_room, &[&user_id, now, &network, &others_max])
+            .await?;
         client
             .execute(
                 &open,
                 &[
-                    &user_id,
                     &digest,
+                    &user_id,
                     provider,
+                    &network,
                     &created_at,
                     expires_at,
                     &content.as_ref(),
@@ -165,7 +194,7 @@ impl Ask for ReadChallenge {
             .prepared(concat!(
                 "SELECT c.provider, c.created_at, c.expires_at, c.consumed_at, c.tries, c.content, c.pending, ",
                 user_columns!(),
-                " FROM mfa_challenges c JOIN users u ON u.id = c.user_id WHERE c.digest = $1"
+                " FROM challenges c JOIN users u ON u.id = c.user_id WHERE c.digest = $1"
             ))
             .await?;
         let digest = self.0.as_slice();

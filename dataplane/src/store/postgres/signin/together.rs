@@ -38,10 +38,12 @@ impl Signin {
 /// What is asked of each, as arrays of its columns.
 const COLUMNS: &str = "\
     user_id, id, provider, refresh_digest, refresh_expires_at, ends_at, carried, now, device, subject_digest, sid_digest, \
+    login_all, login_this, issued_at, \
     at, kind, outcome, event_policy, event_provider, event_user, event_session, request_id, network, detail";
-const TYPES: [&str; 21] = [
+const TYPES: [&str; 24] = [
     "uuid", "uuid", "text", "bytea", "bigint", "bigint", "text", "bigint", "text", "bytea",
-    "bytea", "bigint", "text", "text", "text", "text", "uuid", "uuid", "text", "text", "text",
+    "bytea", "bytea", "bytea", "bigint", "bigint", "text", "text", "text", "text", "uuid", "uuid",
+    "text", "text", "text",
 ];
 
 pub(in crate::store::postgres) fn statement(parts: Parts) -> &'static str {
@@ -62,6 +64,7 @@ fn build(parts: Parts) -> String {
         columns.push_str(", replay_expires_at, replay_digest");
         first = "first AS (INSERT INTO replay_guard (expires_at, digest) SELECT a.replay_expires_at, a.replay_digest \
                  FROM asked a JOIN owner o ON o.id = a.user_id WHERE o.status = 'active' AND a.replay_digest IS NOT NULL \
+                 AND NOT EXISTS (SELECT 1 FROM ended e WHERE e.place = a.place) \
                  ORDER BY 1, 2 ON CONFLICT DO NOTHING RETURNING expires_at, digest), ";
         is_first = " AND (a.replay_digest IS NULL OR EXISTS (SELECT 1 FROM first f \
                     WHERE f.expires_at = a.replay_expires_at AND f.digest = a.replay_digest))";
@@ -84,9 +87,11 @@ fn build(parts: Parts) -> String {
     format!(
         "WITH asked AS MATERIALIZED (SELECT * FROM unnest({arrays}) WITH ORDINALITY AS a ({columns}, place)), \
          owner AS MATERIALIZED (SELECT id, status, sessions_valid_from FROM users WHERE id = ANY($1) \
-         FOR SHARE SKIP LOCKED), {first}\
+         FOR SHARE SKIP LOCKED), \
+         ended AS MATERIALIZED (SELECT a.place FROM asked a JOIN ended_logins e ON e.provider = a.provider \
+         AND e.digest = ANY (ARRAY[a.login_all, a.login_this]) AND e.issued_until >= a.issued_at), {first}\
          may AS MATERIALIZED (SELECT a.*, o.sessions_valid_from FROM asked a JOIN owner o ON o.id = a.user_id \
-         WHERE o.status = 'active'{is_first}), {learnt}\
+         WHERE o.status = 'active' AND NOT EXISTS (SELECT 1 FROM ended e WHERE e.place = a.place){is_first}), {learnt}\
          made AS (INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, \
          carried, network, device, subject_digest, sid_digest) SELECT id, user_id, provider, \
          greatest(now, sessions_valid_from), refresh_digest, refresh_expires_at, ends_at, carried, network, device, \
@@ -94,7 +99,7 @@ fn build(parts: Parts) -> String {
          told AS (INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, \
          detail) SELECT at, kind, outcome, event_policy, event_provider, event_user, event_session, request_id, network, \
          detail FROM may) \
-         SELECT a.place, o.status, m.place IS NOT NULL \
+         SELECT a.place, o.status, m.place IS NOT NULL, EXISTS (SELECT 1 FROM ended e WHERE e.place = a.place) \
          FROM asked a JOIN owner o ON o.id = a.user_id LEFT JOIN may m ON m.place = a.place"
     )
 }
@@ -136,6 +141,13 @@ impl AskTogether for Signin {
         let sid = column(questions, |asked| {
             asked.session.origin.sid.as_ref().map(|of| of.as_slice())
         });
+        let login_all = column(questions, |asked| {
+            Some(asked.login.as_ref()?.ended_by[0].as_slice())
+        });
+        let login_this = column(questions, |asked| {
+            Some(asked.login.as_ref()?.ended_by[1].as_slice())
+        });
+        let issued_at = column(questions, |asked| Some(asked.login.as_ref()?.issued_at));
         let lines = column(questions, |asked| Line::from(&asked.event));
         let events = Columns::of(&lines);
         let mut parameters: Parameters<'_> = vec![
@@ -150,6 +162,9 @@ impl AskTogether for Signin {
             &device,
             &subject,
             &sid,
+            &login_all,
+            &login_this,
+            &issued_at,
         ];
         parameters.extend(events.parameters());
         let replay_expires = column(questions, |asked| asked.replay.map(|key| key.expires_at));
@@ -171,7 +186,8 @@ impl AskTogether for Signin {
         let mut answers = vec![None; questions.len()];
         for row in db.client.query(&statement, &parameters).await? {
             if let Some(answer) = answers.get_mut(place_of(&row)?) {
-                *answer = Some(outcome(status_of(row.try_get(1)?)?, row.try_get(2)?));
+                let status = status_of(row.try_get(1)?)?;
+                *answer = Some(outcome(status, row.try_get(2)?, row.try_get(3)?));
             }
         }
         Ok(answers)

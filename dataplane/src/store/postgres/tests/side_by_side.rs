@@ -226,10 +226,12 @@ async fn the_version_before_goes_on_writing_while_the_schema_grows_and_after() {
     let logout = ProviderLogout {
         meant: vec![LoggedOut {
             provider: "shop/example".to_owned(),
+            tokens_live: 3630,
             identity: identity("ann"),
         }],
         subject: Some("ann".to_owned()),
         sid: Some("any".to_owned()),
+        issued_at: NOW,
         replay: ReplayKey {
             expires_at: NOW + 60,
             digest: [1; 32],

@@ -1,4 +1,4 @@
-//! A user's challenge, and what is counted of its answers.
+//! A user's challenges, and what is counted of its answers.
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::factors::factors;
 use crate::store::attempts::Attempts;
-use crate::store::mfa::{Challenge, FoundChallenge, OpenChallenge};
+use crate::store::mfa::{CHALLENGES_MAX, Challenge, FoundChallenge, OpenChallenge};
 use crate::store::sqlite::events::insert_event;
 use crate::store::sqlite::job::Write;
-use crate::store::sqlite::signin::{check, is_first_use};
+use crate::store::sqlite::signin::{check, is_ended, is_first_use};
 use crate::store::sqlite::users::{insert_identity, insert_user, user_columns, user_of};
 use crate::store::{Account, Profile, SigninOutcome, User};
 
@@ -19,6 +19,7 @@ impl Write for OpenChallenge {
     fn write(&self, db: &Connection) -> rusqlite::Result<SigninOutcome> {
         let Self {
             account,
+            login,
             replay,
             digest,
             provider,
@@ -31,6 +32,11 @@ impl Write for OpenChallenge {
             Ok(owner) => owner,
             Err(outcome) => return Ok(outcome),
         };
+        if let Some(login) = login
+            && is_ended(db, login)?
+        {
+            return Ok(SigninOutcome::LoginEnded);
+        }
         if let Some(replay) = replay
             && !is_first_use(db, replay)?
         {
@@ -47,16 +53,16 @@ impl Write for OpenChallenge {
                 insert_identity(db, identity, user_id)?;
             }
         }
+        make_room(db, user_id, &event.network, *now)?;
         db.prepare_cached(
-            "INSERT INTO mfa_challenges (user_id, digest, provider, created_at, expires_at, tries, content) \
-             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6) ON CONFLICT (user_id) DO UPDATE SET digest = excluded.digest, \
-             provider = excluded.provider, created_at = excluded.created_at, expires_at = excluded.expires_at, \
-             consumed_at = NULL, tries = 0, content = excluded.content, pending = NULL",
+            "INSERT INTO challenges (digest, user_id, provider, network, created_at, expires_at, tries, content) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
         )?
         .execute(params![
-            user_id.as_bytes(),
             digest,
+            user_id.as_bytes(),
             provider,
+            event.network,
             // Sessions may have been revoked within this very second; this one came after.
             (*now).max(valid_from),
             expires_at,
@@ -67,6 +73,17 @@ impl Write for OpenChallenge {
     }
 }
 
+/// Of the user's challenges that can be answered all but one fewer than there may be are void: first the oldest from the
+/// network that asks for one more.
+fn make_room(db: &Connection, user: Uuid, network: &str, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM challenges WHERE digest IN (SELECT digest FROM challenges WHERE user_id = ?1 AND consumed_at IS NULL \
+         AND expires_at > ?2 ORDER BY network = ?3, created_at DESC LIMIT -1 OFFSET ?4)",
+    )?
+    .execute(params![user.as_bytes(), now, network, CHALLENGES_MAX as i64 - 1])?;
+    Ok(())
+}
+
 pub(super) fn found(
     db: &Connection,
     digest: &[u8; 32],
@@ -75,7 +92,7 @@ pub(super) fn found(
         .prepare_cached(concat!(
             "SELECT c.digest, c.provider, c.created_at, c.expires_at, c.consumed_at, c.tries, c.content, c.pending, ",
             user_columns!(),
-            " FROM mfa_challenges c JOIN users u ON u.id = c.user_id WHERE c.digest = ?1"
+            " FROM challenges c JOIN users u ON u.id = c.user_id WHERE c.digest = ?1"
         ))?
         .query_row([digest], |row| {
             let challenge = Challenge {
@@ -102,7 +119,7 @@ pub(super) fn found(
     }))
 }
 
-/// The tries of the user's challenge, while it is this one and can be answered.
+/// The tries of one of the user's challenges, while it can be answered.
 pub(super) fn answerable(
     db: &Connection,
     user: Uuid,
@@ -110,7 +127,7 @@ pub(super) fn answerable(
     now: i64,
 ) -> rusqlite::Result<Option<u32>> {
     db.prepare_cached(
-        "SELECT c.tries FROM mfa_challenges c JOIN users u ON u.id = c.user_id WHERE c.user_id = ?1 AND c.digest = ?2 \
+        "SELECT c.tries FROM challenges c JOIN users u ON u.id = c.user_id WHERE c.user_id = ?1 AND c.digest = ?2 \
          AND c.consumed_at IS NULL AND c.expires_at > ?3 AND c.created_at >= u.sessions_valid_from",
     )?
     .query_row(params![user.as_bytes(), digest, now], |row| row.get(0))
