@@ -13,6 +13,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use vestibule_crds::signin_policy::MfaMethod;
 
+mod bounded;
+
+use bounded::Bounded;
+
 use crate::failure::Failure;
 use crate::store::Work;
 
@@ -55,6 +59,7 @@ pub struct Metrics {
     store_queued: Gauge,
     pub connections: Gauge,
     connections_refused: Counter,
+    pub bounded: Bounded,
     pub providers: Gauge,
     pub refused_objects: Gauge,
 }
@@ -151,6 +156,7 @@ impl Default for Metrics {
             "Objects of the last configuration that were refused",
             refused_objects.clone(),
         );
+        let bounded = Bounded::register(&mut registry);
         let build = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
         build.set(1);
         let version = vec![("version".into(), env!("CARGO_PKG_VERSION").into())];
@@ -173,6 +179,7 @@ impl Default for Metrics {
             store_queued,
             connections,
             connections_refused,
+            bounded,
             providers,
             refused_objects,
         }

@@ -26,6 +26,8 @@ use crate::keys::prefetch;
 use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::risk::census::{ADD_EVERY, READ_EVERY};
+use crate::server::bounds::{Bounds, Ended};
+use crate::server::files;
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::Store;
@@ -173,6 +175,7 @@ pub async fn start(
         listener: admin_listener,
         tls: None,
         connections_max: ADMIN_CONNECTIONS_MAX,
+        bounds: Bounds::default(),
         gauge: Arc::new(Uncounted),
         threads: Arc::new(Threads::here()),
     };
@@ -192,7 +195,8 @@ pub async fn start(
     let server = Server {
         listener,
         tls,
-        connections_max: args.max_connections,
+        connections_max: files::connections_max(args.max_connections, ADMIN_CONNECTIONS_MAX),
+        bounds: Bounds::default(),
         gauge: Arc::new(Counted(Arc::clone(&app))),
         threads: Arc::new(Threads::of_cores().context("the threads could not be started")?),
     };
@@ -406,6 +410,10 @@ impl Gauge for Counted {
 
     fn refused(&self) {
         self.0.metrics.connection_refused();
+    }
+
+    fn ended(&self, why: Ended) {
+        self.0.metrics.bounded.connection_ended(why.as_str());
     }
 }
 

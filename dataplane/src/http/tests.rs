@@ -19,6 +19,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::server::bounds::Bounds;
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -103,6 +104,7 @@ impl Service {
             listener,
             tls: None,
             connections_max: 100,
+            bounds: Bounds::default(),
             gauge: Arc::new(NoGauge),
             threads: Arc::new(Threads::of_cores().expect("threads")),
         };
