@@ -9,6 +9,7 @@ use http::HeaderMap;
 use uuid::{Builder, Uuid};
 use vestibule_crds::snapshot::Risk;
 
+use crate::audit::condense::{Condensed, Condenser};
 use crate::clock::Clock;
 use crate::encoding::hex;
 use crate::failure::{Code, Failure, TryAgainReason};
@@ -45,6 +46,8 @@ pub struct App {
     /// Where addresses are.
     pub geography: Arc<Geography>,
     pub metrics: Metrics,
+    /// Refusals that are counted instead of written.
+    pub condenser: Condenser,
     /// Of this process, in front of the request ids that it gives out.
     process_id: String,
     requests: AtomicU64,
@@ -78,6 +81,7 @@ impl App {
             censuses: Censuses::default(),
             geography: Arc::default(),
             metrics,
+            condenser: Condenser::default(),
             process_id: hex(&process_id),
             requests: AtomicU64::new(0),
         }
@@ -135,10 +139,26 @@ impl App {
         }
     }
 
-    /// Queues an audit event; one that the store has no room for is counted.
+    /// Queues an audit event, or counts it where many are equal; one that the store has no room for is counted as dropped.
     pub fn record(&self, event: Event) {
+        match self.condenser.take(event) {
+            Condensed::Write(event) => self.write_event(event),
+            Condensed::Counted => self.metrics.bounded.event_aggregated(),
+            Condensed::Left => {}
+        }
+    }
+
+    /// Queues the rows of refusals that were counted, of all minutes that are over.
+    pub fn record_counted(&self, now: i64) {
+        for event in self.condenser.ended(now) {
+            self.write_event(event);
+        }
+    }
+
+    fn write_event(&self, event: Event) {
+        let stands_for = event.count.unsigned_abs();
         if !self.store.record(event) {
-            self.metrics.events_dropped();
+            self.metrics.events_dropped(stands_for);
         }
     }
 

@@ -217,8 +217,8 @@ impl Metrics {
         self.latency.get_or_create(&labels).observe(seconds);
     }
 
-    pub fn events_dropped(&self) {
-        self.events_dropped.inc();
+    pub fn events_dropped(&self, events: u64) {
+        self.events_dropped.inc_by(events);
     }
 
     pub fn rows_swept(&self, rows: usize) {
@@ -239,6 +239,7 @@ impl Metrics {
         self.store_transactions
             .inner()
             .store(store.transactions, Ordering::Relaxed);
+        self.bounded.refusals_dropped(store.refusals_dropped);
         self.store_queued
             .set(i64::try_from(store.queued).unwrap_or(i64::MAX));
         let mut text = String::new();

@@ -26,6 +26,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW, claims, snapshot, token, with};
 
 mod accounts;
+mod floods;
 mod logout;
 mod mfa;
 mod oauth;
@@ -103,7 +104,7 @@ impl Service {
         let server = Server {
             listener,
             tls: None,
-            connections_max: 100,
+            connections_max: 1000,
             bounds: Bounds::default(),
             gauge: Arc::new(NoGauge),
             threads: Arc::new(Threads::of_cores().expect("threads")),

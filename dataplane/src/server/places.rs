@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::progress::{Progress, Waiting};
 
 /// Of the last quarter of the places, the part that one network may hold.
-const SHARES: usize = 4;
+const SHARES: usize = 2;
 /// Connections that are looked at to find the one that gives the least.
 const LOOKED_AT_MAX: usize = 128;
 /// A connection that keeps an answer, a head or a body back counts as having waited so many times as long as an idle one.
