@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -69,7 +69,13 @@ async fn serve_within(
 
 async fn serve_connection(stream: TcpStream, admin: Arc<Admin>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&admin, request.method(), request.uri().path());
+        // RFC 9112, section 3.2.
+        let hosts = request.headers().get_all(HOST).iter().count();
+        let answer = if hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11) {
+            answer(&admin, request.method(), request.uri().path())
+        } else {
+            text(StatusCode::BAD_REQUEST, "name the host, once\n")
+        };
         async move { Ok::<_, Infallible>(answer) }
     });
     let mut builder = http1::Builder::new();
@@ -115,10 +121,12 @@ fn answer(admin: &Admin, method: &Method, path: &str) -> Response<Full<Bytes>> {
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(
+    let headers = answer.headers_mut();
+    headers.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
 
@@ -170,6 +178,34 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let closed = silent[0].read(&mut [0; 1]).await;
         assert!(!matches!(closed, Ok(1..)), "the oldest is ended");
+    }
+
+    #[tokio::test]
+    async fn a_request_names_its_host_exactly_once() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(serve(listener, Arc::new(admin())));
+        for (head, status) in [
+            ("HTTP/1.1\r\nhost: a\r\n", "200"),
+            ("HTTP/1.0\r\n", "200"),
+            ("HTTP/1.1\r\n", "400"),
+            ("HTTP/1.1\r\nhost: a\r\nhost: a\r\n", "400"),
+        ] {
+            let mut stream = TcpStream::connect(address).await.expect("a connection");
+            let request = format!("GET /healthz {head}\r\n");
+            stream
+                .write_all(request.as_bytes())
+                .await
+                .expect("it is sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("an answer");
+            assert_eq!(answer.get(9..12), Some(status), "{head}");
+            assert!(
+                answer.contains("x-content-type-options: nosniff"),
+                "{answer}"
+            );
+        }
     }
 
     #[tokio::test]

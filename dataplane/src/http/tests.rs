@@ -27,6 +27,7 @@ use crate::testing::{self, NOW, claims, snapshot, token, with};
 
 mod accounts;
 mod floods;
+mod hosts;
 mod logout;
 mod mfa;
 mod oauth;

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -91,6 +91,8 @@ pub(super) async fn serve<S, H, F>(
                 progress.writable().await;
             }
             let mut answer = turn.run(answering).await;
+            let nosniff = HeaderValue::from_static("nosniff");
+            answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
             if keeps_alive && (stop.is_cancelled() || progress.is_to_part()) {
                 let headers = answer.headers_mut();
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
