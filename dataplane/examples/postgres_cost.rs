@@ -300,6 +300,7 @@ fn signin(account: Account) -> Signin {
 
 fn event(kind: EventKind) -> Event {
     Event {
+        count: 1,
         at: NOW,
         kind,
         outcome: "ok",

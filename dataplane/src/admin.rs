@@ -16,7 +16,7 @@ use vestibule_crds::report::{NONCE_BYTES_MAX, PROOF_HEADER, Refusals, RevisionRe
 
 use crate::app::App;
 use crate::clock::rfc3339;
-use crate::http::Answer;
+use crate::http::{Answer, host};
 
 mod discovery;
 pub mod users;
@@ -68,6 +68,11 @@ pub async fn handle(
     _peer: IpAddr,
     request: Request<Incoming>,
 ) -> Answer {
+    let (head, body) = request.into_parts();
+    if let Err(why) = host::check(&head) {
+        return text(StatusCode::BAD_REQUEST, format!("{why}\n"));
+    }
+    let request = Request::from_parts(head, body);
     if request.uri().path() == "/users" {
         return users::handle(&app, &admin.token, request).await;
     }

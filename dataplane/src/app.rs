@@ -9,6 +9,7 @@ use http::HeaderMap;
 use tokio::sync::Semaphore;
 use uuid::{Builder, Uuid};
 
+use crate::audit::condense::{Condensed, Condenser};
 use crate::clock::Clock;
 use crate::encoding::hex;
 use crate::failure::{Code, Failure};
@@ -49,6 +50,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Mails to users that are under way beside their requests.
     pub notices: Arc<Semaphore>,
+    /// Refusals that are counted instead of written.
+    pub condenser: Condenser,
     /// Of this process, in front of the request ids that it gives out.
     process_id: String,
     requests: AtomicU64,
@@ -83,6 +86,7 @@ impl App {
             geography: Arc::default(),
             metrics,
             notices: Arc::new(Semaphore::new(NOTICES_MAX)),
+            condenser: Condenser::default(),
             process_id: hex(&process_id),
             requests: AtomicU64::new(0),
         }
@@ -107,10 +111,26 @@ impl App {
         Ok(bytes)
     }
 
-    /// Queues an audit event; one that the store has no room for is counted.
+    /// Queues an audit event, or counts it where many are equal; one that the store has no room for is counted as dropped.
     pub fn record(&self, event: Event) {
+        match self.condenser.take(event) {
+            Condensed::Write(event) => self.write_event(event),
+            Condensed::Counted => self.metrics.bounded.event_aggregated(),
+            Condensed::Left => {}
+        }
+    }
+
+    /// Queues the rows of refusals that were counted, of all minutes that are over.
+    pub fn record_counted(&self, now: i64) {
+        for event in self.condenser.ended(now) {
+            self.write_event(event);
+        }
+    }
+
+    fn write_event(&self, event: Event) {
+        let stands_for = event.count.unsigned_abs();
         if !self.store.record(event) {
-            self.metrics.events_dropped();
+            self.metrics.events_dropped(stands_for);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The audit trail as a stream, for whoever collects logs: each event a line of JSON, on standard output or in a file.
 //!
+//! It has the same rows as the store, so refusals that are counted there are one line with a `count` here.
 //! Nobody who signs in waits for it. What a slow reader or a full disk has no room for is counted and dropped here; the store
 //! has every event all the same.
 
@@ -17,6 +18,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::store::Event;
+
+pub mod condense;
 
 /// Lines that wait to be written.
 const WAITING_MAX: usize = 8192;
@@ -60,6 +63,13 @@ struct Line<'a> {
     network: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
+    /// How many equal refusals the line stands for.
+    #[serde(skip_serializing_if = "is_one")]
+    count: i64,
+}
+
+fn is_one(count: &i64) -> bool {
+    *count == 1
 }
 
 impl<'a> From<&'a Event> for Line<'a> {
@@ -77,6 +87,7 @@ impl<'a> From<&'a Event> for Line<'a> {
             request_id: &event.request_id,
             network: &event.network,
             detail: &event.detail,
+            count: event.count,
         }
     }
 }

@@ -11,6 +11,7 @@ use vestibule_crds::issuer::HttpIssuers;
 
 use crate::audit::AuditTarget;
 use crate::store::database::{Database, DatabaseError};
+use crate::store::refusals::RefusalBounds;
 
 /// Sign-in for the services of a cluster, with an ID token that somebody else issued.
 #[derive(Debug, Parser)]
@@ -159,6 +160,38 @@ pub struct ServeArgs {
         default_value_t = 10_000
     )]
     pub max_connections: usize,
+    #[command(flatten)]
+    pub audit: AuditArgs,
+}
+
+/// How much of the audit trail refusals may be; what was accepted is kept for its 180 days, however much it is.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct AuditArgs {
+    /// Refused requests that the audit trail keeps at most; the oldest are deleted first
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "VESTIBULE_AUDIT_REFUSALS_MAX",
+        default_value_t = RefusalBounds::default().rows_max
+    )]
+    pub audit_refusals_max: u64,
+    /// Bytes of refused requests that the audit trail keeps at most
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "VESTIBULE_AUDIT_REFUSALS_BYTES_MAX",
+        default_value_t = RefusalBounds::default().bytes_max
+    )]
+    pub audit_refusals_bytes_max: u64,
+}
+
+impl AuditArgs {
+    pub fn refusals(self) -> RefusalBounds {
+        RefusalBounds {
+            rows_max: self.audit_refusals_max,
+            bytes_max: self.audit_refusals_bytes_max,
+        }
+    }
 }
 
 #[derive(Clone, Args)]

@@ -22,6 +22,7 @@ use crate::telemetry;
 pub mod body;
 pub mod form;
 pub mod handlers;
+pub mod host;
 pub mod oauth;
 pub mod openapi;
 pub mod page;
@@ -87,6 +88,7 @@ async fn answer(
         request_id: &request_id,
     };
     let result = match route {
+        _ if let Err(why) = host::check(head) => Err(Code::InvalidRequest.because(why).into()),
         Some(route) if route.allows(&head.method) => {
             route.answer(app, caller, head.uri.query(), body).await
         }

@@ -13,6 +13,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use vestibule_crds::signin_policy::MfaMethod;
 
+mod bounded;
+
+use bounded::Bounded;
+
 use crate::failure::Failure;
 use crate::store::Work;
 
@@ -56,6 +60,7 @@ pub struct Metrics {
     store_queued: Gauge,
     pub connections: Gauge,
     connections_refused: Counter,
+    pub bounded: Bounded,
     pub providers: Gauge,
     pub refused_objects: Gauge,
 }
@@ -158,6 +163,7 @@ impl Default for Metrics {
             "Objects of the last configuration that were refused",
             refused_objects.clone(),
         );
+        let bounded = Bounded::register(&mut registry);
         let build = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
         build.set(1);
         let version = vec![("version".into(), env!("CARGO_PKG_VERSION").into())];
@@ -181,6 +187,7 @@ impl Default for Metrics {
             store_queued,
             connections,
             connections_refused,
+            bounded,
             providers,
             refused_objects,
         }
@@ -222,8 +229,8 @@ impl Metrics {
         self.latency.get_or_create(&labels).observe(seconds);
     }
 
-    pub fn events_dropped(&self) {
-        self.events_dropped.inc();
+    pub fn events_dropped(&self, events: u64) {
+        self.events_dropped.inc_by(events);
     }
 
     pub fn rows_swept(&self, rows: usize) {
@@ -244,6 +251,7 @@ impl Metrics {
         self.store_transactions
             .inner()
             .store(store.transactions, Ordering::Relaxed);
+        self.bounded.refusals_dropped(store.refusals_dropped);
         self.store_queued
             .set(i64::try_from(store.queued).unwrap_or(i64::MAX));
         let mut text = String::new();

@@ -1,33 +1,38 @@
 //! Connections: accepted up to a cap, given time limits, served, and drained at the end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Version};
+use http::Request;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::http::Answer;
 use crate::tls::Tls;
 
+pub mod bounds;
+mod connection;
+pub mod files;
+mod places;
+mod progress;
+mod stream;
+mod taken;
+#[cfg(test)]
+mod tests;
 pub mod threads;
 
+use bounds::{Bounds, Ended};
+use places::{Admission, Place, Places};
+use progress::Progress;
+pub use progress::reading_body;
+use stream::Watched;
 use threads::Threads;
 
-/// For a request's head, and for the wait for the next request of a connection.
-const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
-const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long requests under way may take after the signal to stop; Kubernetes gives 30 seconds in all.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(24);
 /// How long connections are waited for that end with their next answer, and how often they are counted.
@@ -35,17 +40,14 @@ const PARTING_TIME: Duration = Duration::from_secs(1);
 const PARTING_LOOK: Duration = Duration::from_millis(10);
 /// After accepting failed, usually for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const HEADERS_MAX: usize = 64;
-const HEADER_BYTES_MAX: u32 = 16 * 1024;
-/// A request's head is read into this; it holds the largest head that is answered.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
-const STREAMS_MAX: u32 = 128;
 
-/// Told of connections; the numbers go to the metrics.
+/// Notified of connections; the numbers go to the metrics.
 pub trait Gauge: Send + Sync + 'static {
     fn opened(&self);
     fn closed(&self);
     fn refused(&self);
+    /// The service ended a connection that gave nothing.
+    fn ended(&self, _why: Ended) {}
 }
 
 /// A listener and how its connections are treated.
@@ -54,6 +56,7 @@ pub struct Server<G> {
     pub listener: TcpListener,
     pub tls: Option<Arc<Tls>>,
     pub connections_max: usize,
+    pub bounds: Bounds,
     pub gauge: Arc<G>,
     /// Where connections are served.
     pub threads: Arc<Threads>,
@@ -66,18 +69,11 @@ impl<G: Gauge> Server<G> {
         H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
-        let Self {
-            listener,
-            tls,
-            connections_max,
-            gauge,
-            threads,
-        } = self;
-        let places = Arc::new(Semaphore::new(connections_max));
-        let draining = GracefulShutdown::new();
+        let places = Places::new(self.connections_max);
+        let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = self.listener.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             let (stream, peer) = match accepted {
@@ -88,9 +84,17 @@ impl<G: Gauge> Server<G> {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                gauge.refused();
-                continue;
+            let progress = Progress::new(Instant::now());
+            let place = match places.take(peer.ip(), &progress) {
+                Admission::Served(place) => place,
+                Admission::Displaced(place) => {
+                    self.gauge.ended(Ended::Displaced);
+                    place
+                }
+                Admission::Refused => {
+                    self.gauge.refused();
+                    continue;
+                }
             };
             // Answers are small and complete: waiting to fill a packet only delays them.
             let _best_effort = stream.set_nodelay(true);
@@ -98,86 +102,83 @@ impl<G: Gauge> Server<G> {
             let Ok(stream) = stream.into_std() else {
                 continue;
             };
-            let watcher = draining.watcher();
-            let (tls, handle, gauge) = (tls.clone(), handle.clone(), Arc::clone(&gauge));
-            let stop = stop.clone();
-            threads.spawn(async move {
-                let Ok(stream) = TcpStream::from_std(stream) else {
-                    return;
-                };
-                gauge.opened();
-                match tls {
-                    None => serve_connection(stream, peer, handle, watcher, stop).await,
-                    Some(tls) => {
-                        let acceptor = tokio_rustls::TlsAcceptor::from(tls.config());
-                        let handshake =
-                            tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream));
-                        if let Ok(Ok(stream)) = handshake.await {
-                            serve_connection(stream, peer, handle, watcher, stop).await;
-                        }
-                    }
-                }
-                gauge.closed();
-                drop(place);
-            });
+            let accepted = Accepted {
+                stream,
+                peer,
+                progress,
+                _place: place,
+            };
+            let (tls, gauge) = (self.tls.clone(), Arc::clone(&self.gauge));
+            let serving = accepted.serve(handle.clone(), tls, self.bounds, gauge, stop.clone());
+            self.threads.spawn(connections.track_future(serving));
         }
-        drop(listener);
-        part_politely(&draining).await;
-        let _in_time = tokio::time::timeout(DRAIN_TIME_MAX, draining.shutdown()).await;
+        drop(self.listener);
+        part_politely(&connections).await;
+        places.part();
+        connections.close();
+        let _in_time = tokio::time::timeout(DRAIN_TIME_MAX, connections.wait()).await;
     }
 }
 
-/// Connections that are in use are told with their next answer to end (RFC 9112, section 9.6). One that was closed without a word
-/// may have a request on its way.
-async fn part_politely(connections: &GracefulShutdown) {
+/// A connection and its place.
+struct Accepted {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    progress: Arc<Progress>,
+    _place: Place,
+}
+
+impl Accepted {
+    async fn serve<H, F>(
+        self,
+        handle: H,
+        tls: Option<Arc<Tls>>,
+        bounds: Bounds,
+        gauge: Arc<impl Gauge>,
+        stop: CancellationToken,
+    ) where
+        H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let Self {
+            stream,
+            peer,
+            progress,
+            _place,
+        } = self;
+        let Ok(stream) = TcpStream::from_std(stream) else {
+            return;
+        };
+        gauge.opened();
+        let stream = Watched::new(stream, Arc::clone(&progress));
+        let of_serving = Arc::clone(&progress);
+        let serving = async move {
+            match tls {
+                None => connection::serve(stream, peer, handle, of_serving, stop).await,
+                Some(tls) => {
+                    let acceptor = tokio_rustls::TlsAcceptor::from(tls.config());
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        connection::serve(stream, peer, handle, of_serving, stop).await;
+                    }
+                }
+            }
+        };
+        // A connection whose place another one took was counted there.
+        match connection::within(&bounds, &progress, serving).await {
+            None | Some(Ended::Displaced) => {}
+            Some(why) => gauge.ended(why),
+        }
+        gauge.closed();
+    }
+}
+
+/// Connections that are in use learn with their next answer that they end (RFC 9112, section 9.6). One that was closed
+/// without notice may have a request on its way.
+async fn part_politely(connections: &TaskTracker) {
     let leaving = async {
-        while connections.count() > 0 {
+        while !connections.is_empty() {
             tokio::time::sleep(PARTING_LOOK).await;
         }
     };
     let _left = tokio::time::timeout(PARTING_TIME, leaving).await;
-}
-
-async fn serve_connection<S, H, F>(
-    stream: S,
-    peer: SocketAddr,
-    handle: H,
-    watcher: Watcher,
-    stop: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
-    let service = service_fn(move |request: Request<Incoming>| {
-        let keeps_alive = request.version() <= Version::HTTP_11;
-        let answering = handle(peer.ip(), request);
-        let stop = stop.clone();
-        async move {
-            let mut answer = answering.await;
-            if keeps_alive && stop.is_cancelled() {
-                let headers = answer.headers_mut();
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME_MAX)
-        // A head and a body are small: one buffer costs the kernel less than two.
-        .writev(false)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(BUFFER_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HEADER_TIME_MAX)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    // How a connection ends is the caller's business: a reset is no event.
-    let _ended = watcher.watch(connection.into_owned()).await;
 }

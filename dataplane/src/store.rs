@@ -20,12 +20,13 @@ use crate::risk::census::{Addition, Census};
 
 pub mod attempts;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod copy;
 pub mod database;
 pub mod mfa;
 pub mod passwords;
 pub mod postgres;
+pub mod refusals;
 mod rotated;
 mod rounds;
 pub mod sessions;
@@ -48,7 +49,8 @@ pub trait Store: MfaStore + PasswordStore + SessionStore + Send + Sync + fmt::De
     fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
     /// Uses up what may be used once; false when it was used before.
     fn use_once(&self, key: ReplayKey) -> StoreFuture<'_, bool>;
-    /// Queues an audit event without waiting; false when it was dropped because the queue is full.
+    /// Queues an audit event without waiting; false when it was dropped because the queue is full, or because it is a
+    /// refusal and the disk has too little room for it.
     fn record(&self, event: Event) -> bool;
     /// Waits until the audit events queued so far are written, however long a database is away.
     fn flush(&self) -> StoreFuture<'_, ()>;
@@ -79,6 +81,8 @@ pub struct Work {
     pub transactions: u64,
     /// Writes that wait now.
     pub queued: usize,
+    /// Refusals that were deleted because the audit trail had too many, or the disk too little room.
+    pub refusals_dropped: u64,
 }
 
 /// Try again later. Of what was asked nothing has been written, or all of it when a connection broke off before its answer
@@ -403,6 +407,8 @@ pub struct Event {
     pub network: String,
     /// What was expected and found, at most [`EVENT_DETAIL_BYTES_MAX`].
     pub detail: String,
+    /// How many equal events it stands for: 1, but where refusals were counted.
+    pub count: i64,
 }
 
 pub const EVENT_DETAIL_BYTES_MAX: usize = 2048;
@@ -412,7 +418,7 @@ const POPULATION_RETENTION_DAYS: i64 = 366;
 /// How long events are kept.
 pub const EVENT_RETENTION_SECONDS: i64 = 180 * 24 * 3600;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
     Signin,
     Refresh,

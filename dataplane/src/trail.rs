@@ -87,6 +87,7 @@ impl Trail {
             request_id: self.request_id.clone(),
             network: self.network.clone(),
             detail: detail[..end].to_owned(),
+            count: 1,
         }
     }
 }

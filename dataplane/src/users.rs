@@ -294,6 +294,7 @@ impl Desk<'_> {
             request_id: String::new(),
             network: String::new(),
             detail: detail.into(),
+            count: 1,
         }
     }
 }

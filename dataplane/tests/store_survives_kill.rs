@@ -129,6 +129,7 @@ fn signin(id: Uuid) -> Signin {
         history: None,
         completion: None,
         event: Event {
+            count: 1,
             at: NOW,
             kind: EventKind::Signin,
             outcome: "ok",

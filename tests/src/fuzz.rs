@@ -16,6 +16,7 @@ use vestibule_crds::manifests::{self, ManifestFile};
 use vestibule_crds::verification_key::KeySet;
 use vestibule_dataplane::client_address::client_address;
 use vestibule_dataplane::http::form::Form;
+use vestibule_dataplane::http::host;
 use vestibule_dataplane::oauth::assertion::Unverified;
 use vestibule_dataplane::oauth::credentials::{Credentials, credentials};
 use vestibule_dataplane::refresh_token::RefreshToken;
@@ -64,6 +65,15 @@ pub const TARGETS: &[Target] = &[
             "for=\"[2001:db8::1]:47\";proto=https, for=10.1.1.1",
         ],
         run: address,
+    },
+    Target {
+        name: "host",
+        seeds: &[
+            "1/\na.example",
+            "1http://a.example/x\na.example:80",
+            "2https://a.example/\n",
+        ],
+        run: host,
     },
     Target {
         name: "refresh_token",
@@ -158,6 +168,41 @@ fn address(bytes: &[u8]) -> bool {
         assert_eq!(client_address(stranger, &headers, &trusted), stranger);
     }
     named
+}
+
+/// HTTP version, target and, a line each, Host headers. What is accepted names one host at most.
+fn host(input: &[u8]) -> bool {
+    let mut lines = input.split(|byte| *byte == b'\n');
+    let Some((version, target)) = lines.next().and_then(<[u8]>::split_first) else {
+        return false;
+    };
+    let version = match version {
+        b'0' => http::Version::HTTP_10,
+        b'2' => http::Version::HTTP_2,
+        _ => http::Version::HTTP_11,
+    };
+    let mut request = http::Request::builder().version(version).uri(target);
+    let mut hosts = 0;
+    for line in lines {
+        request = request.header("host", line);
+        hosts += 1;
+    }
+    let Ok(request) = request.body(()) else {
+        return false;
+    };
+    let (head, ()) = request.into_parts();
+    let accepted = host::check(&head).is_ok();
+    if accepted {
+        assert!(hosts <= 1);
+        let authority = head.uri.authority().map(|authority| authority.host());
+        let named = head.headers.get("host").and_then(|host| host.to_str().ok());
+        if let (Some(authority), Some(named)) = (authority, named) {
+            let start = named.get(..authority.len()).unwrap_or_default();
+            assert!(start.eq_ignore_ascii_case(authority), "{authority} {named}");
+        }
+        assert!(authority.is_some() || named.is_some() || version == http::Version::HTTP_10);
+    }
+    accepted
 }
 
 fn refresh_token(bytes: &[u8]) -> bool {

@@ -51,6 +51,8 @@ mod replicas;
 mod schemathesis;
 #[path = "e2e/secrets.rs"]
 mod secrets;
+#[path = "e2e/slow_clients.rs"]
+mod slow_clients;
 #[path = "e2e/start.rs"]
 mod start;
 #[path = "e2e/tls.rs"]

@@ -18,6 +18,7 @@ fn event(outcome: &'static str) -> Event {
         request_id: "r-1".to_owned(),
         network: "192.0.2.0/24".to_owned(),
         detail: "two\nlines".to_owned(),
+        count: 1,
     }
 }
 

@@ -26,6 +26,8 @@ use crate::keys::prefetch;
 use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::risk::census::{ADD_EVERY, READ_EVERY};
+use crate::server::bounds::{Bounds, Ended};
+use crate::server::files;
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::Store;
@@ -40,6 +42,8 @@ const LOG: &str = "warn,vestibule_dataplane=info";
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 const RUNTIME_THREADS: usize = 2;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// Between two looks at refusals that were counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(5);
 /// Rows that one sweep deletes: a commit of this size delays others by milliseconds.
 const SWEEP_ROWS_MAX: usize = 500;
 /// Values of the population that one write adds.
@@ -126,7 +130,7 @@ pub async fn start(
     let Opened {
         store,
         died: store_died,
-    } = database.open().await?;
+    } = database.open_with(args.audit.refusals()).await?;
     let http = args.issuers.http_issuers();
     let serving = Serving::empty(http, clock.clone());
     let metrics = Metrics::default();
@@ -164,6 +168,7 @@ pub async fn start(
         tokio::spawn(prefetch::run(Arc::clone(&app)));
     }
     tokio::spawn(sweep(Arc::clone(&app), stop.clone()));
+    tokio::spawn(record_counted(Arc::clone(&app), stop.clone()));
     let counting = tokio::spawn(keep_census(Arc::clone(&app), stop.clone()));
     if let Some(tls) = &tls {
         tokio::spawn(Arc::clone(tls).watch());
@@ -173,6 +178,7 @@ pub async fn start(
         listener: admin_listener,
         tls: None,
         connections_max: ADMIN_CONNECTIONS_MAX,
+        bounds: Bounds::default(),
         gauge: Arc::new(Uncounted),
         threads: Arc::new(Threads::here()),
     };
@@ -192,7 +198,8 @@ pub async fn start(
     let server = Server {
         listener,
         tls,
-        connections_max: args.max_connections,
+        connections_max: files::connections_max(args.max_connections, ADMIN_CONNECTIONS_MAX),
+        bounds: Bounds::default(),
         gauge: Arc::new(Counted(Arc::clone(&app))),
         threads: Arc::new(Threads::of_cores().context("the threads could not be started")?),
     };
@@ -236,6 +243,7 @@ impl Running {
         public.await.context("the listener ended")?;
         counting.await.context("the census ended")?;
         add_to_population(&app).await;
+        app.record_counted(i64::MAX);
         // A store that is gone keeps nobody from stopping.
         let _late = tokio::time::timeout(FLUSH_WAIT, app.store.flush()).await;
         if let Some(audit) = audit {
@@ -305,6 +313,16 @@ async fn sweep(app: Arc<App>, stop: CancellationToken) {
             if rows < SWEEP_ROWS_MAX {
                 break;
             }
+        }
+    }
+}
+
+/// Writes how often refusals came that were counted.
+async fn record_counted(app: Arc<App>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(COUNTED_EVERY) => app.record_counted(app.clock.now()),
+            () = stop.cancelled() => return,
         }
     }
 }
@@ -406,6 +424,10 @@ impl Gauge for Counted {
 
     fn refused(&self) {
         self.0.metrics.connection_refused();
+    }
+
+    fn ended(&self, why: Ended) {
+        self.0.metrics.bounded.connection_ended(why.as_str());
     }
 }
 

@@ -10,6 +10,7 @@ use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
 
 use crate::failure::{Code, Failure};
+use crate::server::reading_body;
 use crate::strict_json;
 
 /// An ID token of 16 KiB, its JSON escapes and the other members fit.
@@ -34,6 +35,7 @@ pub(super) async fn read_bytes(body: Incoming) -> Result<Bytes, Failure> {
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(too_large().into());
     }
+    let _waiting = reading_body();
     tokio::time::timeout(BODY_TIME_MAX, collect(body))
         .await
         .map_err(|_| Code::RequestTimeout.because("the body did not arrive in time"))?

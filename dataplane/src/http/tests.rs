@@ -19,6 +19,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::server::bounds::Bounds;
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -26,6 +27,8 @@ use crate::testing::{self, NOW, claims, snapshot, token, with};
 
 mod accounts;
 mod adversary;
+mod floods;
+mod hosts;
 mod logout;
 mod mfa;
 mod oauth;
@@ -103,7 +106,8 @@ impl Service {
         let server = Server {
             listener,
             tls: None,
-            connections_max: 100,
+            connections_max: 1000,
+            bounds: Bounds::default(),
             gauge: Arc::new(NoGauge),
             threads: Arc::new(Threads::of_cores().expect("threads")),
         };

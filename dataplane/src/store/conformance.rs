@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::Store;
+use super::refusals::RefusalBounds;
 
 pub(crate) mod accounts;
 pub(crate) mod challenges;
@@ -17,6 +18,7 @@ pub(crate) mod listing;
 pub(crate) mod logouts;
 pub(crate) mod passwords;
 pub(crate) mod population;
+pub(crate) mod refusals;
 pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod signins;
@@ -27,6 +29,13 @@ pub(crate) trait Fixture: Send + fmt::Debug {
     fn store(&self) -> Arc<dyn Store>;
     /// Closes the store and opens it again. No clone of the store may be left.
     fn reopen(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// As [`Self::reopen`], with another bound for refusals.
+    fn reopen_with(
+        &mut self,
+        refusals: RefusalBounds,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// The one number that a query finds.
+    fn ask(&self, sql: &'static str) -> Pin<Box<dyn Future<Output = i64> + Send + '_>>;
     /// How many events have been written.
     fn events(&self) -> Pin<Box<dyn Future<Output = usize> + Send + '_>>;
 }
@@ -181,6 +190,13 @@ macro_rules! suite {
             logout_at_another_provider_ends_nothing,
             logout_token_is_used_once_under_fifty_at_once,
             logout_voids_what_waits_for_a_second_factor,
+        );
+        $crate::store::conformance::suite!(@ $open, refusals:
+            refusals_that_were_counted_are_one_row,
+            junk_beyond_the_bound_of_rows_drops_the_oldest_junk_and_nothing_accepted,
+            junk_beyond_the_bound_of_bytes_drops_the_oldest_junk,
+            refusals_of_before_the_start_count_against_the_bound,
+            a_sweep_of_few_rows_goes_on_with_the_next,
         );
         $crate::store::conformance::suite!(@ $open, sweeping:
             nothing_is_swept_while_nothing_has_expired,

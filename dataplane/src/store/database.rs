@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Store;
 use super::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl, UrlError};
+use super::refusals::RefusalBounds;
 use super::sqlite::{self, SqliteOptions, SqliteStore};
 
 pub mod decisions;
@@ -67,15 +68,27 @@ impl Database {
     }
 
     pub async fn open(self) -> Result<Opened, DatabaseError> {
+        self.open_with(RefusalBounds::default()).await
+    }
+
+    pub async fn open_with(self, refusals: RefusalBounds) -> Result<Opened, DatabaseError> {
         match self {
             Self::Sqlite(path) => {
-                let store = SqliteStore::open(&path, SqliteOptions::default())?;
+                let options = SqliteOptions {
+                    refusals,
+                    ..SqliteOptions::default()
+                };
+                let store = SqliteStore::open(&path, options)?;
                 let died = Box::pin(store.died());
                 let store: Arc<dyn Store> = Arc::new(store);
                 Ok(Opened { store, died })
             }
             Self::Postgres(url) => {
-                let store = PostgresStore::open(url, PostgresOptions::default()).await?;
+                let options = PostgresOptions {
+                    refusals,
+                    ..PostgresOptions::default()
+                };
+                let store = PostgresStore::open(url, options).await?;
                 Ok(Opened {
                     store: Arc::new(store),
                     // It has no part that could end alone: a panic ends the process.

@@ -22,6 +22,7 @@ use self::sessions::{EndSession, ReadSession};
 use self::sweep::Cursors;
 use self::together::{AskTogether, Together};
 use self::users::{RevokeSessions, SetStatus};
+use super::refusals::{RefusalBounds, Refusals};
 use super::{
     DAY_SECONDS, Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, ReplayKey, Rotation,
     RotationOutcome, Session, Signin, SigninOutcome, Store, StoreError, StoreFuture, User,
@@ -62,12 +63,13 @@ pub struct PostgresOptions {
     pub connections: usize,
     /// Callers that may wait for a connection; one more is answered [`StoreError::Busy`].
     pub waiting_max: usize,
-    /// Audit events that may wait to be written; more are dropped, and counted.
+    /// Refusals that may wait to be written, and as many other audit events; more are dropped, and counted.
     pub events_max: usize,
     /// From how many on questions that come at the same time are asked in one statement.
     pub together_from: usize,
     /// How long a server that cannot be reached is tried at the start.
     pub start_wait: Duration,
+    pub refusals: RefusalBounds,
 }
 
 impl Default for PostgresOptions {
@@ -78,6 +80,7 @@ impl Default for PostgresOptions {
             events_max: 4096,
             together_from: 2,
             start_wait: Duration::from_secs(30),
+            refusals: RefusalBounds::default(),
         }
     }
 }
@@ -108,6 +111,7 @@ pub struct PostgresStore {
     sessions: Arc<Together<ReadSession>>,
     rotations: Arc<Together<Rotation>>,
     trail: Trail,
+    refusals: Refusals,
     cursors: Cursors,
     hash_key: HashKey,
     writes: AtomicU64,
@@ -123,6 +127,7 @@ impl PostgresStore {
             events_max,
             together_from,
             start_wait,
+            refusals,
         } = options;
         let connector = Connector::new(url);
         let mut first = connect_patiently(&connector, start_wait).await?;
@@ -149,6 +154,7 @@ impl PostgresStore {
             rotations: Together::new(Arc::clone(&pool), together_from),
             trail: Trail::start(Arc::clone(&pool), events_max.max(1)),
             pool,
+            refusals: Refusals::new(refusals),
             cursors: Cursors::default(),
             hash_key,
             writes: AtomicU64::new(0),
@@ -243,6 +249,7 @@ impl Store for PostgresStore {
     }
 
     fn record(&self, event: Event) -> bool {
+        self.refusals.written(&event);
         self.trail.record(event)
     }
 
@@ -254,7 +261,13 @@ impl Store for PostgresStore {
     }
 
     fn sweep(&self, now: i64, rows_max: usize) -> StoreFuture<'_, usize> {
-        Box::pin(sweep::sweep(&self.pool, &self.cursors, now, rows_max))
+        Box::pin(sweep::sweep(
+            &self.pool,
+            &self.cursors,
+            &self.refusals,
+            now,
+            rows_max,
+        ))
     }
 
     fn probe(&self) -> StoreFuture<'_, ()> {
@@ -272,6 +285,7 @@ impl Store for PostgresStore {
                 + self.signins.waiting()
                 + self.rotations.waiting()
                 + self.trail.queued(),
+            refusals_dropped: self.refusals.dropped_so_far(),
         }
     }
 

@@ -23,9 +23,11 @@ use self::open::Opened;
 use self::queue::{Queue, closed};
 use self::readers::Readers;
 use self::sessions::EndSession;
+use self::space::Space;
 use self::sweep::Cursors;
 use self::users::{RevokeSessions, SetStatus};
 use self::writer::{Tally, Writer};
+use super::refusals::{RefusalBounds, Refusals};
 use super::{
     DAY_SECONDS, Event, Gather, Gathered, HashKey, ReplayKey, Rotation, RotationOutcome, Session,
     Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
@@ -48,6 +50,7 @@ mod queue;
 mod readers;
 mod sessions;
 mod signin;
+mod space;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -66,6 +69,7 @@ pub struct SqliteOptions {
     pub batch_max: usize,
     /// Connections for reading: as many as threads that serve.
     pub readers: usize,
+    pub refusals: RefusalBounds,
 }
 
 impl Default for SqliteOptions {
@@ -74,6 +78,7 @@ impl Default for SqliteOptions {
             queue_max: 4096,
             batch_max: 256,
             readers: thread::available_parallelism().map_or(2, usize::from),
+            refusals: RefusalBounds::default(),
         }
     }
 }
@@ -87,6 +92,8 @@ pub struct SqliteStore {
     health: Arc<Health>,
     tally: Arc<Tally>,
     records_dropped: AtomicU64,
+    refusals: Refusals,
+    space: Space,
     hash_key: HashKey,
     died: watch::Receiver<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -114,6 +121,7 @@ impl SqliteStore {
             queue_max,
             batch_max,
             readers,
+            refusals,
         } = options;
         let Opened {
             setup,
@@ -147,6 +155,8 @@ impl SqliteStore {
             cursors: Cursors::default(),
             tally,
             records_dropped: AtomicU64::new(0),
+            refusals: Refusals::new(refusals),
+            space: Space::of(path),
             hash_key,
             died,
             threads: Vec::with_capacity(2),
@@ -249,7 +259,9 @@ impl Store for SqliteStore {
     }
 
     fn record(&self, event: Event) -> bool {
-        let queued = self.queue.push(Box::new(Record(event))).is_ok();
+        let has_room = !event.is_refusal() || self.space.missing() == 0;
+        self.refusals.written(&event);
+        let queued = has_room && self.queue.push(Box::new(Record(event))).is_ok();
         if !queued {
             self.records_dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -271,6 +283,7 @@ impl Store for SqliteStore {
             writes: stats.jobs,
             transactions: stats.transactions,
             queued: stats.queued,
+            refusals_dropped: self.refusals.dropped_so_far(),
         }
     }
 

@@ -161,6 +161,7 @@ fn user_of(policy: &str, text: &str, now: i64) -> Result<ImportUser, String> {
             request_id: String::new(),
             network: String::new(),
             detail: String::new(),
+            count: 1,
         },
     })
 }

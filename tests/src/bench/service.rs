@@ -33,6 +33,7 @@ use vestibule_dataplane::config::Manifests;
 use vestibule_dataplane::live::Serving;
 use vestibule_dataplane::metrics::Metrics;
 use vestibule_dataplane::risk::census::{Addition, Census};
+use vestibule_dataplane::server::bounds::Bounds;
 use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
 use vestibule_dataplane::store::mfa::{
@@ -280,6 +281,7 @@ pub async fn serve_without_store(directory: &Path) -> anyhow::Result<Infallible>
         listener,
         tls: None,
         connections_max: 1000,
+        bounds: Bounds::default(),
         gauge: Arc::new(NoGauge),
         threads: Arc::new(Threads::of_cores()?),
     };

@@ -127,7 +127,7 @@ async fn each_file_comes_with_a_policy_that_lets_in_nothing_of_others() {
         assert_eq!(known[CONTENT_TYPE], media_type);
         assert_eq!(known[CONTENT_SECURITY_POLICY], POLICY);
         assert_eq!(known[REFERRER_POLICY], "no-referrer");
-        assert_eq!(known[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(known[STRICT_TRANSPORT_SECURITY], "max-age=31536000");
         assert_eq!(known[CACHE_CONTROL], "no-cache");
         assert!(!body(answer).await.is_empty());
     }

@@ -96,6 +96,15 @@ pub(crate) fn event(kind: EventKind) -> Event {
         request_id: "r-1".to_owned(),
         network: "192.0.2.0/24".to_owned(),
         detail: String::new(),
+        count: 1,
+    }
+}
+
+/// What anybody can cause.
+pub(crate) fn refusal() -> Event {
+    Event {
+        outcome: "token_malformed",
+        ..event(EventKind::Signin)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
@@ -131,7 +131,8 @@ pub(super) async fn insert_event(
 }
 
 pub(super) enum Message {
-    Event(Box<Event>),
+    /// A refusal holds its place until it is taken from the queue.
+    Event(Box<Event>, Option<OwnedSemaphorePermit>),
     /// Answered once all before it are written.
     Flush(oneshot::Sender<()>),
 }
@@ -140,20 +141,36 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Trail {
     queue: mpsc::Sender<Message>,
+    /// Places of `queue` that refusals take: half of them at most.
+    refusals: Arc<Semaphore>,
     written: Arc<AtomicUsize>,
 }
 
 impl Trail {
     /// Starts the task that writes; it ends when the trail is dropped and the queue is empty.
     pub(super) fn start(pool: Arc<Pool>, queue_max: usize) -> Self {
-        let (queue, messages) = mpsc::channel(queue_max);
+        let (queue, messages) = mpsc::channel(2 * queue_max);
         let written = Arc::<AtomicUsize>::default();
         tokio::spawn(write(pool, messages, Arc::clone(&written)));
-        Self { queue, written }
+        Self {
+            queue,
+            refusals: Arc::new(Semaphore::new(queue_max)),
+            written,
+        }
     }
 
+    /// What is no refusal (locks, reuses, changes of administrators) has room though refusals find none.
     pub(super) fn record(&self, event: Event) -> bool {
-        self.queue.try_send(Message::Event(Box::new(event))).is_ok()
+        let place = if event.is_refusal() {
+            let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
+                return false;
+            };
+            Some(place)
+        } else {
+            None
+        };
+        let message = Message::Event(Box::new(event), place);
+        self.queue.try_send(message).is_ok()
     }
 
     /// Until all that was recorded before is written.
@@ -181,7 +198,7 @@ async fn write(pool: Arc<Pool>, mut messages: mpsc::Receiver<Message>, written: 
         let (mut events, mut flushed) = (Vec::with_capacity(batch.len()), Vec::new());
         for message in batch.drain(..) {
             match message {
-                Message::Event(event) => events.push(*event),
+                Message::Event(event, _place) => events.push(*event),
                 Message::Flush(done) => flushed.push(done),
             }
         }
@@ -219,14 +236,18 @@ impl Ask for Batch {
     async fn ask(&self, db: &mut Connection) -> Result<(), Fault> {
         let statement = db
             .prepared(
-                "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
-                 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[], \
-                 $8::text[], $9::text[], $10::text[])",
+                "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail, \
+                 count, refusal_bytes) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
+                 $6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[])",
             )
             .await?;
         let lines = column(&self.0, Line::from);
         let columns = Columns::of(&lines);
-        db.client.execute(&statement, &columns.parameters()).await?;
+        let counts = column(&self.0, |event| event.count);
+        let bytes = column(&self.0, Event::refusal_bytes);
+        let mut parameters = columns.parameters().to_vec();
+        parameters.extend([&counts as &(dyn ToSql + Sync), &bytes]);
+        db.client.execute(&statement, &parameters).await?;
         Ok(())
     }
 }

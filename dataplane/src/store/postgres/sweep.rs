@@ -5,6 +5,7 @@
 //! round them, looking at a bounded number of rows each time, and another round the histories of users. What another replica is deleting is skipped, not waited for.
 
 mod histories;
+mod refusals;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::{Ask, Pool};
 use super::population::FORGET;
+use crate::store::refusals::Refusals;
 use crate::store::rounds::{SESSION_KEPT_SECONDS, choose, too_young};
 use crate::store::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError};
 
@@ -57,6 +59,7 @@ impl Cursor {
 pub(super) async fn sweep(
     pool: &Pool,
     cursors: &Cursors,
+    refusals: &Refusals,
     now: i64,
     rows_max: usize,
 ) -> Result<usize, StoreError> {
@@ -82,6 +85,7 @@ pub(super) async fn sweep(
             }
         }
     }
+    deleted += refusals::sweep(pool, refusals, rows_max - deleted).await?;
     deleted += sweep_sessions(pool, cursors, now, rows_max - deleted).await?;
     deleted += histories::sweep(pool, &cursors.histories, now, rows_max - deleted).await?;
     Ok(deleted)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use self::server::Server;
 use super::{OpenError, PostgresOptions, PostgresStore, PostgresUrl};
 use crate::store::conformance::{self, Fixture};
+use crate::store::refusals::RefusalBounds;
 use crate::store::{Store, StoreError};
 
 mod opening;
@@ -104,6 +105,18 @@ impl Fixture for Postgres {
             drop(self.store.take());
             self.store = Some(self.second().await);
         })
+    }
+
+    fn reopen_with(
+        &mut self,
+        refusals: RefusalBounds,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.options.refusals = refusals;
+        self.reopen()
+    }
+
+    fn ask(&self, sql: &'static str) -> Pin<Box<dyn Future<Output = i64> + Send + '_>> {
+        Box::pin(self.number(sql))
     }
 
     fn events(&self) -> Pin<Box<dyn Future<Output = usize> + Send + '_>> {

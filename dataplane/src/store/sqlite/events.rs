@@ -17,11 +17,12 @@ pub(super) fn insert_event(db: &Connection, event: &Event) -> rusqlite::Result<(
         request_id,
         network,
         detail,
+        count,
     } = event;
     let detail = &detail[..detail.floor_char_boundary(EVENT_DETAIL_BYTES_MAX)];
     db.prepare_cached(
-        "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail, \
+         count, refusal_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         at,
@@ -33,7 +34,9 @@ pub(super) fn insert_event(db: &Connection, event: &Event) -> rusqlite::Result<(
         session_id.as_ref().map(|id| id.as_bytes()),
         request_id,
         network,
-        detail
+        detail,
+        count,
+        event.refusal_bytes()
     ])?;
     Ok(())
 }

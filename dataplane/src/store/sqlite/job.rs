@@ -5,7 +5,7 @@ use std::fmt;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::store::StoreError;
+use crate::store::{Event, StoreError};
 
 /// Something to write inside the transaction of a batch.
 pub(super) trait Write: Send + 'static {
@@ -24,6 +24,10 @@ pub(super) trait Job: Send {
     fn succeed(self: Box<Self>);
     fn fail(self: Box<Self>, error: StoreError);
     fn is_awaited(&self) -> bool;
+    /// Whether it has room though the queue is full: few, and not to be lost.
+    fn is_kept(&self) -> bool {
+        false
+    }
 }
 
 impl fmt::Debug for dyn Job {
@@ -76,10 +80,10 @@ impl<W: Write> Job for Awaited<W> {
     }
 }
 
-/// A write that nobody waits for.
-pub(super) struct Record<W>(pub(super) W);
+/// An event that nobody waits for.
+pub(super) struct Record(pub(super) Event);
 
-impl<W: Write> Job for Record<W> {
+impl Job for Record {
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.0.write(db).map(drop)
     }
@@ -90,5 +94,9 @@ impl<W: Write> Job for Record<W> {
 
     fn is_awaited(&self) -> bool {
         false
+    }
+
+    fn is_kept(&self) -> bool {
+        !self.0.is_refusal()
     }
 }

@@ -32,14 +32,20 @@ impl Queue {
         }
     }
 
-    /// Records have half of the room at most, so that a flood of refused sign-ins keeps nobody from signing in.
+    /// Refusals have half of the room at most, so that a flood of them keeps nobody from signing in. What else is recorded
+    /// (locks, reuses, changes of administrators) has as much room again when the queue is full.
     pub(super) fn push(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.closed {
             return Err(closed());
         }
         let is_record = !job.is_awaited();
-        if state.jobs.len() >= self.jobs_max || (is_record && state.records >= self.jobs_max / 2) {
+        let is_full = if job.is_kept() {
+            state.jobs.len() >= 2 * self.jobs_max
+        } else {
+            state.jobs.len() >= self.jobs_max || (is_record && state.records >= self.jobs_max / 2)
+        };
+        if is_full {
             return Err(StoreError::Busy);
         }
         state.records += usize::from(is_record);

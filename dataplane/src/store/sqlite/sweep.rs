@@ -6,6 +6,7 @@
 //! writer only deletes.
 
 mod histories;
+mod refusals;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -62,6 +63,7 @@ pub(super) async fn sweep(
             }
         }
     }
+    deleted += refusals::sweep(store, rows_max - deleted).await?;
     deleted += sweep_sessions(store, now, rows_max - deleted).await?;
     deleted += histories::sweep(store, now, rows_max - deleted).await?;
     Ok(deleted)

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::job::Write;
 use super::{SqliteOptions, SqliteStore};
 use crate::store::conformance::{self, Fixture};
+use crate::store::refusals::RefusalBounds;
 use crate::store::{Store, StoreError, StoreFuture};
 
 mod faults;
@@ -59,8 +60,11 @@ impl Sqlite {
     }
 
     fn open(&mut self) {
-        let store =
-            SqliteStore::open(&self.path(), SqliteOptions::default()).expect("the database opens");
+        self.open_with(SqliteOptions::default());
+    }
+
+    fn open_with(&mut self, options: SqliteOptions) {
+        let store = SqliteStore::open(&self.path(), options).expect("the database opens");
         self.store = Some(Arc::new(store));
     }
 
@@ -83,6 +87,23 @@ impl Fixture for Sqlite {
             self.close();
             self.open();
         })
+    }
+
+    fn reopen_with(
+        &mut self,
+        refusals: RefusalBounds,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            self.close();
+            self.open_with(SqliteOptions {
+                refusals,
+                ..SqliteOptions::default()
+            });
+        })
+    }
+
+    fn ask(&self, sql: &'static str) -> Pin<Box<dyn Future<Output = i64> + Send + '_>> {
+        Box::pin(async { self.number(sql) })
     }
 
     fn events(&self) -> Pin<Box<dyn Future<Output = usize> + Send + '_>> {

@@ -67,6 +67,7 @@ impl Replicas {
             request_id: String::new(),
             network: String::new(),
             detail: String::new(),
+            count: 1,
         };
         (user.expect("an id"), event)
     }

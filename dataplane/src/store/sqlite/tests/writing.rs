@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::conformance::rows::*;
-use crate::store::{EventKind, NewSession, Profile, Signin, SigninOutcome};
+use crate::store::{Event, EventKind, NewSession, Profile, Signin, SigninOutcome};
 
 struct Pragma(&'static str);
 
@@ -39,7 +39,7 @@ async fn writer_waits_for_the_disk_and_leaves_checkpoints_to_others() {
 async fn long_detail_is_cut() {
     let fixture = Sqlite::empty();
     let store = fixture.sqlite();
-    assert!(store.record(crate::store::Event {
+    assert!(store.record(Event {
         detail: "é".repeat(5000),
         ..event(EventKind::Signin)
     }));
@@ -107,7 +107,7 @@ async fn full_queue_answers_busy_at_once_and_recovers() {
         store.commit_signin(existing(user)).await,
         Err(StoreError::Busy)
     );
-    assert!(!store.record(event(EventKind::Signin)));
+    assert!(!store.record(refusal()));
     assert_eq!(store.stats().records_dropped, 1);
     release.send(()).expect("the writer waits");
     held.await.expect("the hold ends");
@@ -115,11 +115,11 @@ async fn full_queue_answers_busy_at_once_and_recovers() {
         assert_eq!(commit.await, Ok(SigninOutcome::Committed));
     }
     committed(&*store, existing(user)).await;
-    assert!(store.record(event(EventKind::Signin)));
+    assert!(store.record(refusal()));
 }
 
 #[tokio::test]
-async fn records_leave_half_of_the_queue_to_sign_ins() {
+async fn refusals_leave_half_of_the_queue_to_sign_ins() {
     let fixture = Sqlite::with(SqliteOptions {
         queue_max: 4,
         ..SqliteOptions::default()
@@ -127,9 +127,9 @@ async fn records_leave_half_of_the_queue_to_sign_ins() {
     let store = fixture.sqlite();
     let user = created(&*store, "ann", Profile::default()).await;
     let (release, held) = hold(&store);
-    assert!(store.record(event(EventKind::Signin)));
-    assert!(store.record(event(EventKind::Signin)));
-    assert!(!store.record(event(EventKind::Signin)));
+    assert!(store.record(refusal()));
+    assert!(store.record(refusal()));
+    assert!(!store.record(refusal()));
     let waiting = [
         store.commit_signin(existing(user)),
         store.commit_signin(existing(user)),
@@ -139,9 +139,43 @@ async fn records_leave_half_of_the_queue_to_sign_ins() {
     for commit in waiting {
         assert_eq!(commit.await, Ok(SigninOutcome::Committed));
     }
-    assert!(store.record(event(EventKind::Signin)));
+    assert!(store.record(refusal()));
     assert_eq!(store.probe().await, Ok(()));
     assert_eq!(fixture.events().await, 6);
+}
+
+#[tokio::test]
+async fn locks_reuses_and_changes_find_room_though_refusals_and_sign_ins_fill_the_queue() {
+    let fixture = Sqlite::with(SqliteOptions {
+        queue_max: 4,
+        ..SqliteOptions::default()
+    });
+    let store = fixture.sqlite();
+    let user = created(&*store, "ann", Profile::default()).await;
+    let (release, held) = hold(&store);
+    while store.record(refusal()) {}
+    let waiting: Vec<_> = (0..4)
+        .map(|_| store.commit_signin(existing(user)))
+        .collect();
+    assert!(!store.record(refusal()));
+    for (kind, outcome) in [
+        (EventKind::Refresh, "refresh_token_reused"),
+        (EventKind::MfaVerify, "mfa_locked"),
+        (EventKind::UserChange, "ok"),
+    ] {
+        assert!(store.record(Event {
+            outcome,
+            ..event(kind)
+        }));
+    }
+    release.send(()).expect("the writer waits");
+    held.await.expect("the hold ends");
+    drop(waiting);
+    assert_eq!(store.flush().await, Ok(()));
+    for outcome in ["refresh_token_reused", "mfa_locked"] {
+        let sql = format!("SELECT count(*) FROM events WHERE outcome = '{outcome}'");
+        assert_eq!(fixture.number(&sql), 1, "{outcome}");
+    }
 }
 
 #[tokio::test]
