@@ -7,6 +7,7 @@ mod cache;
 mod clients;
 mod expressions;
 mod factors;
+mod issuers;
 mod last_good;
 mod policy;
 mod provider;
@@ -14,16 +15,17 @@ mod reference;
 mod seal;
 mod verdict;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::issuer::{HttpIssuers, Issuer};
+use crate::installer::Installer;
+use crate::issuer::{HttpIssuers, normal_form};
 use crate::object::{Kind, NamespacedName, Object};
 use crate::rotation::ManagedKey;
 use crate::secret::Secret;
 use crate::snapshot::{FORMAT, KeyState, Policy, Provider, Revision, Snapshot};
 use cache::{Cache, Outcome};
+use issuers::Owners;
 use verdict::{Problems, finding};
 
 pub use verdict::{
@@ -43,6 +45,9 @@ pub struct Inputs {
     /// What is served now.
     pub previous: Option<Arc<Snapshot>>,
     pub http_issuers: HttpIssuers,
+    pub installer: Installer,
+    /// Seconds since the Unix epoch; none where nothing is remembered over time, as with a directory of manifests.
+    pub now: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -66,17 +71,25 @@ pub struct Compiler {
 impl Compiler {
     pub fn compile(&mut self, inputs: &Inputs) -> Compiled {
         let mut lookup = self.cache.lookup(inputs);
-        let mut assembly = Assembly::default();
-        for object in by_age(&inputs.objects, Kind::SigninPolicy) {
-            let outcome = lookup.policy(object);
-            assembly.add_policy(object, outcome, inputs);
+        let mut assembly = Assembly::of(inputs);
+        let policies = by_age(&inputs.objects, Kind::SigninPolicy);
+        let policies = policies.into_iter().map(|object| {
+            let candidate = Candidate::of(object, lookup.policy(object), inputs);
+            let rank = candidate.rank(&assembly.owners);
+            (rank, candidate)
+        });
+        let mut policies: Vec<(u8, Candidate<'_>)> = policies.collect();
+        // Stable: among equals the older one stays first.
+        policies.sort_by_key(|(rank, _)| *rank);
+        for (_, candidate) in policies {
+            assembly.add_policy(candidate);
         }
         for object in by_age(&inputs.objects, Kind::OidcProvider) {
             let outcome = lookup.provider(object);
             assembly.add_provider(object, outcome, inputs);
         }
         lookup.finish();
-        assembly.finish()
+        assembly.finish(inputs)
     }
 }
 
@@ -86,67 +99,90 @@ fn by_age(objects: &[Object], kind: Kind) -> Vec<&Object> {
         .iter()
         .filter(|object| object.kind == kind)
         .collect();
-    objects.sort_by_key(|object| (&object.created_at, &object.id));
+    objects.sort_by_key(|object| (&object.created_at, &object.uid, &object.id));
     objects
 }
 
+/// A policy that has not been given its issuer yet: as it is now if it compiles, and as it was served before.
+struct Candidate<'a> {
+    object: &'a Object,
+    now: Option<Arc<Policy>>,
+    kept: Option<Arc<Policy>>,
+    problems: Problems,
+}
+
+impl<'a> Candidate<'a> {
+    fn of(object: &'a Object, outcome: Outcome<Policy>, inputs: &Inputs) -> Self {
+        let Outcome { value, problems } = outcome;
+        let before = last_good::policy(object, inputs);
+        Self {
+            object,
+            now: value.map(|policy| reuse(policy, before, |p| &p.revision)),
+            kept: before.map(|before| last_good::narrowed_policy(before, object, inputs)),
+            problems,
+        }
+    }
+
+    fn rank(&self, owners: &Owners<'_>) -> u8 {
+        let policy = self.now.as_ref().or(self.kept.as_ref());
+        policy.map_or(u8::MAX, |policy| owners.rank(policy))
+    }
+}
+
 /// The snapshot while it grows, and who has what.
-#[derive(Default)]
 struct Assembly<'a> {
     policies: BTreeMap<String, Arc<Policy>>,
     providers: BTreeMap<String, Arc<Provider>>,
-    names: BTreeMap<(Kind, &'a str), &'a NamespacedName>,
-    /// Issuers of local tokens, without a trailing slash: two that differ in it share their endpoints.
-    local_issuers: BTreeMap<String, NamespacedName>,
+    owners: Owners<'a>,
     verdicts: Vec<Verdict>,
     /// Providers that are served, the oldest first, with the place of their verdicts.
     served: Vec<(usize, Arc<Provider>)>,
 }
 
 impl<'a> Assembly<'a> {
-    fn add_policy(&mut self, object: &'a Object, outcome: Outcome<Policy>, inputs: &Inputs) {
-        let (policy, mut problems) = (outcome.value, outcome.problems);
-        if self.is_name_taken(object, &mut problems) {
-            return self.conclude(object, problems, None, Serving::Nothing);
+    fn of(inputs: &'a Inputs) -> Self {
+        Self {
+            policies: BTreeMap::new(),
+            providers: BTreeMap::new(),
+            owners: Owners::of(inputs),
+            verdicts: Vec::new(),
+            served: Vec::new(),
         }
-        let policy = policy.filter(|policy| match self.local_issuer_owner(policy) {
-            Some(owner) => {
-                let message = format!(
-                    "SigninPolicy {owner} has this issuer already: choose another, since one policy's tokens must mean nothing to another"
-                );
-                problems.invalid("spec.token.issuer", message);
+    }
+
+    fn add_policy(&mut self, candidate: Candidate<'_>) {
+        let Candidate {
+            object,
+            now,
+            kept,
+            mut problems,
+        } = candidate;
+        let now = now.filter(|policy| match self.owners.refusal(policy) {
+            Some(message) => {
+                let path = "spec.token.issuer";
+                problems.refuse(AcceptedReason::IssuerConflict, path, message);
                 false
             }
             None => true,
         });
-
-        let before = last_good::policy(object, inputs);
-        let revision = policy.as_ref().map(|policy| policy.revision.clone());
-        let (served, serving) = match policy {
-            Some(policy) => (
-                Some(reuse(policy, before, |p| &p.revision)),
-                Serving::Current,
-            ),
+        let revision = now.as_ref().map(|policy| policy.revision.clone());
+        let (served, serving) = match now {
+            Some(policy) => (Some(policy), Serving::Current),
             None => {
-                let kept = before.map(|before| last_good::narrowed_policy(before, object, inputs));
-                let kept = kept.filter(|policy| self.local_issuer_owner(policy).is_none());
+                let kept = kept.filter(|policy| self.owners.refusal(policy).is_none());
                 let serving = serving_previous(kept.as_ref().map(|policy| &policy.revision));
                 (kept, serving)
             }
         };
         if let Some(policy) = served {
-            let issuer = issuer_key(&policy.token.issuer);
-            self.local_issuers.insert(issuer, object.id.clone());
-            self.policies.insert(object.id.name.clone(), policy);
+            self.owners.take(&policy);
+            self.policies.insert(object.id.to_string(), policy);
         }
         self.conclude(object, problems, revision, serving);
     }
 
-    fn add_provider(&mut self, object: &'a Object, outcome: Outcome<Provider>, inputs: &Inputs) {
+    fn add_provider(&mut self, object: &Object, outcome: Outcome<Provider>, inputs: &Inputs) {
         let (provider, mut problems) = (outcome.value, outcome.problems);
-        if self.is_name_taken(object, &mut problems) {
-            return self.conclude(object, problems, None, Serving::Nothing);
-        }
         let provider = provider.filter(|provider| {
             let found = self.has_policy(provider);
             if !found {
@@ -182,37 +218,13 @@ impl<'a> Assembly<'a> {
         if let Some(provider) = served {
             self.served
                 .push((self.verdicts.len(), Arc::clone(&provider)));
-            self.providers.insert(object.id.name.clone(), provider);
+            self.providers.insert(object.id.to_string(), provider);
         }
         self.conclude(object, problems, revision, serving);
     }
 
-    /// Names are unique over all watched namespaces: callers name a provider without its namespace.
-    fn is_name_taken(&mut self, object: &'a Object, problems: &mut Problems) -> bool {
-        match self.names.entry((object.kind, &object.id.name)) {
-            Entry::Vacant(entry) => {
-                entry.insert(&object.id);
-                false
-            }
-            Entry::Occupied(entry) => {
-                let message = format!(
-                    "{} {} is older: choose another name",
-                    object.kind,
-                    entry.get()
-                );
-                problems.refuse(AcceptedReason::NameConflict, "metadata.name", message);
-                true
-            }
-        }
-    }
-
-    fn local_issuer_owner(&self, policy: &Policy) -> Option<&NamespacedName> {
-        self.local_issuers.get(&issuer_key(&policy.token.issuer))
-    }
-
     fn has_policy(&self, provider: &Provider) -> bool {
-        let policy = self.policies.get(&provider.policy);
-        policy.is_some_and(|policy| policy.namespace == provider.namespace)
+        self.policies.contains_key(&provider.policy_key())
     }
 
     fn conclude(
@@ -237,7 +249,7 @@ impl<'a> Assembly<'a> {
         });
     }
 
-    fn finish(self) -> Compiled {
+    fn finish(self, inputs: &Inputs) -> Compiled {
         let mut verdicts = self.verdicts;
         for (place, warning) in recognised_twice(&self.served) {
             verdicts[place].warnings.push(warning);
@@ -259,6 +271,8 @@ impl<'a> Assembly<'a> {
                 revision: Revision::of(b""),
                 policies: self.policies,
                 providers: self.providers,
+                own_namespace: inputs.installer.own_namespace.clone(),
+                issuers: self.owners.finish(),
             }),
             verdicts,
         }
@@ -272,14 +286,17 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
         .iter()
         .map(|(_, provider)| provider.audiences.len() * (1 + provider.issuer_aliases.len()))
         .sum();
-    let mut owners: HashMap<(&str, &str), &Provider> = HashMap::with_capacity(pairs);
+    let mut owners: HashMap<(String, &str), &Provider> = HashMap::with_capacity(pairs);
     let mut warnings = Vec::new();
     for (place, provider) in served {
         let aliases = provider.issuer_aliases.iter().map(String::as_str);
         let issuers = std::iter::once(provider.issuer.as_str()).chain(aliases);
         for issuer in issuers {
             for audience in &provider.audiences {
-                let owner = *owners.entry((issuer, audience)).or_insert(provider);
+                // Two spellings of one issuer are one provider twice, though tokens are compared to the letter.
+                let owner = *owners
+                    .entry((normal_form(issuer), audience))
+                    .or_insert(provider);
                 if std::ptr::eq(owner, &**provider) {
                     continue;
                 }
@@ -313,10 +330,6 @@ fn serving_previous(revision: Option<&Revision>) -> Serving {
         Some(revision) => Serving::Previous(revision.clone()),
         None => Serving::Nothing,
     }
-}
-
-fn issuer_key(issuer: &Issuer) -> String {
-    issuer.as_str().trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]

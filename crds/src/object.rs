@@ -62,6 +62,8 @@ pub struct Object {
     pub id: NamespacedName,
     /// `metadata.generation`; none in a manifest that no API server has seen.
     pub generation: Option<i64>,
+    /// `metadata.uid`; none in a manifest that no API server has seen.
+    pub uid: Option<String>,
     /// `metadata.creationTimestamp`, RFC 3339.
     pub created_at: Option<String>,
     /// The file that it was read from.
@@ -107,6 +109,7 @@ impl Object {
             kind,
             id,
             generation: body.pointer("/metadata/generation").and_then(Value::as_i64),
+            uid: metadata("uid")?,
             created_at: metadata("creationTimestamp")?,
             source,
             body: Arc::new(body),

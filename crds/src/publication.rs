@@ -26,7 +26,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
-use crate::snapshot::{Revision, Snapshot};
+use crate::snapshot::{FORMAT_BY_NAME, Revision, Snapshot};
 
 /// Name of the Secret with the head; the others are named after it.
 pub const SECRET_NAME: &str = "vestibule-snapshot";
@@ -46,7 +46,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     pub snapshot: Snapshot,
-    /// By provider name. Not part of the snapshot's revision: that a provider rotated its keys changes no configuration.
+    /// By `namespace/name` of the provider. Not part of the snapshot's revision: that a provider rotated its keys changes no configuration.
     pub seeds: Seeds,
     pub proof_key: ProofKey,
 }
@@ -260,7 +260,25 @@ fn decompress(whole: &[u8]) -> Option<Published> {
     if json.len() as u64 > UNPACKED_BYTES_MAX {
         return None;
     }
-    serde_json::from_slice(&json).ok()
+    let published: Published = serde_json::from_slice(&json).ok()?;
+    Some(published.upgraded())
+}
+
+impl Published {
+    /// What an earlier version published, as this one reads it.
+    fn upgraded(mut self) -> Self {
+        if self.snapshot.format == FORMAT_BY_NAME {
+            let mut seeds = std::mem::take(&mut self.seeds);
+            let providers = self.snapshot.providers.values();
+            let renamed = providers.filter_map(|provider| {
+                let seed = seeds.remove(&provider.name)?;
+                Some((provider.key(), seed))
+            });
+            self.seeds = renamed.collect();
+            self.snapshot = self.snapshot.upgraded();
+        }
+        self
+    }
 }
 
 impl ProofKey {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use notify::Watcher as _;
 use vestibule_crds::compile::{Compiled, Compiler, Inputs, Serving as ServingState, Verdict};
+use vestibule_crds::installer::Installer;
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::manifests::{self, ManifestFile, ManifestObjects};
 use vestibule_crds::object::NamespacedName;
@@ -266,6 +267,8 @@ pub fn inputs(
         managed_encryption_keys: BTreeMap::new(),
         previous,
         http_issuers,
+        installer: Installer::default(),
+        now: None,
     }
 }
 

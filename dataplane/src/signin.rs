@@ -118,7 +118,7 @@ impl Attempt<'_> {
             .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
         let provider = choose_provider(live, &token, request.provider.as_deref())?;
         self.trail.provider.clone_from(&provider.key);
-        let policy = live.policy(&provider.spec.policy).ok_or_else(|| {
+        let policy = live.policy_of(provider).ok_or_else(|| {
             TryAgainReason::NotReady.after(1, "the provider's policy is not served")
         })?;
         self.trail.policy.clone_from(&policy.key);

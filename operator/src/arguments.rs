@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
+use vestibule_crds::installer::{Installer, IssuerBinding};
 use vestibule_crds::issuer::HttpIssuers;
 
 #[derive(Debug, Clone, Args)]
@@ -38,6 +39,15 @@ pub(crate) struct RunArguments {
     /// Let http issuers and provider endpoints in, on loopback and in-cluster hosts only
     #[arg(long, env = "VESTIBULE_OPERATOR_ALLOW_HTTP_ISSUERS")]
     pub(crate) allow_http_issuers: bool,
+    /// Namespaces that alone may have a SigninPolicy with an issuer, as ISSUER=NAMESPACE,NAMESPACE; an issuer that ends with /*
+    /// stands for all below it too. Several are separated by spaces, or the flag is repeated
+    #[arg(
+        long = "issuer-namespaces",
+        value_name = "BINDING",
+        env = "VESTIBULE_OPERATOR_ISSUER_NAMESPACES",
+        value_delimiter = ' '
+    )]
+    pub(crate) issuer_namespaces: Vec<IssuerBinding>,
     /// Address of the operator's own health checks and metrics
     #[arg(
         long,
@@ -101,6 +111,13 @@ impl RunArguments {
         names.sort();
         names.dedup();
         Scope::Named(names)
+    }
+
+    pub(crate) fn installer(&self, own: &str) -> Installer {
+        Installer {
+            own_namespace: Some(own.to_owned()),
+            issuers: self.issuer_namespaces.clone(),
+        }
     }
 
     pub(crate) fn http_issuers(&self) -> HttpIssuers {

@@ -52,7 +52,7 @@ struct State {
     pods: BTreeMap<String, ReadyPod>,
     /// While pods may have come or gone unseen.
     blind: Option<Blind>,
-    /// By provider name: the keys that any pod has fetched last.
+    /// By `namespace/name` of the provider: the keys that any pod has fetched last.
     seen: HashMap<String, Seen>,
 }
 

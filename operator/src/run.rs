@@ -75,6 +75,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         stopping: AtomicBool::new(false),
     });
     let scope = arguments.scope(&namespace);
+    let installer = Arc::new(arguments.installer(&namespace));
     let watches = Watches {
         client: client.clone(),
         own_namespace: namespace.clone(),
@@ -103,6 +104,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         namespace,
         scope,
         http_issuers: arguments.http_issuers(),
+        installer,
         world: Arc::clone(&world),
         slots: Arc::clone(&watches.slots),
         fleet: Arc::clone(&fleet),

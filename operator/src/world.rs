@@ -278,6 +278,9 @@ fn read(kind: Kind, object: DynamicObject) -> Option<Entry> {
     let mut kept = Map::new();
     kept.insert("name".to_owned(), json!(metadata.name?));
     kept.insert("namespace".to_owned(), json!(metadata.namespace?));
+    if let Some(uid) = &metadata.uid {
+        kept.insert("uid".to_owned(), json!(uid));
+    }
     if let Some(generation) = metadata.generation {
         kept.insert("generation".to_owned(), json!(generation));
     }

@@ -14,6 +14,7 @@ use super::expressions::Expressions;
 use super::reference::{Followed, References};
 use super::verdict::Problems;
 use super::{policy, provider};
+use crate::installer::Installer;
 use crate::issuer::HttpIssuers;
 use crate::object::{NamespacedName, Object};
 use crate::snapshot::{Policy, Provider, Revision};
@@ -24,6 +25,7 @@ pub(super) struct Cache {
     policies: HashMap<NamespacedName, Entry<Policy>>,
     providers: HashMap<NamespacedName, Entry<Provider>>,
     http_issuers: HttpIssuers,
+    installer: Installer,
     expressions: Expressions,
     /// The number of the compile that is going on.
     round: u64,
@@ -68,9 +70,10 @@ struct Contents<'c> {
 
 impl Cache {
     pub(super) fn lookup<'c>(&'c mut self, inputs: &'c Inputs) -> Lookup<'c> {
-        if self.http_issuers != inputs.http_issuers {
+        if self.http_issuers != inputs.http_issuers || self.installer != inputs.installer {
             *self = Self::default();
             self.http_issuers = inputs.http_issuers;
+            self.installer = inputs.installer.clone();
         }
         self.round += 1;
         Lookup {

@@ -27,13 +27,11 @@ use crate::snapshot::{EncryptionKeySource, KeySource, Policy, PolicyKey, Provide
 use crate::verification_key::KeySet;
 
 pub(super) fn policy<'a>(object: &Object, inputs: &'a Inputs) -> Option<&'a Arc<Policy>> {
-    let before = inputs.previous.as_ref()?.policies.get(&object.id.name)?;
-    (before.namespace == object.id.namespace).then_some(before)
+    inputs.previous.as_ref()?.policy(&object.id)
 }
 
 pub(super) fn provider<'a>(object: &Object, inputs: &'a Inputs) -> Option<&'a Arc<Provider>> {
-    let before = inputs.previous.as_ref()?.providers.get(&object.id.name)?;
-    (before.namespace == object.id.namespace).then_some(before)
+    inputs.previous.as_ref()?.provider(&object.id)
 }
 
 pub(super) fn narrowed_provider(

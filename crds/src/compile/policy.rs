@@ -56,7 +56,7 @@ fn resolve(
         oauth,
     } = spec;
 
-    let issuer = Issuer::parse(&token.issuer, references.http_issuers())
+    let issuer = Issuer::parse_own(&token.issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
         .ok();
     for error in invalid_extra_claims(&extra_claims) {

@@ -56,7 +56,7 @@ pub enum AcceptedReason {
     PolicyNotFound,
     ExpressionInvalid,
     Invalid,
-    NameConflict,
+    IssuerConflict,
 }
 
 /// Reasons of the condition `ResolvedRefs`, the gravest last.
@@ -107,7 +107,7 @@ impl AcceptedReason {
             Self::PolicyNotFound => "PolicyNotFound",
             Self::ExpressionInvalid => "ExpressionInvalid",
             Self::Invalid => "Invalid",
-            Self::NameConflict => "NameConflict",
+            Self::IssuerConflict => "IssuerConflict",
         }
     }
 }

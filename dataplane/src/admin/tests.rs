@@ -98,7 +98,7 @@ async fn discovery_tells_what_changed_since() {
         fetched_at: NOW - 1,
     };
     let (one, two) = (remote_provider("one"), remote_provider("two"));
-    let seeds = Seeds::from([("two".to_owned(), seed(&two))]);
+    let seeds = Seeds::from([("auth/two".to_owned(), seed(&two))]);
     publish(&app, vec![one.clone(), two.clone()], seeds);
 
     let states = |report: &DiscoveryReport| -> Vec<(String, KeysState)> {
@@ -122,7 +122,7 @@ async fn discovery_tells_what_changed_since() {
         (0, all.sequence)
     );
 
-    let seeds = Seeds::from([("one".to_owned(), seed(&one))]);
+    let seeds = Seeds::from([("auth/one".to_owned(), seed(&one))]);
     let published = Published {
         snapshot: testing::snapshot([testing::policy()], [one, two]),
         seeds,
@@ -153,7 +153,7 @@ async fn a_long_report_comes_in_pages_that_leave_nothing_out() {
             jwks: jwks.clone(),
             fetched_at: NOW - 1,
         };
-        (provider.name.clone(), seed)
+        (provider.key(), seed)
     });
     let seeds = seeds.collect();
     publish(&app, providers, seeds);

@@ -76,7 +76,7 @@ pub(super) async fn handle(app: &App, token: &Token, request: Request<Incoming>)
     };
     let live = app.serving.live();
     let policy_key = |name: &str| {
-        let policy = live.policy_of_key(name).or_else(|| live.policy(name));
+        let policy = live.policy(name);
         policy.map(|policy| policy.key.clone())
     };
     let desk = Desk {

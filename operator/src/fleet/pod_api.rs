@@ -124,10 +124,10 @@ impl PodApi {
     }
 }
 
-/// What of a report is kept, under the provider's name, and the keys if it has some.
+/// What of a report is kept, under the provider's `namespace/name`, and the keys if it has some.
 pub(crate) fn finding(report: ProviderKeysReport) -> (String, Finding, Option<Seed>) {
     let ProviderKeysReport {
-        namespace: _,
+        namespace,
         name,
         source,
         state,
@@ -145,7 +145,7 @@ pub(crate) fn finding(report: ProviderKeysReport) -> (String, Finding, Option<Se
         state,
         error: error.map(shortened),
     };
-    (name, finding, seed)
+    (format!("{namespace}/{name}"), finding, seed)
 }
 
 /// None when the system gives no random bytes.

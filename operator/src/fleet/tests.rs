@@ -124,8 +124,8 @@ fn pages_are_read_to_the_end() {
     assert!(read(0, report("p", 1, true, &["k1"])));
     assert_eq!(fleet.discovery_cursor("a"), 1);
     assert!(!read(1, report("p", 2, false, &["k2"])));
-    assert_eq!(fleet.findings("provider-k1").len(), 1);
-    assert_eq!(fleet.findings("provider-k2").len(), 1);
+    assert_eq!(fleet.findings("auth/provider-k1").len(), 1);
+    assert_eq!(fleet.findings("auth/provider-k2").len(), 1);
     assert!(
         !read(2, report("p", 2, true, &[])),
         "an empty page is the last"
@@ -143,7 +143,7 @@ fn another_process_is_read_from_the_beginning() {
     );
     assert_eq!(fleet.discovery_cursor("a"), 0);
     assert!(!read(0, report("q", 9, false, &["k1", "k2"])));
-    assert_eq!(fleet.findings("provider-k2").len(), 1);
+    assert_eq!(fleet.findings("auth/provider-k2").len(), 1);
 }
 
 #[test]
@@ -161,13 +161,13 @@ fn statuses_can_be_said_once_every_pod_was_read() {
 fn keys_are_seeded_for_the_source_that_they_were_fetched_for() {
     let fleet = fleet(&["a"]);
     fleet.discovery_answered("a", &identity("a"), 0, report("p", 5, false, &["k1"]));
-    let fitting = BTreeMap::from([("provider-k1".to_owned(), Revision::of(b"source"))]);
-    let other = BTreeMap::from([("provider-k1".to_owned(), Revision::of(b"other"))]);
-    assert_eq!(fleet.seeds(&fitting)["provider-k1"].fetched_at, 5);
+    let fitting = BTreeMap::from([("auth/provider-k1".to_owned(), Revision::of(b"source"))]);
+    let other = BTreeMap::from([("auth/provider-k1".to_owned(), Revision::of(b"other"))]);
+    assert_eq!(fleet.seeds(&fitting)["auth/provider-k1"].fetched_at, 5);
     assert!(fleet.seeds(&other).is_empty());
     let before = fleet.seeds_digest(&fitting);
     fleet.discovery_answered("a", &identity("a"), 5, report("p", 9, false, &["k1"]));
-    assert_eq!(fleet.seeds(&fitting)["provider-k1"].fetched_at, 9);
+    assert_eq!(fleet.seeds(&fitting)["auth/provider-k1"].fetched_at, 9);
     assert_eq!(
         fleet.seeds_digest(&fitting),
         before,
