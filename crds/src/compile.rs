@@ -13,6 +13,8 @@ mod policy;
 mod provider;
 mod reference;
 mod seal;
+mod shares;
+mod spec;
 mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,8 +28,11 @@ use crate::secret::Secret;
 use crate::snapshot::{FORMAT, KeyState, Policy, Provider, Revision, Snapshot};
 use cache::{Cache, Outcome};
 use issuers::Owners;
+use serde::Serialize;
+use shares::{Place, Wish};
 use verdict::{Problems, finding};
 
+pub use reference::USE_LABEL;
 pub use verdict::{
     AcceptedReason, ConditionStatus, Finding, Judgement, ResolvedRefsReason, Serving, Verdict,
 };
@@ -37,6 +42,8 @@ pub use verdict::{
 pub struct Inputs {
     pub objects: Vec<Object>,
     pub secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
+    /// The value of [`USE_LABEL`] of each Secret that has it.
+    pub secret_uses: BTreeMap<NamespacedName, String>,
     pub config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
     /// By policy: the keys that the keeper made, with their state now ([`crate::rotation::states`]).
     pub managed_keys: BTreeMap<NamespacedName, Vec<(ManagedKey, KeyState)>>,
@@ -71,22 +78,36 @@ pub struct Compiler {
 impl Compiler {
     pub fn compile(&mut self, inputs: &Inputs) -> Compiled {
         let mut lookup = self.cache.lookup(inputs);
-        let mut assembly = Assembly::of(inputs);
         let policies = by_age(&inputs.objects, Kind::SigninPolicy);
-        let policies = policies.into_iter().map(|object| {
-            let candidate = Candidate::of(object, lookup.policy(object), inputs);
-            let rank = candidate.rank(&assembly.owners);
-            (rank, candidate)
-        });
-        let mut policies: Vec<(u8, Candidate<'_>)> = policies.collect();
+        let mut policies: Vec<Candidate<'_, Policy>> = policies
+            .map(|object| {
+                Candidate::of(
+                    object,
+                    lookup.policy(object),
+                    last_good::policy(object, inputs),
+                )
+            })
+            .collect();
+        let providers = by_age(&inputs.objects, Kind::OidcProvider);
+        let mut providers: Vec<Candidate<'_, Provider>> = providers
+            .map(|object| {
+                Candidate::of(
+                    object,
+                    lookup.provider(object),
+                    last_good::provider(object, inputs),
+                )
+            })
+            .collect();
+        give_places(&inputs.installer, &mut policies, &mut providers);
+
+        let mut assembly = Assembly::of(inputs);
         // Stable: among equals the older one stays first.
-        policies.sort_by_key(|(rank, _)| *rank);
-        for (_, candidate) in policies {
-            assembly.add_policy(candidate);
+        policies.sort_by_cached_key(|candidate| candidate.rank(&assembly.owners));
+        for candidate in policies {
+            assembly.add_policy(candidate, inputs);
         }
-        for object in by_age(&inputs.objects, Kind::OidcProvider) {
-            let outcome = lookup.provider(object);
-            assembly.add_provider(object, outcome, inputs);
+        for candidate in providers {
+            assembly.add_provider(candidate, inputs);
         }
         lookup.finish();
         assembly.finish(inputs)
@@ -94,38 +115,111 @@ impl Compiler {
 }
 
 /// The oldest first: where two objects want the same, the older one has it.
-fn by_age(objects: &[Object], kind: Kind) -> Vec<&Object> {
+fn by_age(objects: &[Object], kind: Kind) -> impl Iterator<Item = &Object> {
     let mut objects: Vec<&Object> = objects
         .iter()
         .filter(|object| object.kind == kind)
         .collect();
-    objects.sort_by_key(|object| (&object.created_at, &object.uid, &object.id));
-    objects
+    objects.sort_by_key(|object| object.age());
+    objects.into_iter()
 }
 
-/// A policy that has not been given its issuer yet: as it is now if it compiles, and as it was served before.
-struct Candidate<'a> {
+/// Takes away what finds no place in the share of its namespace.
+fn give_places(
+    installer: &Installer,
+    policies: &mut [Candidate<'_, Policy>],
+    providers: &mut [Candidate<'_, Provider>],
+) {
+    // Nothing is measured that nobody bounds.
+    if installer.shares.is_none() {
+        return;
+    }
+    let wishes: Vec<Wish<'_>> = policies
+        .iter()
+        .map(Candidate::wish)
+        .chain(providers.iter().map(Candidate::wish))
+        .collect();
+    let mut places = shares::places(installer, &wishes).into_iter();
+    for (candidate, place) in policies.iter_mut().zip(&mut places) {
+        candidate.settle(place);
+    }
+    for (candidate, place) in providers.iter_mut().zip(&mut places) {
+        candidate.settle(place);
+    }
+}
+
+/// An object that nothing has been decided about: as it is now if it compiles, and as it was served before.
+struct Candidate<'a, T> {
     object: &'a Object,
-    now: Option<Arc<Policy>>,
-    kept: Option<Arc<Policy>>,
+    now: Option<Arc<T>>,
+    bytes: usize,
+    before: Option<&'a Arc<T>>,
     problems: Problems,
 }
 
-impl<'a> Candidate<'a> {
-    fn of(object: &'a Object, outcome: Outcome<Policy>, inputs: &Inputs) -> Self {
-        let Outcome { value, problems } = outcome;
-        let before = last_good::policy(object, inputs);
+impl<'a, T: Compiling> Candidate<'a, T> {
+    fn of(object: &'a Object, outcome: Outcome<T>, before: Option<&'a Arc<T>>) -> Self {
+        let Outcome {
+            value,
+            bytes,
+            problems,
+        } = outcome;
         Self {
             object,
-            now: value.map(|policy| reuse(policy, before, |p| &p.revision)),
-            kept: before.map(|before| last_good::narrowed_policy(before, object, inputs)),
+            now: value.map(|value| reuse(value, before)),
+            bytes,
+            before,
             problems,
         }
     }
 
+    fn wish(&self) -> Wish<'a> {
+        let is_same = |before: &&Arc<T>| {
+            let now = self.now.as_ref();
+            now.is_some_and(|now| now.revision() == before.revision())
+        };
+        let before = self.before.map(|before| match is_same(&before) {
+            true => self.bytes,
+            false => shares::size_of(&**before),
+        });
+        Wish {
+            object: self.object,
+            now: self.now.as_ref().map(|_| self.bytes),
+            before,
+        }
+    }
+
+    fn settle(&mut self, place: Place) {
+        if let Some(message) = place.refusal {
+            let reason = AcceptedReason::QuotaExceeded;
+            self.problems.refuse(reason, "spec", message);
+            self.now = None;
+        }
+        self.before = self.before.filter(|_| place.before);
+    }
+}
+
+impl Candidate<'_, Policy> {
     fn rank(&self, owners: &Owners<'_>) -> u8 {
-        let policy = self.now.as_ref().or(self.kept.as_ref());
+        let policy = self.now.as_ref().or(self.before);
         policy.map_or(u8::MAX, |policy| owners.rank(policy))
+    }
+}
+
+/// What both kinds have when they are compiled.
+trait Compiling: Serialize {
+    fn revision(&self) -> &Revision;
+}
+
+impl Compiling for Policy {
+    fn revision(&self) -> &Revision {
+        &self.revision
+    }
+}
+
+impl Compiling for Provider {
+    fn revision(&self) -> &Revision {
+        &self.revision
     }
 }
 
@@ -150,11 +244,12 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn add_policy(&mut self, candidate: Candidate<'_>) {
+    fn add_policy(&mut self, candidate: Candidate<'_, Policy>, inputs: &Inputs) {
         let Candidate {
             object,
             now,
-            kept,
+            bytes: _,
+            before,
             mut problems,
         } = candidate;
         let now = now.filter(|policy| match self.owners.refusal(policy) {
@@ -169,6 +264,7 @@ impl<'a> Assembly<'a> {
         let (served, serving) = match now {
             Some(policy) => (Some(policy), Serving::Current),
             None => {
+                let kept = before.map(|before| last_good::narrowed_policy(before, object, inputs));
                 let kept = kept.filter(|policy| self.owners.refusal(policy).is_none());
                 let serving = serving_previous(kept.as_ref().map(|policy| &policy.revision));
                 (kept, serving)
@@ -181,8 +277,14 @@ impl<'a> Assembly<'a> {
         self.conclude(object, problems, revision, serving);
     }
 
-    fn add_provider(&mut self, object: &Object, outcome: Outcome<Provider>, inputs: &Inputs) {
-        let (provider, mut problems) = (outcome.value, outcome.problems);
+    fn add_provider(&mut self, candidate: Candidate<'_, Provider>, inputs: &Inputs) {
+        let Candidate {
+            object,
+            now: provider,
+            bytes: _,
+            before,
+            mut problems,
+        } = candidate;
         let provider = provider.filter(|provider| {
             let found = self.has_policy(provider);
             if !found {
@@ -199,13 +301,9 @@ impl<'a> Assembly<'a> {
             found
         });
 
-        let before = last_good::provider(object, inputs);
         let revision = provider.as_ref().map(|provider| provider.revision.clone());
         let (served, serving) = match provider {
-            Some(provider) => (
-                Some(reuse(provider, before, |p| &p.revision)),
-                Serving::Current,
-            ),
+            Some(provider) => (Some(provider), Serving::Current),
             None => {
                 let kept =
                     before.map(|before| last_good::narrowed_provider(before, object, inputs));
@@ -318,9 +416,9 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
 }
 
 /// What is served already where it is the same: unchanged objects keep their place in memory.
-fn reuse<T>(now: Arc<T>, before: Option<&Arc<T>>, revision: impl Fn(&T) -> &Revision) -> Arc<T> {
+fn reuse<T: Compiling>(now: Arc<T>, before: Option<&Arc<T>>) -> Arc<T> {
     match before {
-        Some(before) if revision(before) == revision(&now) => Arc::clone(before),
+        Some(before) if before.revision() == now.revision() => Arc::clone(before),
         Some(_) | None => now,
     }
 }

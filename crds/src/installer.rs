@@ -11,9 +11,26 @@ use crate::issuer::{HttpIssuers, Issuer};
 pub struct Installer {
     /// The release's own namespace. None: every namespace is the installer's own.
     pub own_namespace: Option<String>,
+    /// Namespaces whose objects may reach addresses inside the cluster. None: those that are the installer's own.
+    pub cluster_egress: Option<BTreeSet<String>>,
+    /// How much of what is published a namespace beside the own one may have. None: as much as it wants.
+    pub shares: Option<Shares>,
     /// Which namespaces may use which issuers; what is not listed is for whoever has it first.
     pub issuers: Vec<IssuerBinding>,
 }
+
+/// What one namespace may have of what is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Of one object, compressed.
+    pub object_bytes: usize,
+    /// Of all objects of a namespace.
+    pub namespace_bytes: usize,
+    pub namespace_objects: usize,
+}
+
+/// All namespaces that are listed as one word.
+pub const ALL_NAMESPACES: &str = "*";
 
 /// The namespaces that may have a SigninPolicy with an issuer: `ISSUER=NAMESPACE,NAMESPACE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +50,24 @@ pub enum BindingError {
     Issuer(String, String),
 }
 
+impl Default for Shares {
+    fn default() -> Self {
+        Self {
+            object_bytes: 128 * 1024,
+            namespace_bytes: 1024 * 1024,
+            namespace_objects: 1000,
+        }
+    }
+}
+
 impl Installer {
+    pub fn may_reach_cluster(&self, namespace: &str) -> bool {
+        match &self.cluster_egress {
+            None => self.is_own(namespace),
+            Some(listed) => listed.contains(namespace) || listed.contains(ALL_NAMESPACES),
+        }
+    }
+
     pub fn is_own(&self, namespace: &str) -> bool {
         let own = self.own_namespace.as_ref();
         own.is_none_or(|own| own == namespace)
@@ -116,6 +150,7 @@ mod tests {
         Installer {
             own_namespace: Some("auth".to_owned()),
             issuers: bindings.collect(),
+            ..Installer::default()
         }
     }
 

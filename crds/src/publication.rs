@@ -289,7 +289,38 @@ impl ProofKey {
         Some(Self(Secret::new(URL_SAFE_NO_PAD.encode(bytes.as_ref()))))
     }
 
-    /// The proof of `body` for whoever sent `nonce`: HMAC-SHA256 (RFC 2104) over both, base64url.
+    /// Proves to a pod that who asks is the operator: for this pod, this path and the nonce in it.
+    pub fn prove_question(&self, pod: &str, path_and_query: &str) -> String {
+        self.sign(&["question", pod, path_and_query], b"")
+    }
+
+    pub fn verify_question(&self, pod: &str, path_and_query: &str, proof: &str) -> bool {
+        self.is_signed(&["question", pod, path_and_query], b"", proof)
+    }
+
+    /// Proves to the operator that `body` is what this pod answers at this path, which has a nonce in it: an answer of another
+    /// pod or another path has another proof.
+    pub fn prove_answer(&self, pod: &str, path_and_query: &str, body: &[u8]) -> String {
+        self.sign(&["answer", pod, path_and_query], body)
+    }
+
+    pub fn verify_answer(&self, pod: &str, path_and_query: &str, body: &[u8], proof: &str) -> bool {
+        self.is_signed(&["answer", pod, path_and_query], body, proof)
+    }
+
+    fn sign(&self, names: &[&str], body: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.key(), &lines(names, body)))
+    }
+
+    /// Compares in constant time.
+    fn is_signed(&self, names: &[&str], body: &[u8], proof: &str) -> bool {
+        let Ok(proof) = URL_SAFE_NO_PAD.decode(proof) else {
+            return false;
+        };
+        hmac::verify(&self.key(), &lines(names, body), &proof).is_ok()
+    }
+
+    /// What an operator of an earlier version reads: the proof of `body` for whoever sent `nonce`: HMAC-SHA256 (RFC 2104) over both, base64url.
     pub fn prove(&self, nonce: &str, body: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.key(), &message(nonce, body)))
     }
@@ -305,6 +336,14 @@ impl ProofKey {
     fn key(&self) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, self.0.expose().as_bytes())
     }
+}
+
+/// No name has a line feed: no other names and body give these lines.
+fn lines(names: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut lines = names.join("\n").into_bytes();
+    lines.push(b'\n');
+    lines.extend_from_slice(body);
+    lines
 }
 
 fn message(nonce: &str, body: &[u8]) -> Vec<u8> {

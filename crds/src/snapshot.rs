@@ -207,6 +207,9 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Which addresses mail servers and webhooks may have.
+    #[serde(default)]
+    pub egress: Egress,
     pub limits: Limits,
     /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -397,6 +400,15 @@ impl Policy {
     /// `namespace/name`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// What is kept once the keys have been parsed. Its revision is that of the whole.
+    pub fn without_pem(&self) -> Self {
+        let mut policy = self.clone();
+        for key in &mut policy.signing_keys {
+            key.pem = Secret::new(String::new());
+        }
+        policy
     }
 }
 

@@ -73,6 +73,7 @@ pub enum ProviderKeys {
 
 #[derive(Debug)]
 pub struct LivePolicy {
+    /// Without the text of its signing keys, which are in `keys`.
     pub spec: Arc<Policy>,
     pub extra_claims: ExtraClaims,
     /// `namespace/name`: what the store calls it.
@@ -443,7 +444,7 @@ impl LivePolicy {
             relying_party.inspect_err(|error| told(error)).ok()
         });
         let mail_server = spec.mfa.email.as_ref().and_then(|email| {
-            let mail_server = MailServer::new(email);
+            let mail_server = MailServer::new(email, spec.egress);
             mail_server.inspect_err(|error| told(error)).ok()
         });
         let extra_claims =
@@ -459,8 +460,12 @@ impl LivePolicy {
             sealing: SealingKeys::new(&spec.mfa.keys),
             relying_party,
             mail_server,
-            sms_webhook: spec.mfa.sms.as_ref().map(|sms| Webhook::new(sms, http)),
-            spec: Arc::clone(spec),
+            sms_webhook: spec
+                .mfa
+                .sms
+                .as_ref()
+                .map(|sms| Webhook::new(sms, http, spec.egress)),
+            spec: Arc::new(spec.without_pem()),
             extra_claims,
             keys,
         })

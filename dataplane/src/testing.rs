@@ -110,6 +110,7 @@ pub(crate) fn policy() -> Policy {
         password: PasswordLife::default(),
         risk: None,
         trusted_proxies: Vec::new(),
+        egress: Egress::Cluster,
         limits: Limits {
             failures_per_ip_per_minute: 300,
             per_user_per_minute: 60,

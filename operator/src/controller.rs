@@ -308,12 +308,14 @@ impl Controller {
     async fn compile(&mut self, objects: Vec<Object>) -> Compiled {
         let Materials {
             secrets,
+            secret_uses,
             config_maps,
             ..
         } = &mut self.materials;
         let mut inputs = Inputs {
             objects,
             secrets: std::mem::take(secrets),
+            secret_uses: std::mem::take(secret_uses),
             config_maps: std::mem::take(config_maps),
             managed_keys: self.keyring.managed_keys(),
             managed_encryption_keys: self.keyring.managed_encryption_keys(),
@@ -334,6 +336,7 @@ impl Controller {
         self.context.metrics.compile_seconds.observe(seconds);
         self.compiler = compiler;
         self.materials.secrets = inputs.secrets;
+        self.materials.secret_uses = inputs.secret_uses;
         self.materials.config_maps = inputs.config_maps;
         compiled
     }

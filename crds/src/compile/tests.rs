@@ -8,6 +8,8 @@ use crate::algorithm::SigningAlgorithm;
 use crate::encryption_key::EncryptionKey;
 use crate::signing_key::SigningKey;
 
+mod installer;
+
 fn policy() -> Value {
     json!({
         "apiVersion": "vestibule.dev/v1alpha1",

@@ -57,6 +57,7 @@ pub enum AcceptedReason {
     ExpressionInvalid,
     Invalid,
     IssuerConflict,
+    QuotaExceeded,
 }
 
 /// Reasons of the condition `ResolvedRefs`, the gravest last.
@@ -108,6 +109,7 @@ impl AcceptedReason {
             Self::ExpressionInvalid => "ExpressionInvalid",
             Self::Invalid => "Invalid",
             Self::IssuerConflict => "IssuerConflict",
+            Self::QuotaExceeded => "QuotaExceeded",
         }
     }
 }

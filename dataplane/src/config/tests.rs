@@ -8,6 +8,8 @@ use super::files::{CUT_OFF_REST, REST};
 use super::*;
 use crate::testing::NOW;
 
+mod odd;
+
 const POLICY: &str = "\
 apiVersion: vestibule.dev/v1alpha1
 kind: SigninPolicy

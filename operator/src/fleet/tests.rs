@@ -198,3 +198,31 @@ async fn while_the_pods_cannot_be_watched_nothing_is_proved() {
     assert!(fleet.blind().is_none());
     assert_eq!(proofs().len(), 1);
 }
+
+#[test]
+fn one_namespace_s_keys_of_providers_are_published_up_to_its_share() {
+    let fleet = fleet(&["a"]);
+    let jwks = |bytes: usize| json!({"keys": [{"kty": "RSA", "n": "a".repeat(bytes)}]});
+    let source = Revision::of(b"source");
+    let seed = |bytes: usize| Seed {
+        source: source.clone(),
+        jwks: jwks(bytes),
+        fetched_at: 1,
+    };
+    let flood = (0..200).map(|number| (format!("flood/p{number:03}"), seed(60_000)));
+    let others = [
+        ("shop/corp".to_owned(), seed(60_000)),
+        ("shop/large".to_owned(), seed(SEED_BYTES_MAX)),
+    ];
+    let all: Seeds = flood.chain(others).collect();
+    let sources: BTreeMap<String, Revision> = all
+        .keys()
+        .map(|name| (name.clone(), source.clone()))
+        .collect();
+    fleet.recover(all);
+    let seeds = fleet.seeds(&sources);
+    assert!(seeds.contains_key("shop/corp"));
+    assert!(!seeds.contains_key("shop/large"));
+    let flood = seeds.keys().filter(|name| name.starts_with("flood/"));
+    assert_eq!(flood.count(), NAMESPACE_SEED_BYTES_MAX / 60_000);
+}

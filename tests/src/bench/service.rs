@@ -270,7 +270,7 @@ pub async fn serve_without_store(directory: &Path) -> anyhow::Result<Infallible>
     let _serving = Manifests::open(
         &manifests,
         &data,
-        HttpIssuers::Refuse,
+        HttpIssuers::Refuse.into(),
         Arc::clone(&app),
         admin,
     )?;

@@ -1,4 +1,4 @@
-//! Two namespaces of one release: names are unique over both, since callers name a provider without its namespace.
+//! Two namespaces of one release: names belong to their namespace, and a name alone means the release's own.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use vestibule_tests::e2e::manifests::{policy, with};
 use vestibule_tests::e2e::{Client, LocalIssuer, is, within};
 
 #[tokio::test]
-async fn of_two_with_one_name_the_older_stands_and_the_newer_is_told() {
+async fn two_namespaces_use_one_name_and_a_name_alone_is_the_own_one() {
     let ours = Namespace::create("e2e-names");
     let others = Namespace::create("e2e-names-others");
     let watched = format!("watchNamespaces={{{},{}}}", ours.name, others.name);
@@ -43,14 +43,8 @@ async fn of_two_with_one_name_the_older_stands_and_the_newer_is_told() {
     );
     signs_in(&release, &our_name, &first.id_token("alice"), "ok").await;
     signs_in(&release, &other_name, &second.id_token("alice"), "ok").await;
-    // The name alone is neither of them, and each one's tokens mean nothing to the other.
-    signs_in(
-        &release,
-        "corp",
-        &first.id_token("alice"),
-        "provider_unknown",
-    )
-    .await;
+    // The name alone is that of the release's own namespace, and each one's tokens mean nothing to the other.
+    signs_in(&release, "corp", &first.id_token("alice"), "ok").await;
     let foreign = second.id_token("alice");
     signs_in(&release, &our_name, &foreign, "token_key_unknown").await;
 

@@ -150,6 +150,7 @@ fn an_issuer_that_the_installer_bound_is_for_its_namespaces_alone() {
     let installer = Installer {
         own_namespace: Some("own".to_owned()),
         issuers: vec!["https://auth.example.com=b".parse().expect("a binding")],
+        ..Installer::default()
     };
     let (own, older) = (
         policy("own", "1", "2026-01-01T00:00:00Z"),

@@ -1,5 +1,7 @@
 //! What stands around a sign-in: methods, media types, sizes, ids, documents.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use vestibule_crds::issuer::Issuer;
 
 use super::*;
@@ -281,6 +283,50 @@ async fn a_second_policy_takes_no_document_from_callers_in_the_cluster() {
     }
     let unknown = get("/policies/auth/other/jwks.json").await;
     assert_eq!((unknown.status, unknown.code()), (404, "not_found"));
+}
+
+#[tokio::test]
+async fn a_claim_whose_name_means_something_to_a_library_is_carried_as_it_is() {
+    let service = Service::start_with(
+        |provider| provider,
+        |mut policy| {
+            policy.extra_claims = [("odd".to_owned(), "claims.odd".to_owned())].into();
+            policy
+        },
+    )
+    .await;
+    for odd in [
+        json!({"$serde_json::private::RawValue": 5}),
+        json!({"$serde_json::private::RawValue": "{\"a\":1}"}),
+        json!({"$serde_json::private::Number": "7"}),
+    ] {
+        let token = service.token(&with(claims(), "odd", odd.clone()));
+        let mut reply = service.signin(&token).await;
+        for step in ["signed in", "refreshed"] {
+            assert_eq!(reply.status, 200, "{step}: {}", reply.body);
+            let access = reply.text("access_token");
+            let payload = access.split('.').nth(1).expect("a payload");
+            let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+            let payload: Value = serde_json::from_slice(&payload).expect("JSON");
+            assert_eq!(payload["odd"], odd, "{step}");
+            reply = service
+                .refresh(&reply.text("refresh_token").to_owned())
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_served_keeps_no_text_of_its_signing_keys() {
+    let service = Service::start().await;
+    let live = service.app.serving.live();
+    let policy = live.policy("auth/default").expect("it is served");
+    assert_eq!(policy.spec.signing_keys.len(), policy.keys.len());
+    for key in &policy.spec.signing_keys {
+        assert_eq!(key.pem.expose(), "");
+    }
+    let reply = service.signin(&service.token(&claims())).await;
+    assert_eq!(reply.status, 200, "and it signs");
 }
 
 #[tokio::test]
