@@ -52,7 +52,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the operator, in a pod or with a kubeconfig
-    Run(arguments::RunArguments),
+    Run(Box<arguments::RunArguments>),
     /// Print the CustomResourceDefinitions of the vestibule.dev group as YAML
     ///
     /// Apply them with: vestibule-operator crds | kubectl apply --server-side -f -
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         eprintln!("vestibule-operator: core dumps cannot be turned off: {error}");
     }
     let result = match Cli::parse().command {
-        Command::Run(arguments) => run::run(arguments),
+        Command::Run(arguments) => run::run(*arguments),
         Command::Crds(arguments) => crds::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -136,7 +136,7 @@ impl<'a> Owners<'a> {
             }
         }
         // The last to go first, so that it is the first to go that is forgotten.
-        held.sort_by(|(_, left), (_, right)| right.gone_at.cmp(&left.gone_at));
+        held.sort_by_key(|(_, owner)| std::cmp::Reverse(owner.gone_at));
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for (place, owner) in held {
             let count = counts.entry(owner.namespace.clone()).or_default();

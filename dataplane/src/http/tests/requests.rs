@@ -309,9 +309,7 @@ async fn a_claim_whose_name_means_something_to_a_library_is_carried_as_it_is() {
             let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
             let payload: Value = serde_json::from_slice(&payload).expect("JSON");
             assert_eq!(payload["odd"], odd, "{step}");
-            reply = service
-                .refresh(&reply.text("refresh_token").to_owned())
-                .await;
+            reply = service.refresh(reply.text("refresh_token")).await;
         }
     }
 }
