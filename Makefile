@@ -7,6 +7,10 @@ SHELL := /bin/bash
 IMAGE_PROFILE ?= release
 # Property tests try the same cases in each run, so that nobody's change fails over somebody else's. Another number tries others.
 export PROPTEST_RNG_SEED ?= 1
+# Where each check that does not run says so: `tests/tools/skips`.
+export VESTIBULE_SKIPS ?= $(CURDIR)/target/skips
+TEST_GROUPS := cargo node python cluster
+NODE_REPORTERS := --test-reporter=spec --test-reporter-destination=stdout --test-reporter=./tests/tools/skips.mjs --test-reporter-destination=stderr
 .PHONY: help demo test tools lint bench bench-cluster simulate generate image cluster-up cluster-down clean
 
 help: ## lists these targets
@@ -19,22 +23,30 @@ demo: ## signs in at a provider of its own, tells each step, and keeps serving
 	@cargo build --quiet --package vestibule-dataplane
 	@cargo run --quiet --package vestibule-dataplane -- demo
 
-test: tools ## builds everything and runs every test
+# Kubernetes is built before anything is tested, so that no check of the chart is left out on a new machine.
+test: tools ## builds everything, runs every test, and ends with what was skipped
+	@tests/cluster/build $$(tests/cluster/possible || echo helm etcd kube-apiserver) >/dev/null
+	@tests/tools/skips begin $(TEST_GROUPS)
+	@tests/tools/skips ignored
 	cargo build --workspace
 	cargo test --workspace
-	node --test tests/provider/provider.test.mjs tests/verify/verify.test.mjs
-	node --test --test-concurrency=2 tests/page/views.test.mjs tests/page/flows.test.mjs
-	target/tools/python/bin/python -m unittest discover --start-directory tests/chart
+	node --test $(NODE_REPORTERS) tests/provider/provider.test.mjs tests/verify/verify.test.mjs
+	node --test $(NODE_REPORTERS) --test-concurrency=2 tests/page/views.test.mjs tests/page/flows.test.mjs
+	target/tools/python/bin/python tests/tools/python-tests discover --start-directory tests/tools
+	target/tools/python/bin/python tests/tools/python-tests discover --start-directory tests/chart
 	tests/cluster/with tests/cluster/test
+	@tests/tools/skips report $(TEST_GROUPS)
 
 tools: ## installs what the tests need, or says what is missing
 	@tests/tools/prepare.sh
 
 lint: ## formatting, clippy, shell scripts, dependencies
+	@tests/tools/skips begin lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
-	@if command -v shellcheck >/dev/null; then tests/tools/shellcheck.sh; else echo "shellcheck: not installed, scripts not checked"; fi
+	@if command -v shellcheck >/dev/null; then tests/tools/shellcheck.sh; else tests/tools/skips add lint shellcheck "it is not installed"; fi
 	@tests/tools/dependencies.sh
+	@tests/tools/skips report lint
 
 bench: tools ## measures against the floor of the same run, prints it and writes target/bench.json
 	cargo run --release --package vestibule-tests --bin bench -- --output target/bench.json

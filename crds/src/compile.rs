@@ -7,25 +7,32 @@ mod cache;
 mod clients;
 mod expressions;
 mod factors;
+mod issuers;
 mod last_good;
 mod policy;
 mod provider;
 mod reference;
 mod seal;
+mod shares;
+mod spec;
 mod verdict;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::issuer::{HttpIssuers, Issuer};
+use crate::installer::Installer;
+use crate::issuer::{HttpIssuers, normal_form};
 use crate::object::{Kind, NamespacedName, Object};
 use crate::rotation::ManagedKey;
 use crate::secret::Secret;
 use crate::snapshot::{FORMAT, KeyState, Policy, Provider, Revision, Snapshot};
 use cache::{Cache, Outcome};
+use issuers::Owners;
+use serde::Serialize;
+use shares::{Place, Wish};
 use verdict::{Problems, finding};
 
+pub use reference::USE_LABEL;
 pub use verdict::{
     AcceptedReason, ConditionStatus, Finding, Judgement, ResolvedRefsReason, Serving, Verdict,
 };
@@ -35,6 +42,8 @@ pub use verdict::{
 pub struct Inputs {
     pub objects: Vec<Object>,
     pub secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
+    /// The value of [`USE_LABEL`] of each Secret that has it.
+    pub secret_uses: BTreeMap<NamespacedName, String>,
     pub config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
     /// By policy: the keys that the keeper made, with their state now ([`crate::rotation::states`]).
     pub managed_keys: BTreeMap<NamespacedName, Vec<(ManagedKey, KeyState)>>,
@@ -43,6 +52,9 @@ pub struct Inputs {
     /// What is served now.
     pub previous: Option<Arc<Snapshot>>,
     pub http_issuers: HttpIssuers,
+    pub installer: Installer,
+    /// Seconds since the Unix epoch; none where nothing is remembered over time, as with a directory of manifests.
+    pub now: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -66,87 +78,213 @@ pub struct Compiler {
 impl Compiler {
     pub fn compile(&mut self, inputs: &Inputs) -> Compiled {
         let mut lookup = self.cache.lookup(inputs);
-        let mut assembly = Assembly::default();
-        for object in by_age(&inputs.objects, Kind::SigninPolicy) {
-            let outcome = lookup.policy(object);
-            assembly.add_policy(object, outcome, inputs);
+        let policies = by_age(&inputs.objects, Kind::SigninPolicy);
+        let mut policies: Vec<Candidate<'_, Policy>> = policies
+            .map(|object| {
+                Candidate::of(
+                    object,
+                    lookup.policy(object),
+                    last_good::policy(object, inputs),
+                )
+            })
+            .collect();
+        let providers = by_age(&inputs.objects, Kind::OidcProvider);
+        let mut providers: Vec<Candidate<'_, Provider>> = providers
+            .map(|object| {
+                Candidate::of(
+                    object,
+                    lookup.provider(object),
+                    last_good::provider(object, inputs),
+                )
+            })
+            .collect();
+        give_places(&inputs.installer, &mut policies, &mut providers);
+
+        let mut assembly = Assembly::of(inputs);
+        // Stable: among equals the older one stays first.
+        policies.sort_by_cached_key(|candidate| candidate.rank(&assembly.owners));
+        for candidate in policies {
+            assembly.add_policy(candidate, inputs);
         }
-        for object in by_age(&inputs.objects, Kind::OidcProvider) {
-            let outcome = lookup.provider(object);
-            assembly.add_provider(object, outcome, inputs);
+        for candidate in providers {
+            assembly.add_provider(candidate, inputs);
         }
         lookup.finish();
-        assembly.finish()
+        assembly.finish(inputs)
     }
 }
 
 /// The oldest first: where two objects want the same, the older one has it.
-fn by_age(objects: &[Object], kind: Kind) -> Vec<&Object> {
+fn by_age(objects: &[Object], kind: Kind) -> impl Iterator<Item = &Object> {
     let mut objects: Vec<&Object> = objects
         .iter()
         .filter(|object| object.kind == kind)
         .collect();
-    objects.sort_by_key(|object| (&object.created_at, &object.id));
-    objects
+    objects.sort_by_key(|object| object.age());
+    objects.into_iter()
+}
+
+/// Takes away what finds no place in the share of its namespace.
+fn give_places(
+    installer: &Installer,
+    policies: &mut [Candidate<'_, Policy>],
+    providers: &mut [Candidate<'_, Provider>],
+) {
+    // Nothing is measured that nobody bounds.
+    if installer.shares.is_none() {
+        return;
+    }
+    let wishes: Vec<Wish<'_>> = policies
+        .iter()
+        .map(Candidate::wish)
+        .chain(providers.iter().map(Candidate::wish))
+        .collect();
+    let mut places = shares::places(installer, &wishes).into_iter();
+    for (candidate, place) in policies.iter_mut().zip(&mut places) {
+        candidate.settle(place);
+    }
+    for (candidate, place) in providers.iter_mut().zip(&mut places) {
+        candidate.settle(place);
+    }
+}
+
+/// An object that nothing has been decided about: as it is now if it compiles, and as it was served before.
+struct Candidate<'a, T> {
+    object: &'a Object,
+    now: Option<Arc<T>>,
+    bytes: usize,
+    before: Option<&'a Arc<T>>,
+    problems: Problems,
+}
+
+impl<'a, T: Compiling> Candidate<'a, T> {
+    fn of(object: &'a Object, outcome: Outcome<T>, before: Option<&'a Arc<T>>) -> Self {
+        let Outcome {
+            value,
+            bytes,
+            problems,
+        } = outcome;
+        Self {
+            object,
+            now: value.map(|value| reuse(value, before)),
+            bytes,
+            before,
+            problems,
+        }
+    }
+
+    fn wish(&self) -> Wish<'a> {
+        let is_same = |before: &&Arc<T>| {
+            let now = self.now.as_ref();
+            now.is_some_and(|now| now.revision() == before.revision())
+        };
+        let before = self.before.map(|before| match is_same(&before) {
+            true => self.bytes,
+            false => shares::size_of(&**before),
+        });
+        Wish {
+            object: self.object,
+            now: self.now.as_ref().map(|_| self.bytes),
+            before,
+        }
+    }
+
+    fn settle(&mut self, place: Place) {
+        if let Some(message) = place.refusal {
+            let reason = AcceptedReason::QuotaExceeded;
+            self.problems.refuse(reason, "spec", message);
+            self.now = None;
+        }
+        self.before = self.before.filter(|_| place.before);
+    }
+}
+
+impl Candidate<'_, Policy> {
+    fn rank(&self, owners: &Owners<'_>) -> u8 {
+        let policy = self.now.as_ref().or(self.before);
+        policy.map_or(u8::MAX, |policy| owners.rank(policy))
+    }
+}
+
+/// What both kinds have when they are compiled.
+trait Compiling: Serialize {
+    fn revision(&self) -> &Revision;
+}
+
+impl Compiling for Policy {
+    fn revision(&self) -> &Revision {
+        &self.revision
+    }
+}
+
+impl Compiling for Provider {
+    fn revision(&self) -> &Revision {
+        &self.revision
+    }
 }
 
 /// The snapshot while it grows, and who has what.
-#[derive(Default)]
 struct Assembly<'a> {
     policies: BTreeMap<String, Arc<Policy>>,
     providers: BTreeMap<String, Arc<Provider>>,
-    names: BTreeMap<(Kind, &'a str), &'a NamespacedName>,
-    /// Issuers of local tokens, without a trailing slash: two that differ in it share their endpoints.
-    local_issuers: BTreeMap<String, NamespacedName>,
+    owners: Owners<'a>,
     verdicts: Vec<Verdict>,
     /// Providers that are served, the oldest first, with the place of their verdicts.
     served: Vec<(usize, Arc<Provider>)>,
 }
 
 impl<'a> Assembly<'a> {
-    fn add_policy(&mut self, object: &'a Object, outcome: Outcome<Policy>, inputs: &Inputs) {
-        let (policy, mut problems) = (outcome.value, outcome.problems);
-        if self.is_name_taken(object, &mut problems) {
-            return self.conclude(object, problems, None, Serving::Nothing);
+    fn of(inputs: &'a Inputs) -> Self {
+        Self {
+            policies: BTreeMap::new(),
+            providers: BTreeMap::new(),
+            owners: Owners::of(inputs),
+            verdicts: Vec::new(),
+            served: Vec::new(),
         }
-        let policy = policy.filter(|policy| match self.local_issuer_owner(policy) {
-            Some(owner) => {
-                let message = format!(
-                    "SigninPolicy {owner} has this issuer already: choose another, since one policy's tokens must mean nothing to another"
-                );
-                problems.invalid("spec.token.issuer", message);
+    }
+
+    fn add_policy(&mut self, candidate: Candidate<'_, Policy>, inputs: &Inputs) {
+        let Candidate {
+            object,
+            now,
+            bytes: _,
+            before,
+            mut problems,
+        } = candidate;
+        let now = now.filter(|policy| match self.owners.refusal(policy) {
+            Some(message) => {
+                let path = "spec.token.issuer";
+                problems.refuse(AcceptedReason::IssuerConflict, path, message);
                 false
             }
             None => true,
         });
-
-        let before = last_good::policy(object, inputs);
-        let revision = policy.as_ref().map(|policy| policy.revision.clone());
-        let (served, serving) = match policy {
-            Some(policy) => (
-                Some(reuse(policy, before, |p| &p.revision)),
-                Serving::Current,
-            ),
+        let revision = now.as_ref().map(|policy| policy.revision.clone());
+        let (served, serving) = match now {
+            Some(policy) => (Some(policy), Serving::Current),
             None => {
                 let kept = before.map(|before| last_good::narrowed_policy(before, object, inputs));
-                let kept = kept.filter(|policy| self.local_issuer_owner(policy).is_none());
+                let kept = kept.filter(|policy| self.owners.refusal(policy).is_none());
                 let serving = serving_previous(kept.as_ref().map(|policy| &policy.revision));
                 (kept, serving)
             }
         };
         if let Some(policy) = served {
-            let issuer = issuer_key(&policy.token.issuer);
-            self.local_issuers.insert(issuer, object.id.clone());
-            self.policies.insert(object.id.name.clone(), policy);
+            self.owners.take(&policy);
+            self.policies.insert(object.id.to_string(), policy);
         }
         self.conclude(object, problems, revision, serving);
     }
 
-    fn add_provider(&mut self, object: &'a Object, outcome: Outcome<Provider>, inputs: &Inputs) {
-        let (provider, mut problems) = (outcome.value, outcome.problems);
-        if self.is_name_taken(object, &mut problems) {
-            return self.conclude(object, problems, None, Serving::Nothing);
-        }
+    fn add_provider(&mut self, candidate: Candidate<'_, Provider>, inputs: &Inputs) {
+        let Candidate {
+            object,
+            now: provider,
+            bytes: _,
+            before,
+            mut problems,
+        } = candidate;
         let provider = provider.filter(|provider| {
             let found = self.has_policy(provider);
             if !found {
@@ -163,13 +301,9 @@ impl<'a> Assembly<'a> {
             found
         });
 
-        let before = last_good::provider(object, inputs);
         let revision = provider.as_ref().map(|provider| provider.revision.clone());
         let (served, serving) = match provider {
-            Some(provider) => (
-                Some(reuse(provider, before, |p| &p.revision)),
-                Serving::Current,
-            ),
+            Some(provider) => (Some(provider), Serving::Current),
             None => {
                 let kept =
                     before.map(|before| last_good::narrowed_provider(before, object, inputs));
@@ -182,37 +316,13 @@ impl<'a> Assembly<'a> {
         if let Some(provider) = served {
             self.served
                 .push((self.verdicts.len(), Arc::clone(&provider)));
-            self.providers.insert(object.id.name.clone(), provider);
+            self.providers.insert(object.id.to_string(), provider);
         }
         self.conclude(object, problems, revision, serving);
     }
 
-    /// Names are unique over all watched namespaces: callers name a provider without its namespace.
-    fn is_name_taken(&mut self, object: &'a Object, problems: &mut Problems) -> bool {
-        match self.names.entry((object.kind, &object.id.name)) {
-            Entry::Vacant(entry) => {
-                entry.insert(&object.id);
-                false
-            }
-            Entry::Occupied(entry) => {
-                let message = format!(
-                    "{} {} is older: choose another name",
-                    object.kind,
-                    entry.get()
-                );
-                problems.refuse(AcceptedReason::NameConflict, "metadata.name", message);
-                true
-            }
-        }
-    }
-
-    fn local_issuer_owner(&self, policy: &Policy) -> Option<&NamespacedName> {
-        self.local_issuers.get(&issuer_key(&policy.token.issuer))
-    }
-
     fn has_policy(&self, provider: &Provider) -> bool {
-        let policy = self.policies.get(&provider.policy);
-        policy.is_some_and(|policy| policy.namespace == provider.namespace)
+        self.policies.contains_key(&provider.policy_key())
     }
 
     fn conclude(
@@ -237,7 +347,7 @@ impl<'a> Assembly<'a> {
         });
     }
 
-    fn finish(self) -> Compiled {
+    fn finish(self, inputs: &Inputs) -> Compiled {
         let mut verdicts = self.verdicts;
         for (place, warning) in recognised_twice(&self.served) {
             verdicts[place].warnings.push(warning);
@@ -259,6 +369,8 @@ impl<'a> Assembly<'a> {
                 revision: Revision::of(b""),
                 policies: self.policies,
                 providers: self.providers,
+                own_namespace: inputs.installer.own_namespace.clone(),
+                issuers: self.owners.finish(),
             }),
             verdicts,
         }
@@ -272,14 +384,17 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
         .iter()
         .map(|(_, provider)| provider.audiences.len() * (1 + provider.issuer_aliases.len()))
         .sum();
-    let mut owners: HashMap<(&str, &str), &Provider> = HashMap::with_capacity(pairs);
+    let mut owners: HashMap<(String, &str), &Provider> = HashMap::with_capacity(pairs);
     let mut warnings = Vec::new();
     for (place, provider) in served {
         let aliases = provider.issuer_aliases.iter().map(String::as_str);
         let issuers = std::iter::once(provider.issuer.as_str()).chain(aliases);
         for issuer in issuers {
             for audience in &provider.audiences {
-                let owner = *owners.entry((issuer, audience)).or_insert(provider);
+                // Two spellings of one issuer are one provider twice, though tokens are compared to the letter.
+                let owner = *owners
+                    .entry((normal_form(issuer), audience))
+                    .or_insert(provider);
                 if std::ptr::eq(owner, &**provider) {
                     continue;
                 }
@@ -301,9 +416,9 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
 }
 
 /// What is served already where it is the same: unchanged objects keep their place in memory.
-fn reuse<T>(now: Arc<T>, before: Option<&Arc<T>>, revision: impl Fn(&T) -> &Revision) -> Arc<T> {
+fn reuse<T: Compiling>(now: Arc<T>, before: Option<&Arc<T>>) -> Arc<T> {
     match before {
-        Some(before) if revision(before) == revision(&now) => Arc::clone(before),
+        Some(before) if before.revision() == now.revision() => Arc::clone(before),
         Some(_) | None => now,
     }
 }
@@ -313,10 +428,6 @@ fn serving_previous(revision: Option<&Revision>) -> Serving {
         Some(revision) => Serving::Previous(revision.clone()),
         None => Serving::Nothing,
     }
-}
-
-fn issuer_key(issuer: &Issuer) -> String {
-    issuer.as_str().trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod duration;
 pub mod encryption_key;
 pub mod expression;
+pub mod installer;
 pub mod issuer;
 pub mod manifests;
 pub mod object;

@@ -48,6 +48,8 @@ impl fmt::Debug for ManifestFile {
 pub struct ManifestObjects {
     pub objects: Vec<Object>,
     pub secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
+    /// The value of [`crate::compile::USE_LABEL`] of each Secret that has it.
+    pub secret_uses: BTreeMap<NamespacedName, String>,
     pub config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
     pub ignored: Vec<Ignored>,
     /// What is read here, and would not be by kubectl.

@@ -62,10 +62,14 @@ pub struct Object {
     pub id: NamespacedName,
     /// `metadata.generation`; none in a manifest that no API server has seen.
     pub generation: Option<i64>,
+    /// `metadata.uid`; none in a manifest that no API server has seen.
+    pub uid: Option<String>,
     /// `metadata.creationTimestamp`, RFC 3339.
     pub created_at: Option<String>,
     /// The file that it was read from.
     pub source: Option<String>,
+    /// Why nothing more of it can be read.
+    pub unreadable: Option<String>,
     /// The whole object, `metadata` and `status` included; shared, since it is kept to see what changed.
     pub body: Arc<Value>,
 }
@@ -82,6 +86,11 @@ pub enum ObjectError {
 }
 
 impl Object {
+    /// Sorts the oldest first; one without a time stands before all others.
+    pub fn age(&self) -> (Option<&str>, Option<&str>, &NamespacedName) {
+        (self.created_at.as_deref(), self.uid.as_deref(), &self.id)
+    }
+
     /// Takes a whole custom resource apart as far as every object has the same parts. A missing namespace is `default`.
     pub fn from_value(body: Value, source: Option<String>) -> Result<Self, ObjectError> {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
@@ -107,8 +116,10 @@ impl Object {
             kind,
             id,
             generation: body.pointer("/metadata/generation").and_then(Value::as_i64),
+            uid: metadata("uid")?,
             created_at: metadata("creationTimestamp")?,
             source,
+            unreadable: None,
             body: Arc::new(body),
         })
     }

@@ -114,9 +114,10 @@ pub struct OidcProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Cluster: its endpoints may have any address. Public: private, loopback and link-local addresses are refused,
-    /// redirects included. Default: Cluster.
-    #[serde(default)]
-    pub egress: Egress,
+    /// redirects included. Cluster is for the namespaces that the installer lists, and the default there; elsewhere the
+    /// default is Public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
     /// Signature algorithms that its tokens may use; asymmetric only. Default: RS256.
     #[serde(default = "default_algorithms")]
     #[schemars(length(min = 1, max = 9), extend("x-kubernetes-list-type" = "set"))]

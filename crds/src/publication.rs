@@ -26,7 +26,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
-use crate::snapshot::{Revision, Snapshot};
+use crate::snapshot::{FORMAT_BY_NAME, Revision, Snapshot};
 
 /// Name of the Secret with the head; the others are named after it.
 pub const SECRET_NAME: &str = "vestibule-snapshot";
@@ -46,7 +46,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     pub snapshot: Snapshot,
-    /// By provider name. Not part of the snapshot's revision: that a provider rotated its keys changes no configuration.
+    /// By `namespace/name` of the provider. Not part of the snapshot's revision: that a provider rotated its keys changes no configuration.
     pub seeds: Seeds,
     pub proof_key: ProofKey,
 }
@@ -260,7 +260,25 @@ fn decompress(whole: &[u8]) -> Option<Published> {
     if json.len() as u64 > UNPACKED_BYTES_MAX {
         return None;
     }
-    serde_json::from_slice(&json).ok()
+    let published: Published = serde_json::from_slice(&json).ok()?;
+    Some(published.upgraded())
+}
+
+impl Published {
+    /// What an earlier version published, as this one reads it.
+    fn upgraded(mut self) -> Self {
+        if self.snapshot.format == FORMAT_BY_NAME {
+            let mut seeds = std::mem::take(&mut self.seeds);
+            let providers = self.snapshot.providers.values();
+            let renamed = providers.filter_map(|provider| {
+                let seed = seeds.remove(&provider.name)?;
+                Some((provider.key(), seed))
+            });
+            self.seeds = renamed.collect();
+            self.snapshot = self.snapshot.upgraded();
+        }
+        self
+    }
 }
 
 impl ProofKey {
@@ -271,7 +289,38 @@ impl ProofKey {
         Some(Self(Secret::new(URL_SAFE_NO_PAD.encode(bytes.as_ref()))))
     }
 
-    /// The proof of `body` for whoever sent `nonce`: HMAC-SHA256 (RFC 2104) over both, base64url.
+    /// Proves to a pod that who asks is the operator: for this pod, this path and the nonce in it.
+    pub fn prove_question(&self, pod: &str, path_and_query: &str) -> String {
+        self.sign(&["question", pod, path_and_query], b"")
+    }
+
+    pub fn verify_question(&self, pod: &str, path_and_query: &str, proof: &str) -> bool {
+        self.is_signed(&["question", pod, path_and_query], b"", proof)
+    }
+
+    /// Proves to the operator that `body` is what this pod answers at this path, which has a nonce in it: an answer of another
+    /// pod or another path has another proof.
+    pub fn prove_answer(&self, pod: &str, path_and_query: &str, body: &[u8]) -> String {
+        self.sign(&["answer", pod, path_and_query], body)
+    }
+
+    pub fn verify_answer(&self, pod: &str, path_and_query: &str, body: &[u8], proof: &str) -> bool {
+        self.is_signed(&["answer", pod, path_and_query], body, proof)
+    }
+
+    fn sign(&self, names: &[&str], body: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.key(), &lines(names, body)))
+    }
+
+    /// Compares in constant time.
+    fn is_signed(&self, names: &[&str], body: &[u8], proof: &str) -> bool {
+        let Ok(proof) = URL_SAFE_NO_PAD.decode(proof) else {
+            return false;
+        };
+        hmac::verify(&self.key(), &lines(names, body), &proof).is_ok()
+    }
+
+    /// What an operator of an earlier version reads: the proof of `body` for whoever sent `nonce`: HMAC-SHA256 (RFC 2104) over both, base64url.
     pub fn prove(&self, nonce: &str, body: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.key(), &message(nonce, body)))
     }
@@ -287,6 +336,14 @@ impl ProofKey {
     fn key(&self) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, self.0.expose().as_bytes())
     }
+}
+
+/// No name has a line feed: no other names and body give these lines.
+fn lines(names: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut lines = names.join("\n").into_bytes();
+    lines.push(b'\n');
+    lines.extend_from_slice(body);
+    lines
 }
 
 fn message(nonce: &str, body: &[u8]) -> Vec<u8> {

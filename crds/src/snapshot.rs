@@ -16,6 +16,7 @@ use crate::algorithm::Algorithm;
 use crate::duration::Duration;
 use crate::encryption_key::EncryptionKey;
 use crate::issuer::Issuer;
+use crate::object::NamespacedName;
 use crate::oidc_provider::AcceptedClaim;
 use crate::secret::Secret;
 use crate::signin_policy::{
@@ -24,7 +25,9 @@ use crate::signin_policy::{
 };
 
 /// The layout of [`Snapshot`]; a reader refuses one that it does not know.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The layout before it: objects by `metadata.name` alone. It is still read, and never written.
+pub const FORMAT_BY_NAME: u32 = 1;
 
 /// Everything that is served, under one revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,10 +35,25 @@ pub struct Snapshot {
     pub format: u32,
     /// Made of the revisions of the objects below, so equal content has an equal revision.
     pub revision: Revision,
-    /// By `metadata.name`, unique over the watched namespaces.
+    /// By `namespace/name`.
     pub policies: BTreeMap<String, Arc<Policy>>,
-    /// By `metadata.name`, unique over the watched namespaces.
+    /// By `namespace/name`.
     pub providers: BTreeMap<String, Arc<Provider>>,
+    /// The release's own namespace, whose providers a caller may name without it; none where all are the installer's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_namespace: Option<String>,
+    /// By host and path of an issuer: the namespace that it was published for last. Not part of the revision.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub issuers: BTreeMap<String, IssuerOwner>,
+}
+
+/// The namespace that an issuer was published for last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerOwner {
+    pub namespace: String,
+    /// Since when no policy has it, seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_at: Option<i64>,
 }
 
 /// `sha256:` and 64 hexadecimal digits.
@@ -197,6 +215,9 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Which addresses mail servers and webhooks may have.
+    #[serde(default)]
+    pub egress: Egress,
     pub limits: Limits,
     /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -367,7 +388,57 @@ pub struct Limits {
     pub per_user_per_minute: u32,
 }
 
+impl Snapshot {
+    pub fn policy(&self, id: &NamespacedName) -> Option<&Arc<Policy>> {
+        self.policies.get(&id.to_string())
+    }
+
+    pub fn provider(&self, id: &NamespacedName) -> Option<&Arc<Provider>> {
+        self.providers.get(&id.to_string())
+    }
+
+    /// What an earlier version published, as this one reads it; a format that is not known stays as it is.
+    pub fn upgraded(mut self) -> Self {
+        if self.format == FORMAT_BY_NAME {
+            let policies = self.policies.into_values();
+            self.policies = policies.map(|policy| (policy.key(), policy)).collect();
+            let providers = self.providers.into_values();
+            self.providers = providers
+                .map(|provider| (provider.key(), provider))
+                .collect();
+            self.format = FORMAT;
+        }
+        self
+    }
+}
+
+impl Policy {
+    /// `namespace/name`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// What is kept once the keys have been parsed. Its revision is that of the whole.
+    pub fn without_pem(&self) -> Self {
+        let mut policy = self.clone();
+        for key in &mut policy.signing_keys {
+            key.pem = Secret::new(String::new());
+        }
+        policy
+    }
+}
+
 impl Provider {
+    /// `namespace/name`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// `namespace/name` of its policy.
+    pub fn policy_key(&self) -> String {
+        format!("{}/{}", self.namespace, self.policy)
+    }
+
     /// Of all that decides which keys count as this provider's: keys that were fetched for another one do not.
     pub fn key_source_revision(&self) -> Revision {
         let source = (

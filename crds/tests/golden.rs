@@ -110,7 +110,7 @@ fn every_reason_has_a_golden_file() {
     let all = [
         "Accepted",
         "Invalid",
-        "NameConflict",
+        "IssuerConflict",
         "PolicyNotFound",
         "ExpressionInvalid",
         "ExampleFailed",

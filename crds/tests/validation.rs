@@ -167,7 +167,6 @@ fn what_is_left_out_has_its_default() {
             "policyRef": {"name": "default"},
             "suspended": false,
             "keys": {"refreshInterval": "10m", "maxStale": "24h"},
-            "egress": "Cluster",
             "algorithms": ["RS256"],
             "token": {"clockSkew": "30s", "maxAge": "1h", "nonce": "IfPresent", "nonceForm": "Either", "replay": "Allow"},
             "claims": {"mapping": {

@@ -1,5 +1,13 @@
 //! The admin listener: health, readiness, metrics, what is being served, and which keys of providers are known. Read only, and open to its
-//! network; but for the users, which want a token.
+//! network; but for the users, which want a token, and for details of the configuration, which are for the operator and who shows the
+//! token.
+//!
+//! | | anybody | the operator, by its proof | who shows the admin token |
+//! |---|---|---|---|
+//! | `/healthz`, `/readyz`, `/metrics` | all | all | all |
+//! | `/revision` | revisions and counts | what was refused and why, proved | what was refused and why |
+//! | `/discovery` | nothing | all, proved | all |
+//! | `/users` | nothing | nothing | all |
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,11 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
-use vestibule_crds::report::{NONCE_BYTES_MAX, PROOF_HEADER, Refusals, RevisionReport};
+use vestibule_crds::report::{
+    ANSWER_PROOF_HEADER, NONCE_BYTES_MAX, PROOF_HEADER, QUESTION_PROOF_HEADER, Refusals,
+    RevisionReport,
+};
 
 use crate::app::App;
 use crate::clock::rfc3339;
@@ -31,6 +42,8 @@ pub struct Admin {
     pub draining: AtomicBool,
     /// What whoever reads or changes users must show.
     token: users::Token,
+    /// This pod's name in its namespace, which the proofs of its answers hold.
+    pod: String,
     refused: std::sync::Mutex<Refusals>,
 }
 
@@ -40,6 +53,14 @@ impl Admin {
         Self {
             token: users::Token(path),
             ..Self::default()
+        }
+    }
+
+    /// `pod`: this pod's name, where it is one.
+    pub fn of_pod(self, pod: Option<String>) -> Self {
+        Self {
+            pod: pod.unwrap_or_default(),
+            ..self
         }
     }
 
@@ -87,12 +108,8 @@ pub async fn handle(
         "/healthz" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" => readiness(&app, &admin).await,
         "/metrics" => metrics(&app),
-        "/revision" => report(&app, request.uri(), &revision(&app, &admin)),
-        "/discovery" => {
-            let since = parameter(request.uri(), "since").and_then(|since| since.parse().ok());
-            let report_of_keys = discovery::report(&app, since.unwrap_or(0));
-            report(&app, request.uri(), &report_of_keys)
-        }
+        "/revision" => reveal_revision(&app, &admin, request.uri(), request.headers()),
+        "/discovery" => reveal_discovery(&app, &admin, request.uri(), request.headers()),
         _ => text(
             StatusCode::NOT_FOUND,
             "here are /healthz, /readyz, /metrics, /revision, /discovery and /users\n".into(),
@@ -141,20 +158,98 @@ fn revision(app: &App, admin: &Admin) -> RevisionReport {
     }
 }
 
-/// A report as JSON, with its proof when the request brings a nonce and there is a key to prove it with.
-fn report(app: &App, uri: &Uri, report: &impl Serialize) -> Answer {
+/// What stands for an error whose words are for others.
+const WITHHELD: &str =
+    "it is told to the operator, and to who shows the token of --admin-token-file";
+
+/// Who asks, as far as it has been shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Operator,
+    Administrator,
+    Anybody,
+}
+
+fn asker(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Asker {
+    let shown = headers.get(QUESTION_PROOF_HEADER);
+    let shown = shown.and_then(|proof| proof.to_str().ok());
+    let proved = shown.zip(app.serving.publication());
+    let is_operator = proved.is_some_and(|(proof, publication)| {
+        // Without a nonce of its own the answer could be one that was given before.
+        nonce(uri).is_some()
+            && publication
+                .proof_key
+                .verify_question(&admin.pod, path_and_query(uri), proof)
+    });
+    if is_operator {
+        Asker::Operator
+    } else if admin.token.is_shown(headers) {
+        Asker::Administrator
+    } else {
+        Asker::Anybody
+    }
+}
+
+fn reveal_revision(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Answer {
+    let mut told = revision(app, admin);
+    let asker = asker(app, admin, uri, headers);
+    if asker == Asker::Anybody {
+        // Names of objects and their errors are nobody's business.
+        told.refused.objects = Vec::new();
+        told.refused.error = told.refused.error.map(|_| WITHHELD.to_owned());
+    }
+    report(app, admin, uri, asker, &told)
+}
+
+fn reveal_discovery(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Answer {
+    let asker = asker(app, admin, uri, headers);
+    if asker == Asker::Anybody {
+        let why = "for the operator, and for who shows the token of --admin-token-file\n";
+        return text(StatusCode::UNAUTHORIZED, why.into());
+    }
+    let since = parameter(uri, "since").and_then(|since| since.parse().ok());
+    report(
+        app,
+        admin,
+        uri,
+        asker,
+        &discovery::report(app, since.unwrap_or(0)),
+    )
+}
+
+/// A report as JSON, with its proof when there is a key to prove it with.
+fn report(app: &App, admin: &Admin, uri: &Uri, asker: Asker, report: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(report).unwrap_or_default();
-    let nonce = parameter(uri, "nonce").filter(|nonce| nonce.len() <= NONCE_BYTES_MAX);
-    let proof = nonce.zip(app.serving.publication());
-    let proof = proof.map(|(nonce, publication)| publication.proof_key.prove(nonce, &body));
+    let proof = app.serving.publication().and_then(|publication| {
+        let key = &publication.proof_key;
+        match (asker, nonce(uri)) {
+            (Asker::Operator, _) => {
+                let proof = key.prove_answer(&admin.pod, path_and_query(uri), &body);
+                Some((ANSWER_PROOF_HEADER, proof))
+            }
+            // An operator of an earlier version shows no proof of its own, and reads no details.
+            (Asker::Anybody, Some(nonce)) => Some((PROOF_HEADER, key.prove(nonce, &body))),
+            (Asker::Anybody, None) | (Asker::Administrator, _) => None,
+        }
+    });
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(proof) = proof.and_then(|proof| HeaderValue::try_from(proof).ok()) {
-        headers.insert(PROOF_HEADER, proof);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    if let Some((name, proof)) = proof
+        && let Ok(proof) = HeaderValue::try_from(proof)
+    {
+        headers.insert(name, proof);
     }
     answer
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", |path| path.as_str())
+}
+
+fn nonce(uri: &Uri) -> Option<&str> {
+    parameter(uri, "nonce").filter(|nonce| nonce.len() <= NONCE_BYTES_MAX)
 }
 
 /// A query parameter that needs no decoding.

@@ -76,7 +76,7 @@ async fn meant(
     let (mut meant, mut refused) = (Vec::new(), None);
     for provider in candidates.take(PROVIDERS_MAX) {
         frame.trail.provider.clone_from(&provider.key);
-        if let Some(policy) = live.policy(&provider.spec.policy) {
+        if let Some(policy) = live.policy_of(provider) {
             frame.policy(app, policy, &provider.key);
         }
         let facts = Facts {

@@ -13,6 +13,10 @@ use crate::audit::AuditTarget;
 use crate::store::database::{Database, DatabaseError};
 use crate::store::refusals::RefusalBounds;
 
+mod installer;
+
+pub use installer::InstallerArgs;
+
 /// Sign-in for the services of a cluster, with an ID token that somebody else issued.
 #[derive(Debug, Parser)]
 #[command(name = "vestibule", version, about, after_help = EXIT_CODES, propagate_version = true)]
@@ -121,6 +125,8 @@ pub struct ServeArgs {
     pub plain_http: bool,
     #[command(flatten)]
     pub issuers: IssuerArgs,
+    #[command(flatten)]
+    pub installer: InstallerArgs,
     /// File with the token that whoever changes something through the admin listener must show
     #[arg(long, value_name = "FILE", env = "VESTIBULE_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
@@ -332,6 +338,14 @@ pub struct SnapshotArgs {
         conflicts_with = "manifests"
     )]
     pub snapshot_dir: Option<PathBuf>,
+    /// This pod's name, which its proofs to the operator hold
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "POD_NAME",
+        conflicts_with = "manifests"
+    )]
+    pub pod_name: Option<String>,
     /// Directory in memory for a copy of what is served, for when the container restarts
     #[arg(
         long,
@@ -405,6 +419,8 @@ pub struct CheckArgs {
     pub path: PathBuf,
     #[command(flatten)]
     pub issuers: IssuerArgs,
+    #[command(flatten)]
+    pub installer: InstallerArgs,
     /// Form of the answer
     #[arg(long, value_name = "FORM", default_value = "text")]
     pub output: Output,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use notify::Watcher as _;
 use vestibule_crds::compile::{Compiled, Compiler, Inputs, Serving as ServingState, Verdict};
+use vestibule_crds::installer::Installer;
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::manifests::{self, ManifestFile, ManifestObjects};
 use vestibule_crds::object::NamespacedName;
@@ -43,7 +44,7 @@ pub struct Manifests {
     compiler: Compiler,
     app: Arc<App>,
     admin: Arc<Admin>,
-    http: HttpIssuers,
+    allowed: Allowed,
     served: Option<Arc<Snapshot>>,
     /// When a managed key is due, seconds since the Unix epoch.
     keys_due: Option<i64>,
@@ -67,7 +68,7 @@ impl Manifests {
     pub fn open(
         directory: &Path,
         data_dir: &Path,
-        http: HttpIssuers,
+        allowed: Allowed,
         app: Arc<App>,
         admin: Arc<Admin>,
     ) -> Result<Self, ConfigError> {
@@ -78,7 +79,7 @@ impl Manifests {
             compiler: Compiler::default(),
             app,
             admin,
-            http,
+            allowed,
             served: None,
             keys_due: None,
             complaints: Vec::new(),
@@ -148,7 +149,7 @@ impl Manifests {
             &mut self.compiler,
             &mut self.keeper,
             self.served.clone(),
-            self.http,
+            self.allowed.clone(),
             now,
         )?;
         self.keys_due = keys_due;
@@ -229,11 +230,11 @@ pub fn keep_and_compile(
     compiler: &mut Compiler,
     keeper: &mut Keeper,
     previous: Option<Arc<Snapshot>>,
-    http: HttpIssuers,
+    allowed: impl Into<Allowed>,
     now: i64,
 ) -> Result<(Compiled, Option<i64>), KeeperError> {
     let (objects, _errors) = manifests::read(accepted);
-    let mut inputs = inputs(objects, previous, http);
+    let mut inputs = inputs(objects, previous, allowed);
     inputs.managed_keys = with_states(keeper.keys(), now);
     inputs.managed_encryption_keys = by_policy(keeper.encryption_keys());
     let compiled = compiler.compile(&inputs);
@@ -246,14 +247,35 @@ pub fn keep_and_compile(
     Ok((compiler.compile(&inputs), kept.next_look))
 }
 
+/// What manifests may ask for.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    pub http_issuers: HttpIssuers,
+    pub installer: Installer,
+}
+
+impl From<HttpIssuers> for Allowed {
+    fn from(http_issuers: HttpIssuers) -> Self {
+        Self {
+            http_issuers,
+            installer: Installer::default(),
+        }
+    }
+}
+
 pub fn inputs(
     objects: ManifestObjects,
     previous: Option<Arc<Snapshot>>,
-    http_issuers: HttpIssuers,
+    allowed: impl Into<Allowed>,
 ) -> Inputs {
+    let Allowed {
+        http_issuers,
+        installer,
+    } = allowed.into();
     let ManifestObjects {
         objects,
         secrets,
+        secret_uses,
         config_maps,
         ignored: _,
         notes: _,
@@ -261,11 +283,14 @@ pub fn inputs(
     Inputs {
         objects,
         secrets,
+        secret_uses,
         config_maps,
         managed_keys: BTreeMap::new(),
         managed_encryption_keys: BTreeMap::new(),
         previous,
         http_issuers,
+        installer,
+        now: None,
     }
 }
 

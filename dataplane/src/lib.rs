@@ -11,6 +11,7 @@ pub mod client_address;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod core_dumps;
 pub mod dto;
 pub mod encoding;
 pub mod failure;

@@ -1,7 +1,7 @@
 //! What is being served: a snapshot with its keys parsed and its expressions compiled, built off the request path and
 //! swapped in as one [`Arc`]. A request keeps the one that it started with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -34,9 +34,13 @@ pub struct Live {
     pub revision: Option<Revision>,
     /// Seconds since the Unix epoch.
     pub since: i64,
-    providers: HashMap<String, Arc<LiveProvider>>,
+    /// By `namespace/name`. The order of these maps decides the order of whatever is made from them, so they are sorted.
+    providers: BTreeMap<String, Arc<LiveProvider>>,
+    /// By name alone, as callers may write it: the one in the release's own namespace, else the only one of that name.
+    by_name: HashMap<String, Arc<LiveProvider>>,
     by_issuer: HashMap<String, Vec<Arc<LiveProvider>>>,
-    policies: HashMap<String, Arc<LivePolicy>>,
+    /// By `namespace/name`.
+    policies: BTreeMap<String, Arc<LivePolicy>>,
     policies_by_issuer: HashMap<String, Arc<LivePolicy>>,
     clients: Clients,
     pub documents: Documents,
@@ -59,6 +63,7 @@ pub enum ProviderKeys {
 
 #[derive(Debug)]
 pub struct LivePolicy {
+    /// Without the text of its signing keys, which are in `keys`.
     pub spec: Arc<Policy>,
     pub extra_claims: ExtraClaims,
     /// `namespace/name`: what the store calls it.
@@ -95,6 +100,8 @@ pub enum BuildError {
     Policy(String, String),
     #[error("provider {0}: {1}")]
     Provider(String, String),
+    #[error("policies {0} and {1} have one issuer")]
+    OneIssuer(String, String),
 }
 
 /// What outlives a reload: the serving snapshot itself and the caches of provider keys.
@@ -129,9 +136,10 @@ impl Serving {
         let live = Live {
             revision: None,
             since: clock.now(),
-            providers: HashMap::new(),
+            providers: BTreeMap::new(),
+            by_name: HashMap::new(),
             by_issuer: HashMap::new(),
-            policies: HashMap::new(),
+            policies: BTreeMap::new(),
             policies_by_issuer: HashMap::new(),
             clients: Clients::default(),
             documents: Documents::default(),
@@ -204,27 +212,32 @@ impl Live {
         if snapshot.format != FORMAT {
             return Err(BuildError::Format(snapshot.format));
         }
-        let mut policies = HashMap::with_capacity(snapshot.policies.len());
-        for (name, spec) in &snapshot.policies {
-            let policy = match previous.policies.get(name) {
+        let mut policies = BTreeMap::new();
+        let mut policies_by_issuer: HashMap<String, Arc<LivePolicy>> = HashMap::new();
+        for (key, spec) in &snapshot.policies {
+            let policy = match previous.policies.get(key) {
                 Some(policy) if policy.spec.revision == spec.revision => Arc::clone(policy),
                 _ => Arc::new(
                     LivePolicy::build(spec, context.http)
-                        .map_err(|error| BuildError::Policy(name.clone(), error))?,
+                        .map_err(|error| BuildError::Policy(key.clone(), error))?,
                 ),
             };
-            policies.insert(name.clone(), policy);
+            let issuer = spec.token.issuer.as_str().to_owned();
+            if let Some(other) = policies_by_issuer.insert(issuer, Arc::clone(&policy)) {
+                return Err(BuildError::OneIssuer(other.key.clone(), key.clone()));
+            }
+            policies.insert(key.clone(), policy);
         }
 
-        let mut providers = HashMap::with_capacity(snapshot.providers.len());
+        let mut providers = BTreeMap::new();
         let mut by_issuer: HashMap<String, Vec<Arc<LiveProvider>>> = HashMap::new();
-        for (name, spec) in &snapshot.providers {
-            let before = previous.providers.get(name);
+        for (key, spec) in &snapshot.providers {
+            let before = previous.providers.get(key);
             let provider = match before {
                 Some(provider) if provider.spec.revision == spec.revision => Arc::clone(provider),
                 _ => Arc::new(
                     LiveProvider::build(spec, before, context)
-                        .map_err(|error| BuildError::Provider(name.clone(), error))?,
+                        .map_err(|error| BuildError::Provider(key.clone(), error))?,
                 ),
             };
             let aliases = spec.issuer_aliases.iter().map(String::as_str);
@@ -232,25 +245,17 @@ impl Live {
                 let of_issuer = by_issuer.entry(issuer.to_owned()).or_default();
                 of_issuer.push(Arc::clone(&provider));
             }
-            providers.insert(name.clone(), provider);
+            providers.insert(key.clone(), provider);
         }
 
-        let policies_by_issuer = policies
-            .values()
-            .map(|policy| {
-                (
-                    policy.spec.token.issuer.as_str().to_owned(),
-                    Arc::clone(policy),
-                )
-            })
-            .collect();
-        let by_name = snapshot.policies.keys();
-        let clients = Clients::of(by_name.filter_map(|name| policies.get(name)));
+        let by_name = by_name(&providers, snapshot.own_namespace.as_deref());
+        let clients = Clients::of(policies.values());
         let documents = Documents::of(policies.values().map(|policy| IssuerDocuments::of(policy)));
         Ok(Self {
             revision: Some(snapshot.revision.clone()),
             since: context.clock.now(),
             providers,
+            by_name,
             by_issuer,
             policies,
             policies_by_issuer,
@@ -272,8 +277,13 @@ impl Live {
         }
     }
 
+    /// As a caller names it: `namespace/name`, or the name alone.
     pub fn provider(&self, name: &str) -> Option<&Arc<LiveProvider>> {
-        self.providers.get(name)
+        if name.contains('/') {
+            self.providers.get(name)
+        } else {
+            self.by_name.get(name)
+        }
     }
 
     /// Every provider that accepts tokens of this issuer, aliases included.
@@ -285,8 +295,9 @@ impl Live {
         self.providers.values()
     }
 
-    pub fn policy(&self, name: &str) -> Option<&Arc<LivePolicy>> {
-        self.policies.get(name)
+    /// The policy of a provider, which is in its namespace.
+    pub fn policy_of(&self, provider: &LiveProvider) -> Option<&Arc<LivePolicy>> {
+        self.policies.get(&provider.spec.policy_key())
     }
 
     pub fn policy_of_issuer(&self, issuer: &str) -> Option<&Arc<LivePolicy>> {
@@ -295,8 +306,19 @@ impl Live {
 
     /// By the store's key, `namespace/name`.
     pub fn policy_of_key(&self, key: &str) -> Option<&Arc<LivePolicy>> {
-        let (_, name) = key.split_once('/')?;
-        self.policies.get(name).filter(|policy| policy.key == key)
+        self.policies.get(key)
+    }
+
+    /// By `namespace/name`, or by name alone where only one policy has it.
+    pub fn policy(&self, name: &str) -> Option<&Arc<LivePolicy>> {
+        if name.contains('/') {
+            return self.policies.get(name);
+        }
+        let mut named = self
+            .policies
+            .values()
+            .filter(|policy| policy.spec.name == name);
+        named.next().filter(|_| named.next().is_none())
     }
 
     /// OAuth clients that go by this name, in the order of their policies' names.
@@ -307,6 +329,29 @@ impl Live {
     pub fn policies(&self) -> impl Iterator<Item = &Arc<LivePolicy>> {
         self.policies.values()
     }
+}
+
+/// The providers that their name alone leads to.
+fn by_name(
+    providers: &BTreeMap<String, Arc<LiveProvider>>,
+    own_namespace: Option<&str>,
+) -> HashMap<String, Arc<LiveProvider>> {
+    let mut named: BTreeMap<&str, Vec<&Arc<LiveProvider>>> = BTreeMap::new();
+    for provider in providers.values() {
+        named.entry(&provider.spec.name).or_default().push(provider);
+    }
+    let chosen = named.into_iter().filter_map(|(name, all)| {
+        let is_own =
+            |provider: &&Arc<LiveProvider>| own_namespace == Some(provider.spec.namespace.as_str());
+        let own = all.iter().copied().find(is_own);
+        let only = || match all.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        };
+        let provider = own.or_else(only)?;
+        Some((name.to_owned(), Arc::clone(provider)))
+    });
+    chosen.collect()
 }
 
 impl LiveProvider {
@@ -368,7 +413,7 @@ impl LivePolicy {
             relying_party.inspect_err(|error| told(error)).ok()
         });
         let mail_server = spec.mfa.email.as_ref().and_then(|email| {
-            let mail_server = MailServer::new(email);
+            let mail_server = MailServer::new(email, spec.egress);
             mail_server.inspect_err(|error| told(error)).ok()
         });
         let extra_claims =
@@ -384,8 +429,12 @@ impl LivePolicy {
             sealing: SealingKeys::new(&spec.mfa.keys),
             relying_party,
             mail_server,
-            sms_webhook: spec.mfa.sms.as_ref().map(|sms| Webhook::new(sms, http)),
-            spec: Arc::clone(spec),
+            sms_webhook: spec
+                .mfa
+                .sms
+                .as_ref()
+                .map(|sms| Webhook::new(sms, http, spec.egress)),
+            spec: Arc::new(spec.without_pem()),
             extra_claims,
             keys,
         })

@@ -7,6 +7,7 @@ use vestibule_dataplane::cli::{Cli, Command};
 use vestibule_dataplane::commands::{
     backup, check, copy, demo, explain, migrate, replay, serve, users,
 };
+use vestibule_dataplane::core_dumps;
 use vestibule_dataplane::http::openapi;
 
 /// A request makes many small allocations on one thread and frees some on another.
@@ -14,6 +15,9 @@ use vestibule_dataplane::http::openapi;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Err(error) = core_dumps::turn_off() {
+        eprintln!("vestibule: core dumps cannot be turned off: {error}");
+    }
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(&args),

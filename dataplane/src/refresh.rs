@@ -155,15 +155,14 @@ pub(crate) fn still_allowed<'l>(
     let policy = live
         .policy_of_key(policy)
         .ok_or_else(|| suspended("the session's policy is gone"))?;
-    let (namespace, name) = provider.split_once('/').unwrap_or_default();
     let provider = live
-        .provider(name)
-        .filter(|provider| provider.spec.namespace == namespace)
+        .provider(provider)
+        .filter(|found| found.key == provider)
         .ok_or_else(|| suspended("the session's provider is gone"))?;
     if provider.spec.suspended {
         return Err(suspended("the provider is suspended"));
     }
-    if provider.spec.policy != policy.spec.name {
+    if provider.spec.policy_key() != policy.key {
         return Err(suspended("the provider belongs to another policy now"));
     }
     Ok((policy, provider))

@@ -162,7 +162,7 @@ impl Attempt<'_, '_> {
             .provider
             .as_deref()
             .and_then(|name| live.provider(name))
-            && let Some(policy) = live.policy(&named.spec.policy)
+            && let Some(policy) = live.policy_of(named)
         {
             self.frame.policy(app, policy, &named.key);
         }
@@ -174,7 +174,7 @@ impl Attempt<'_, '_> {
             .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
         let provider = choose_provider(live, &token, request.provider.as_deref())?;
         self.frame.trail.provider.clone_from(&provider.key);
-        let policy = live.policy(&provider.spec.policy).ok_or_else(|| {
+        let policy = live.policy_of(provider).ok_or_else(|| {
             TryAgainReason::NotReady.after(1, "the provider's policy is not served")
         })?;
         self.frame.policy(app, policy, &provider.key);

@@ -112,6 +112,7 @@ pub(crate) fn policy() -> Policy {
         max_auth_age: Duration::from_secs(900),
         risk: None,
         trusted_proxies: Vec::new(),
+        egress: Egress::Cluster,
         limits: Limits {
             failures_per_ip_per_minute: 300,
             per_user_per_minute: 60,
@@ -127,11 +128,11 @@ pub(crate) fn snapshot(
 ) -> Snapshot {
     let policies: std::collections::BTreeMap<_, _> = policies
         .into_iter()
-        .map(|policy| (policy.name.clone(), Arc::new(policy)))
+        .map(|policy| (policy.key(), Arc::new(policy)))
         .collect();
     let providers: std::collections::BTreeMap<_, _> = providers
         .into_iter()
-        .map(|provider| (provider.name.clone(), Arc::new(provider)))
+        .map(|provider| (provider.key(), Arc::new(provider)))
         .collect();
     let content = serde_json::to_vec(&(&policies, &providers)).expect("it can be written");
     Snapshot {
@@ -139,6 +140,8 @@ pub(crate) fn snapshot(
         revision: Revision::of(&content),
         policies,
         providers,
+        own_namespace: None,
+        issuers: std::collections::BTreeMap::new(),
     }
 }
 

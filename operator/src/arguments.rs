@@ -1,8 +1,10 @@
 //! The flags of `vestibule-operator run`. Their names and the `VESTIBULE_OPERATOR_…` variables are a contract.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
+use vestibule_crds::installer::{ALL_NAMESPACES, Installer, IssuerBinding, Shares};
 use vestibule_crds::issuer::HttpIssuers;
 
 #[derive(Debug, Clone, Args)]
@@ -38,6 +40,47 @@ pub(crate) struct RunArguments {
     /// Let http issuers and provider endpoints in, on loopback and in-cluster hosts only
     #[arg(long, env = "VESTIBULE_OPERATOR_ALLOW_HTTP_ISSUERS")]
     pub(crate) allow_http_issuers: bool,
+    /// Namespaces that alone may have a SigninPolicy with an issuer, as ISSUER=NAMESPACE,NAMESPACE; an issuer that ends with /*
+    /// stands for all below it too. Several are separated by spaces, or the flag is repeated
+    #[arg(
+        long = "issuer-namespaces",
+        value_name = "BINDING",
+        env = "VESTIBULE_OPERATOR_ISSUER_NAMESPACES",
+        value_delimiter = ' '
+    )]
+    pub(crate) issuer_namespaces: Vec<IssuerBinding>,
+    /// Namespaces whose objects may reach addresses inside the cluster, separated by commas; `*` for all [default: the own one]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "VESTIBULE_OPERATOR_CLUSTER_EGRESS_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub(crate) cluster_egress_namespaces: Vec<String>,
+    /// Most bytes, compressed, of what is published that one object of another namespace than the own one may take
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "VESTIBULE_OPERATOR_OBJECT_BYTES_MAX",
+        default_value_t = Shares::default().object_bytes
+    )]
+    pub(crate) object_bytes_max: usize,
+    /// The same for all objects of such a namespace
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "VESTIBULE_OPERATOR_NAMESPACE_BYTES_MAX",
+        default_value_t = Shares::default().namespace_bytes
+    )]
+    pub(crate) namespace_bytes_max: usize,
+    /// Most objects of such a namespace that are published
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "VESTIBULE_OPERATOR_NAMESPACE_OBJECTS_MAX",
+        default_value_t = Shares::default().namespace_objects
+    )]
+    pub(crate) namespace_objects_max: usize,
     /// Address of the operator's own health checks and metrics
     #[arg(
         long,
@@ -86,21 +129,24 @@ impl Scope {
 
 impl RunArguments {
     pub(crate) fn scope(&self, own: &str) -> Scope {
-        let mut names: Vec<String> = self
-            .watch_namespaces
-            .iter()
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty())
-            .collect();
-        if names.iter().any(|name| name == "*") {
-            return Scope::All;
+        match listed(&self.watch_namespaces) {
+            None => Scope::Named(vec![own.to_owned()]),
+            Some(names) if names.contains(ALL_NAMESPACES) => Scope::All,
+            Some(names) => Scope::Named(names.into_iter().collect()),
         }
-        if names.is_empty() {
-            names.push(own.to_owned());
+    }
+
+    pub(crate) fn installer(&self, own: &str) -> Installer {
+        Installer {
+            own_namespace: Some(own.to_owned()),
+            cluster_egress: listed(&self.cluster_egress_namespaces),
+            shares: Some(Shares {
+                object_bytes: self.object_bytes_max,
+                namespace_bytes: self.namespace_bytes_max,
+                namespace_objects: self.namespace_objects_max,
+            }),
+            issuers: self.issuer_namespaces.clone(),
         }
-        names.sort();
-        names.dedup();
-        Scope::Named(names)
     }
 
     pub(crate) fn http_issuers(&self) -> HttpIssuers {
@@ -110,6 +156,13 @@ impl RunArguments {
             HttpIssuers::Refuse
         }
     }
+}
+
+/// The names of a list; none when it is empty.
+fn listed(names: &[String]) -> Option<BTreeSet<String>> {
+    let names = names.iter().map(|name| name.trim().to_owned());
+    let names: BTreeSet<String> = names.filter(|name| !name.is_empty()).collect();
+    (!names.is_empty()).then_some(names)
 }
 
 #[cfg(test)]
@@ -146,5 +199,31 @@ mod tests {
             Scope::Named(vec!["a".to_owned(), "b".to_owned()])
         );
         assert_eq!(scope(&["--watch-namespaces", "a,*"]), Scope::All);
+    }
+
+    fn installer(flags: &[&str]) -> Installer {
+        let line = ["run"].iter().chain(flags);
+        Line::try_parse_from(line)
+            .expect("flags")
+            .run
+            .installer("own")
+    }
+
+    #[test]
+    fn the_installer_s_decisions_are_flags() {
+        let default = installer(&[]);
+        assert!(default.may_reach_cluster("own") && !default.may_reach_cluster("shop"));
+        assert_eq!(default.shares, Some(Shares::default()));
+        let listing = installer(&["--cluster-egress-namespaces", "own,shop"]);
+        assert!(listing.may_reach_cluster("own") && listing.may_reach_cluster("shop"));
+        let all = installer(&["--cluster-egress-namespaces", "*"]);
+        assert!(all.may_reach_cluster("anything"));
+        let bound = installer(&[
+            "--issuer-namespaces",
+            "https://a.example=own,shop https://b.example/*=shop",
+        ]);
+        assert_eq!(bound.issuers.len(), 2);
+        let wrong = ["run", "--issuer-namespaces", "https://A.example=own"];
+        assert!(Line::try_parse_from(wrong).is_err());
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::time::{Instant, sleep, sleep_until};
 use vestibule_crds::compile::{Compiled, Compiler, Inputs, Verdict};
+use vestibule_crds::installer::Installer;
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::object::{NamespacedName, Object};
 use vestibule_crds::snapshot::{Revision, Snapshot};
@@ -55,6 +56,7 @@ pub(crate) struct Context {
     pub(crate) namespace: String,
     pub(crate) scope: Scope,
     pub(crate) http_issuers: HttpIssuers,
+    pub(crate) installer: Arc<Installer>,
     pub(crate) world: Arc<World>,
     pub(crate) slots: SharedSlots,
     pub(crate) fleet: SharedFleet,
@@ -306,17 +308,21 @@ impl Controller {
     async fn compile(&mut self, objects: Vec<Object>) -> Compiled {
         let Materials {
             secrets,
+            secret_uses,
             config_maps,
             ..
         } = &mut self.materials;
         let mut inputs = Inputs {
             objects,
             secrets: std::mem::take(secrets),
+            secret_uses: std::mem::take(secret_uses),
             config_maps: std::mem::take(config_maps),
             managed_keys: self.keyring.managed_keys(),
             managed_encryption_keys: self.keyring.managed_encryption_keys(),
             previous: self.snapshot.clone(),
             http_issuers: self.context.http_issuers,
+            installer: Installer::clone(&self.context.installer),
+            now: Some(clock::now()),
         };
         let mut compiler = std::mem::take(&mut self.compiler);
         let began = Instant::now();
@@ -330,6 +336,7 @@ impl Controller {
         self.context.metrics.compile_seconds.observe(seconds);
         self.compiler = compiler;
         self.materials.secrets = inputs.secrets;
+        self.materials.secret_uses = inputs.secret_uses;
         self.materials.config_maps = inputs.config_maps;
         compiled
     }

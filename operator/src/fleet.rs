@@ -28,6 +28,10 @@ use pod_api::{AskError, finding, shortened};
 /// After its watch failed the list of pods may be old for so long: the next try, which may fail too, comes before.
 const BLIND_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
 
+/// Largest key set of a provider that is published with the configuration, and most of all sets of one namespace.
+const SEED_BYTES_MAX: usize = 64 * 1024;
+const NAMESPACE_SEED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// What pods are asked for: the revision that they should serve, and the key that proves their answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
@@ -52,7 +56,7 @@ struct State {
     pods: BTreeMap<String, ReadyPod>,
     /// While pods may have come or gone unseen.
     blind: Option<Blind>,
-    /// By provider name: the keys that any pod has fetched last.
+    /// By `namespace/name` of the provider: the keys that any pod has fetched last.
     seen: HashMap<String, Seen>,
 }
 
@@ -70,6 +74,7 @@ struct Seen {
     seed: Seed,
     /// Of the keys, whenever they were fetched.
     digest: Revision,
+    bytes: usize,
 }
 
 /// Who answers: a container that starts again under the same name is another.
@@ -360,27 +365,45 @@ impl Fleet {
     /// Of the keys seen of the providers in `sources`, which names where the keys of each come from.
     pub(crate) fn seeds_digest(&self, sources: &BTreeMap<String, Revision>) -> Revision {
         let state = self.lock();
-        let fitting = sources.iter().filter_map(|(name, source)| {
-            let seen = state.seen.get(name)?;
-            (seen.seed.source == *source).then(|| (name, seen.digest.clone()))
-        });
-        digest_of_contents(fitting)
+        let fitting = state.fitting(sources);
+        digest_of_contents(fitting.map(|(name, seen)| (name, seen.digest.clone())))
     }
 
     pub(crate) fn seeds(&self, sources: &BTreeMap<String, Revision>) -> Seeds {
         let state = self.lock();
-        let fitting = sources.iter().filter_map(|(name, source)| {
-            let seen = state.seen.get(name)?;
-            (seen.seed.source == *source).then(|| (name.clone(), seen.seed.clone()))
-        });
-        fitting.collect()
+        let fitting = state.fitting(sources);
+        fitting
+            .map(|(name, seen)| (name.clone(), seen.seed.clone()))
+            .collect()
+    }
+}
+
+impl State {
+    /// Keys that were seen of these sources, as far as the share of each namespace goes: they only make a start quicker.
+    fn fitting<'s>(
+        &'s self,
+        sources: &'s BTreeMap<String, Revision>,
+    ) -> impl Iterator<Item = (&'s String, &'s Seen)> {
+        let mut namespace_bytes: HashMap<&str, usize> = HashMap::new();
+        sources.iter().filter_map(move |(name, source)| {
+            let seen = self.seen.get(name)?;
+            if seen.seed.source != *source || seen.bytes > SEED_BYTES_MAX {
+                return None;
+            }
+            let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
+            let bytes = namespace_bytes.entry(namespace).or_default();
+            *bytes += seen.bytes;
+            (*bytes <= NAMESPACE_SEED_BYTES_MAX).then_some((name, seen))
+        })
     }
 }
 
 impl Seen {
     fn new(seed: Seed) -> Self {
+        let bytes = serde_json::to_vec(&seed.jwks).map_or(usize::MAX, |jwks| jwks.len());
         Self {
             digest: seed_digest(&seed),
+            bytes,
             seed,
         }
     }

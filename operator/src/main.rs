@@ -4,6 +4,7 @@ mod admin;
 mod arguments;
 mod clock;
 mod controller;
+mod core_dumps;
 mod crds;
 mod debounce;
 mod failure;
@@ -11,6 +12,7 @@ mod fleet;
 mod lease;
 mod materials;
 mod metrics;
+mod nesting;
 mod owned;
 mod patches;
 mod publish;
@@ -21,6 +23,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod watch;
+mod watched;
 mod world;
 
 use std::process::ExitCode;
@@ -49,7 +52,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the operator, in a pod or with a kubeconfig
-    Run(arguments::RunArguments),
+    Run(Box<arguments::RunArguments>),
     /// Print the CustomResourceDefinitions of the vestibule.dev group as YAML
     ///
     /// Apply them with: vestibule-operator crds | kubectl apply --server-side -f -
@@ -57,8 +60,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = core_dumps::turn_off() {
+        eprintln!("vestibule-operator: core dumps cannot be turned off: {error}");
+    }
     let result = match Cli::parse().command {
-        Command::Run(arguments) => run::run(arguments),
+        Command::Run(arguments) => run::run(*arguments),
         Command::Crds(arguments) => crds::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret as SecretObject};
 use kube::{Api, Client};
+use vestibule_crds::compile::USE_LABEL;
 use vestibule_crds::object::NamespacedName;
 use vestibule_crds::secret::Secret;
 
@@ -39,6 +40,8 @@ struct Slot {
 #[derive(Debug, Default)]
 pub(crate) struct Materials {
     pub(crate) secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
+    /// What the label of a Secret says that it is for.
+    pub(crate) secret_uses: BTreeMap<NamespacedName, String>,
     pub(crate) config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
     /// What could not be read, so that it is logged once.
     unreadable: BTreeSet<MaterialId>,
@@ -133,7 +136,7 @@ impl Slots {
 
 /// The named entries of one Secret or ConfigMap, or that it is not there.
 enum Found {
-    Secret(Option<String>, BTreeMap<String, Secret>),
+    Secret(Option<String>, Option<String>, BTreeMap<String, Secret>),
     ConfigMap(Option<String>, BTreeMap<String, String>),
     Missing,
 }
@@ -189,7 +192,11 @@ impl Materials {
     /// The version of what is kept now.
     fn keep(&mut self, material: &MaterialId, found: Found) -> Option<String> {
         match found {
-            Found::Secret(version, entries) => {
+            Found::Secret(version, label, entries) => {
+                match label {
+                    Some(label) => self.secret_uses.insert(material.id.clone(), label),
+                    None => self.secret_uses.remove(&material.id),
+                };
                 self.secrets.insert(material.id.clone(), entries);
                 version
             }
@@ -207,7 +214,10 @@ impl Materials {
     fn forget(&mut self, material: &MaterialId) {
         self.unreadable.remove(material);
         match material.kind {
-            MaterialKind::Secret => drop(self.secrets.remove(&material.id)),
+            MaterialKind::Secret => {
+                self.secret_uses.remove(&material.id);
+                self.secrets.remove(&material.id);
+            }
             MaterialKind::ConfigMap => drop(self.config_maps.remove(&material.id)),
         }
     }
@@ -225,7 +235,9 @@ async fn read(
             match api.get_opt(name).await? {
                 Some(secret) => {
                     let version = secret.metadata.resource_version.clone();
-                    Found::Secret(version, secret_entries(secret, keys))
+                    let labels = secret.metadata.labels.as_ref();
+                    let label = labels.and_then(|labels| labels.get(USE_LABEL)).cloned();
+                    Found::Secret(version, label, secret_entries(secret, keys))
                 }
                 None => Found::Missing,
             }

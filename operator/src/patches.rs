@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
-use kube::core::DynamicObject;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client};
 use serde_json::json;
@@ -24,6 +23,7 @@ use crate::lease::hold::Fence;
 use crate::metrics::{Metrics, gauge};
 use crate::status::{Desired, Transition};
 use crate::watch::api_resource;
+use crate::watched::Watched;
 use crate::world::{Key, World};
 
 /// Patches under way at once.
@@ -207,8 +207,7 @@ impl Patcher {
             "status": status,
         });
         let resource = api_resource(*kind);
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &id.namespace, &resource);
+        let api: Api<Watched> = Api::namespaced_with(self.client.clone(), &id.namespace, &resource);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(body);
         let patching = api.patch_status(&id.name, &params, &patch);

@@ -15,6 +15,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::admin::{self, Admin};
 use crate::arguments::{LogFormat, RunArguments};
@@ -23,6 +26,7 @@ use crate::fleet::Fleet;
 use crate::fleet::follow::follow_pods;
 use crate::lease::hold::{Election, Fence};
 use crate::metrics::Metrics;
+use crate::nesting;
 use crate::patches::{Patcher, Queue};
 use crate::watch::{Unsynced, Watches};
 use crate::world::World;
@@ -62,6 +66,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         .context("neither a kubeconfig nor a pod's service account leads to a cluster")?;
     config.connect_timeout = Some(CONNECT_TIME_MAX);
     let client = Client::try_from(config).context("no client could be made for the cluster")?;
+    let client = nesting::bounded(client);
 
     let metrics = Arc::new(Metrics::default());
     let unsynced = Arc::new(Unsynced::default());
@@ -75,6 +80,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         stopping: AtomicBool::new(false),
     });
     let scope = arguments.scope(&namespace);
+    let installer = Arc::new(arguments.installer(&namespace));
     let watches = Watches {
         client: client.clone(),
         own_namespace: namespace.clone(),
@@ -103,6 +109,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         namespace,
         scope,
         http_issuers: arguments.http_issuers(),
+        installer,
         world: Arc::clone(&world),
         slots: Arc::clone(&watches.slots),
         fleet: Arc::clone(&fleet),
@@ -197,6 +204,12 @@ fn end_on_panic() {
     }));
 }
 
+/// Warnings of the client hold the whole answer that it could not read, which may be a list of Secrets. What went wrong is
+/// said by whoever asked.
+fn is_of_a_body(event: &tracing::Metadata<'_>) -> bool {
+    event.target().starts_with("kube_client::client") && *event.level() == tracing::Level::WARN
+}
+
 fn start_log(format: Option<LogFormat>) {
     use std::io::IsTerminal as _;
     let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
@@ -210,8 +223,14 @@ fn start_log(format: Option<LogFormat>) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(terminal);
+    let no_bodies = filter_fn(|event| !is_of_a_body(event));
     match format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Text => log.init(),
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(no_bodies)
+            .init(),
+        LogFormat::Text => log.finish().with(no_bodies).init(),
     }
 }

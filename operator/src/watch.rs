@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
@@ -23,6 +23,7 @@ use crate::fleet::Fleet;
 use crate::materials::SharedSlots;
 use crate::owned::OWNED_SELECTOR;
 use crate::references::{MaterialId, MaterialKind};
+use crate::watched::Watched;
 use crate::world::{World, id_of};
 
 /// After a watch failed: short, since pods, keys and objects are only as fresh as their watches, and operators are few.
@@ -95,7 +96,7 @@ impl Watches {
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) {
         let resource = api_resource(kind);
-        let api: Api<DynamicObject> = match namespace {
+        let api: Api<Watched> = match namespace {
             None => Api::all_with(self.client.clone(), &resource),
             Some(name) => Api::namespaced_with(self.client.clone(), name, &resource),
         };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::core::{DynamicObject, ObjectMeta};
+use kube::core::ObjectMeta;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use vestibule_crds::object::{API_VERSION, Kind, NamespacedName, Object};
@@ -14,6 +14,7 @@ use vestibule_crds::snapshot::Revision;
 use vestibule_crds::status::Status;
 
 use crate::references::{Reference, references};
+use crate::watched::Watched;
 
 /// Asks for a rotation of a policy's managed keys: each new value once.
 pub(crate) const ROTATE_ANNOTATION: &str = "vestibule.dev/rotate";
@@ -93,7 +94,7 @@ impl World {
         self.changed.notify_one();
     }
 
-    pub(crate) fn apply(&self, kind: Kind, object: DynamicObject) {
+    pub(crate) fn apply(&self, kind: Kind, object: Watched) {
         if object.metadata.deletion_timestamp.is_some() {
             // Its deletion takes effect at once, whoever holds it back.
             if let Some(id) = id_of(&object.metadata) {
@@ -116,6 +117,7 @@ impl World {
             }
             let unchanged = same_object
                 && before.object.body == entry.object.body
+                && before.object.unreadable == entry.object.unreadable
                 && before.object.created_at == entry.object.created_at
                 && before.rotate == entry.rotate;
             if unchanged {
@@ -167,7 +169,7 @@ impl World {
     }
 
     /// What a write of ours came back with, so that nothing is written a second time before the watch brings it.
-    pub(crate) fn status_written(&self, key: &Key, written: DynamicObject) {
+    pub(crate) fn status_written(&self, key: &Key, written: Watched) {
         let Some(written) = read(key.0, written) else {
             return;
         };
@@ -263,21 +265,21 @@ pub(crate) fn id_of(metadata: &ObjectMeta) -> Option<NamespacedName> {
     Some(NamespacedName::new(namespace, metadata.name.clone()?))
 }
 
-fn read(kind: Kind, object: DynamicObject) -> Option<Entry> {
-    let DynamicObject {
-        types: _,
+fn read(kind: Kind, object: Watched) -> Option<Entry> {
+    let Watched {
         metadata,
-        data,
+        mut members,
+        unreadable,
     } = object;
-    let Value::Object(mut members) = data else {
-        return None;
-    };
     let status = members
         .remove("status")
         .and_then(|status| serde_json::from_value(status).ok());
     let mut kept = Map::new();
     kept.insert("name".to_owned(), json!(metadata.name?));
     kept.insert("namespace".to_owned(), json!(metadata.namespace?));
+    if let Some(uid) = &metadata.uid {
+        kept.insert("uid".to_owned(), json!(uid));
+    }
     if let Some(generation) = metadata.generation {
         kept.insert("generation".to_owned(), json!(generation));
     }
@@ -287,7 +289,8 @@ fn read(kind: Kind, object: DynamicObject) -> Option<Entry> {
     members.insert("apiVersion".to_owned(), json!(API_VERSION));
     members.insert("kind".to_owned(), json!(kind.name()));
     members.insert("metadata".to_owned(), Value::Object(kept));
-    let object = Object::from_value(Value::Object(members), None).ok()?;
+    let mut object = Object::from_value(Value::Object(members), None).ok()?;
+    object.unreadable = unreadable;
     let references = references(&object).into();
     let annotations = metadata.annotations.unwrap_or_default();
     Some(Entry {

@@ -163,7 +163,7 @@ class Dataplane(unittest.TestCase):
         self.assertEqual(deployment["strategy"]["rollingUpdate"]["maxUnavailable"], 0)
         self.assertNotIn("PersistentVolumeClaim", [o["kind"] for o in objects])
         only = container(objects, "vestibule-dataplane")
-        (variable,) = only["env"]
+        (variable,) = [variable for variable in only["env"] if variable["name"] != "POD_NAME"]
         self.assertEqual(variable["name"], "VESTIBULE_DATABASE")
         self.assertEqual(variable["valueFrom"], {"secretKeyRef": {"name": "db", "key": "url"}})
         self.assertIn("--database-password-file=/etc/vestibule/database/password", only["args"])
@@ -250,6 +250,22 @@ class Operator(unittest.TestCase):
         labels = find(objects, "Deployment", "vestibule-dataplane")["spec"]["template"]["metadata"]["labels"]
         self.assertLessEqual(wanted.items(), labels.items())
         self.assertEqual(wanted["app.kubernetes.io/instance"], "vestibule")
+
+    def test_each_pod_of_the_data_plane_knows_its_name_for_its_proofs(self):
+        only = container(template(TLS), "vestibule-dataplane")
+        self.assertIn({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, only["env"])
+
+    def test_what_tenants_may_do_is_told_to_the_operator(self):
+        default = self.args(TLS)
+        for argument in ["--object-bytes-max=131072", "--namespace-bytes-max=1048576", "--namespace-objects-max=1000"]:
+            self.assertIn(argument, default)
+        self.assertFalse([argument for argument in default if "egress" in argument or "issuer-namespaces" in argument])
+        issuers = [{"issuer": "https://auth.example.com/*", "namespaces": ["auth", "shop"]}, {"issuer": "https://b.example", "namespaces": ["bank"]}]
+        given = self.args(merge(TLS, {"tenants": {"clusterEgress": ["auth", "shop"], "issuers": issuers, "share": {"namespaceBytes": 2097152}}}))
+        self.assertIn("--cluster-egress-namespaces=auth,shop", given)
+        self.assertIn("--issuer-namespaces=https://auth.example.com/*=auth,shop", given)
+        self.assertIn("--issuer-namespaces=https://b.example=bank", given)
+        self.assertIn("--namespace-bytes-max=2097152", given)
 
     def test_it_watches_what_it_is_told_and_its_own_namespace_otherwise(self):
         self.assertIn("--watch-namespaces=auth", self.args(TLS))

@@ -57,6 +57,7 @@ class Values(unittest.TestCase):
     def test_all_namespaces_and_some_are_refused(self):
         template(merge(TLS, {"watchNamespaces": ["*"]}))
         self.refused(merge(TLS, {"watchNamespaces": ["*", "shop"]}), "watchNamespaces")
+        self.refused(merge(TLS, {"tenants": {"clusterEgress": ["*", "shop"]}}), "tenants.clusterEgress")
 
     def test_what_is_exposed_wants_names_and_gateways(self):
         self.refused(merge(TLS, {"ingress": {"enabled": True}}), "ingress.hosts")

@@ -5,3 +5,6 @@ pub mod cluster;
 pub mod e2e;
 pub mod fuzz;
 pub mod simulation;
+mod skip;
+
+pub use skip::skip;

@@ -24,5 +24,7 @@ mod outages;
 mod rotation;
 #[path = "cluster/shared.rs"]
 mod shared;
+#[path = "cluster/tenants.rs"]
+mod tenants;
 #[path = "cluster/validation.rs"]
 mod validation;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes what the tests need beyond cargo: npm packages, a Python environment and the verifier in Go. What is there already
+# Makes what the tests need beyond cargo: npm packages, a Python environment, programs in Go and Helm. What is there already
 # is left alone: each thing has a name, or a stamp, that carries the hash of what it is made from.
 #
 # What is made lies in the cache folder, so that `make clean` does not cost it; `target/tools` leads there.
@@ -21,6 +21,8 @@ main() {
   go_program tests/verify verify-go "the verifier in Go"
   go_program tests/oauth oauth-go "the OAuth client in Go"
   go_program examples/callers/go signin-go "the caller in Go"
+  # The chart's checks render it. A Helm that HELM names takes the place of the one that is built here.
+  [ -n "${HELM:-}" ] || tests/cluster/build helm >/dev/null
 }
 
 # Only what has no ordinary way without root, and only where nobody is asked for a password.
@@ -30,6 +32,7 @@ debian_packages() {
   has_postgres || packages+=(postgresql)
   # Without a font for Chinese the screenshots of it show boxes.
   has_chromium || packages+=(chromium fonts-wqy-microhei)
+  command -v shellcheck >/dev/null || packages+=(shellcheck)
   if [ ${#packages[@]} -eq 0 ]; then return; fi
   echo "installing ${packages[*]}"
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}"; } >/dev/null ||

@@ -47,6 +47,9 @@
 {{- if and (has "*" .Values.watchNamespaces) (gt (len .Values.watchNamespaces) 1) }}
 {{- fail "\n\nwatchNamespaces has \"*\", which is all namespaces: remove the others, or the \"*\"." }}
 {{- end }}
+{{- if and (has "*" .Values.tenants.clusterEgress) (gt (len .Values.tenants.clusterEgress) 1) }}
+{{- fail "\n\ntenants.clusterEgress has \"*\", which is all namespaces: remove the others, or the \"*\"." }}
+{{- end }}
 {{- end }}
 
 {{- define "vestibule.checkExposure" -}}

@@ -7,13 +7,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Inputs;
 use super::expressions::Expressions;
 use super::reference::{Followed, References};
+use super::shares::size_of;
 use super::verdict::Problems;
 use super::{policy, provider};
+use crate::installer::Installer;
 use crate::issuer::HttpIssuers;
 use crate::object::{NamespacedName, Object};
 use crate::snapshot::{Policy, Provider, Revision};
@@ -24,6 +27,7 @@ pub(super) struct Cache {
     policies: HashMap<NamespacedName, Entry<Policy>>,
     providers: HashMap<NamespacedName, Entry<Provider>>,
     http_issuers: HttpIssuers,
+    installer: Installer,
     expressions: Expressions,
     /// The number of the compile that is going on.
     round: u64,
@@ -33,12 +37,15 @@ pub(super) struct Cache {
 #[derive(Debug)]
 pub(super) struct Outcome<T> {
     pub(super) value: Option<Arc<T>>,
+    /// What it takes of what is published.
+    pub(super) bytes: usize,
     pub(super) problems: Problems,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     body: Arc<Value>,
+    unreadable: Option<String>,
     created_at: Option<String>,
     followed: Vec<(Followed, Found)>,
     outcome: Outcome<T>,
@@ -68,9 +75,10 @@ struct Contents<'c> {
 
 impl Cache {
     pub(super) fn lookup<'c>(&'c mut self, inputs: &'c Inputs) -> Lookup<'c> {
-        if self.http_issuers != inputs.http_issuers {
+        if self.http_issuers != inputs.http_issuers || self.installer != inputs.installer {
             *self = Self::default();
             self.http_issuers = inputs.http_issuers;
+            self.installer = inputs.installer.clone();
         }
         self.round += 1;
         Lookup {
@@ -113,7 +121,7 @@ impl Lookup<'_> {
 }
 
 impl Contents<'_> {
-    fn outcome<T>(
+    fn outcome<T: Serialize>(
         &mut self,
         entries: &mut HashMap<NamespacedName, Entry<T>>,
         object: &Object,
@@ -134,9 +142,11 @@ impl Contents<'_> {
         });
         let entry = Entry {
             body: Arc::clone(&object.body),
+            unreadable: object.unreadable.clone(),
             created_at: object.created_at.clone(),
             followed: followed.collect(),
             outcome: Outcome {
+                bytes: value.as_ref().map_or(0, size_of),
                 value: value.map(Arc::new),
                 problems,
             },
@@ -150,6 +160,7 @@ impl Contents<'_> {
     fn is_current<T>(&mut self, entry: &Entry<T>, object: &Object) -> bool {
         let mut followed = entry.followed.iter();
         entry.created_at == object.created_at
+            && entry.unreadable == object.unreadable
             && (Arc::ptr_eq(&entry.body, &object.body) || is_same(&entry.body, &object.body))
             && followed.all(|(followed, found)| self.find(followed) == *found)
     }
@@ -170,6 +181,9 @@ fn look(followed: &Followed, inputs: &Inputs) -> Found {
             let secret = inputs.secrets.get(id);
             let entry = secret.map(|secret| secret.get(key).map(|entry| entry.expose()));
             found(entry)
+        }
+        Followed::SecretUse { id } => {
+            found(inputs.secret_uses.get(id).map(|label| Some(label.as_str())))
         }
         Followed::ConfigMapEntry { id, key } => {
             let config_map = inputs.config_maps.get(id);
@@ -208,6 +222,7 @@ impl<T> Clone for Outcome<T> {
     fn clone(&self) -> Self {
         Self {
             value: self.value.clone(),
+            bytes: self.bytes,
             problems: self.problems.clone(),
         }
     }

@@ -198,8 +198,7 @@ pub(super) fn unusable<'p>(
             let ClientProof::ServiceAccount { provider, .. } = &client.proof else {
                 continue;
             };
-            let found = providers.get(provider);
-            if found.is_none_or(|found| found.namespace != policy.namespace) {
+            if !providers.contains_key(&format!("{}/{provider}", policy.namespace)) {
                 let message = format!(
                     "no OidcProvider {provider} is served in namespace {}: the client is refused until it is",
                     policy.namespace

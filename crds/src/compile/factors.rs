@@ -3,7 +3,7 @@
 
 use url::{Host, Url};
 
-use super::reference::References;
+use super::reference::{References, SecretUse};
 use super::verdict::{Problems, ResolvedRefsReason};
 use crate::encryption_key::EncryptionKey;
 use crate::issuer::{Issuer, is_nearby, parse_endpoint};
@@ -303,7 +303,7 @@ fn credentials(
             name: wanted.name.clone(),
             key: key.to_owned(),
         };
-        let text = references.secret(&wanted);
+        let text = references.secret_for(SecretUse::Mail, &wanted);
         let text = text.map_err(|message| {
             let path = "spec.mfa.email.credentialsRef";
             problems.unresolved(ResolvedRefsReason::RefNotFound, path, message);
@@ -327,7 +327,7 @@ fn sms_webhook(spec: SmsSpec, references: &References<'_>, problems: &mut Proble
         problems.invalid("spec.mfa.sms.url", error);
     }
     let path = "spec.mfa.sms.secretRef";
-    let key = match references.secret(&secret_ref).map(line) {
+    let key = match references.secret_for(SecretUse::Sms, &secret_ref).map(line) {
         Ok(key) if key.expose().len() < SMS_KEY_BYTES_MIN => {
             let message = "the key has less than 16 bytes: make one with `openssl rand -base64 32`";
             problems.unresolved(ResolvedRefsReason::KeyInvalid, path, message);

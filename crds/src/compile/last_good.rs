@@ -8,6 +8,7 @@
 //! | an OAuth client, or a key or secret of one, left out | it loses that |
 //! | managed keys rotated | it has the keys as they are now |
 //! | a managed encryption key made | it has it |
+//! | the installer does not let the namespace into the cluster any more | it reaches public addresses only |
 
 use std::sync::Arc;
 
@@ -23,17 +24,15 @@ use super::verdict::Problems;
 use crate::algorithm::Algorithm;
 use crate::object::Object;
 use crate::reference::{ConfigMapKeyRef, SecretKeyRef};
-use crate::snapshot::{EncryptionKeySource, KeySource, Policy, PolicyKey, Provider};
+use crate::snapshot::{Egress, EncryptionKeySource, KeySource, Policy, PolicyKey, Provider};
 use crate::verification_key::KeySet;
 
 pub(super) fn policy<'a>(object: &Object, inputs: &'a Inputs) -> Option<&'a Arc<Policy>> {
-    let before = inputs.previous.as_ref()?.policies.get(&object.id.name)?;
-    (before.namespace == object.id.namespace).then_some(before)
+    inputs.previous.as_ref()?.policy(&object.id)
 }
 
 pub(super) fn provider<'a>(object: &Object, inputs: &'a Inputs) -> Option<&'a Arc<Provider>> {
-    let before = inputs.previous.as_ref()?.providers.get(&object.id.name)?;
-    (before.namespace == object.id.namespace).then_some(before)
+    inputs.previous.as_ref()?.provider(&object.id)
 }
 
 pub(super) fn narrowed_provider(
@@ -46,15 +45,24 @@ pub(super) fn narrowed_provider(
         KeySource::Static { jwks } => remaining_keys(jwks, object, inputs),
         KeySource::Discovery { .. } | KeySource::JwksUri { .. } => None,
     };
-    if keys.is_none() && (before.suspended || !suspended) {
+    let egress = narrower(before.egress, References::of(object, inputs).egress());
+    if keys.is_none() && (before.suspended || !suspended) && egress == before.egress {
         return Arc::clone(before);
     }
     let mut narrowed = Provider::clone(before);
     narrowed.suspended |= suspended;
+    narrowed.egress = egress;
     if let Some(jwks) = keys {
         narrowed.keys = KeySource::Static { jwks };
     }
     Arc::new(seal_provider(narrowed))
+}
+
+fn narrower(before: Egress, allowed: Egress) -> Egress {
+    match (before, allowed) {
+        (Egress::Cluster, Egress::Cluster) => Egress::Cluster,
+        (Egress::Public, _) | (_, Egress::Public) => Egress::Public,
+    }
 }
 
 /// The keys of the last good set that the update still has; none when it takes none away, or cannot be read so far.
@@ -113,10 +121,13 @@ pub(super) fn narrowed_policy(
     let clients = before.clients.as_deref();
     let clients = clients.map(|clients| remaining_clients(clients, object, inputs));
     let clients = clients.filter(|clients| Some(clients) != before.clients.as_ref());
-    if signing_keys.is_none() && encryption_key.is_none() && clients.is_none() {
+    let egress = narrower(before.egress, References::of(object, inputs).egress());
+    let is_same = signing_keys.is_none() && encryption_key.is_none() && clients.is_none();
+    if is_same && egress == before.egress {
         return Arc::clone(before);
     }
     let mut narrowed = Policy::clone(before);
+    narrowed.egress = egress;
     if let Some(signing_keys) = signing_keys {
         narrowed.signing_keys = signing_keys;
     }

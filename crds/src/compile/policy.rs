@@ -7,14 +7,14 @@ use ipnet::IpNet;
 use super::clients::clients;
 use super::expressions::invalid_extra_claims;
 use super::factors::factors;
-use super::reference::References;
+use super::reference::{References, SecretUse};
 use super::seal::seal_policy;
+use super::spec::spec;
 use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
 use crate::issuer::Issuer;
 use crate::object::{NamespacedName, Object};
 use crate::reference::SecretKeyRef;
 use crate::rotation::Schedule;
-use crate::schema;
 use crate::signin_policy::{
     IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Password, RiskMode,
     SigninPolicySpec, Signing,
@@ -24,15 +24,15 @@ use crate::snapshot::{
     self, Acting, KeyState, Limits, LocalToken, PasswordLife, Policy, PolicyKey, Revision,
 };
 
+/// Wider networks of proxies than these are hardly anybody's own.
+const PROXIES_V4_BITS_MIN: u8 = 8;
+const PROXIES_V6_BITS_MIN: u8 = 16;
+
 /// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
 pub(super) fn compile(object: &Object, references: &References<'_>) -> (Option<Policy>, Problems) {
-    let spec = match schema::validate(object.kind, &object.body) {
+    let spec = match spec(object) {
         Ok(spec) => spec,
-        Err(errors) => return (None, Problems::of_schema(errors)),
-    };
-    let spec: SigninPolicySpec = match serde_json::from_value(spec) {
-        Ok(spec) => spec,
-        Err(error) => return (None, Problems::of_unreadable(&error)),
+        Err(problems) => return (None, problems),
     };
     let mut problems = Problems::default();
     let policy = resolve(object, spec, references, &mut problems);
@@ -57,7 +57,7 @@ fn resolve(
         oauth,
     } = spec;
 
-    let issuer = Issuer::parse(&token.issuer, references.http_issuers())
+    let issuer = Issuer::parse_own(&token.issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
         .ok();
     for error in invalid_extra_claims(&extra_claims) {
@@ -69,6 +69,7 @@ fn resolve(
     }
     let (signing_keys, managed) = signing_keys(&object.id, signing, references, problems);
     let trusted_proxies = networks(&risk.trusted_proxies, "spec.risk.trustedProxies", problems);
+    warn_of_wide_proxies(&trusted_proxies, problems);
     let IpLists { deny, allow } = &risk.ip_lists;
     let deny = networks(deny, "spec.risk.ipLists.deny", problems);
     let allow = networks(allow, "spec.risk.ipLists.allow", problems);
@@ -139,6 +140,7 @@ fn resolve(
         max_auth_age: account.max_auth_age,
         risk: scoring,
         trusted_proxies,
+        egress: references.egress(),
         limits: Limits {
             failures_per_ip_per_minute,
             per_user_per_minute,
@@ -213,7 +215,7 @@ pub(super) fn secret_key(
     references: &References<'_>,
 ) -> Result<PolicyKey, (ResolvedRefsReason, String)> {
     let pem = references
-        .secret(wanted)
+        .secret_for(SecretUse::Signing, wanted)
         .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
     let key = SigningKey::parse(pem, None)
         .map_err(|error| (ResolvedRefsReason::KeyInvalid, error.to_string()))?;
@@ -249,6 +251,24 @@ pub(super) fn managed_keys(
         }
     }
     published
+}
+
+/// Whoever is in one of these networks says for each request which address it comes from.
+fn warn_of_wide_proxies(networks: &[IpNet], problems: &mut Problems) {
+    for network in networks {
+        let is_wide = match network {
+            IpNet::V4(network) => network.prefix_len() < PROXIES_V4_BITS_MIN,
+            IpNet::V6(network) => network.prefix_len() < PROXIES_V6_BITS_MIN,
+        };
+        if is_wide {
+            problems.warn(
+                "spec.risk.trustedProxies",
+                format!(
+                    "everybody in {network} may make up the address that a request comes from: name the addresses of your proxies"
+                ),
+            );
+        }
+    }
 }
 
 /// An address is a network of its own.

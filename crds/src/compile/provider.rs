@@ -5,16 +5,16 @@ use serde_json::{Map, Value};
 use super::expressions::{Expressions, failed_examples};
 use super::reference::{References, usable_keys};
 use super::seal::seal_provider;
-use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
+use super::spec::spec;
+use super::verdict::{AcceptedReason, Problems};
 use crate::issuer::{HttpIssuers, Issuer, parse_endpoint};
 use crate::object::Object;
 use crate::oidc_provider::{
     Claims, Keys, Linking as LinkingSpec, LinkingMode, Mapping as MappingSpec, OidcProviderSpec,
     Token, UpstreamMfa as UpstreamMfaSpec,
 };
-use crate::schema;
 use crate::snapshot::{
-    KeySource, Linking, Mapping, Provider, Revision, Rule, TokenRules, UpstreamMfa,
+    Egress, KeySource, Linking, Mapping, Provider, Revision, Rule, TokenRules, UpstreamMfa,
 };
 
 /// The provider, or why it is none. Whether its policy exists is asked when all objects are put together.
@@ -23,13 +23,9 @@ pub(super) fn compile(
     references: &References<'_>,
     expressions: &Expressions,
 ) -> (Option<Provider>, Problems) {
-    let spec = match schema::validate(object.kind, &object.body) {
+    let spec = match spec(object) {
         Ok(spec) => spec,
-        Err(errors) => return (None, Problems::of_schema(errors)),
-    };
-    let spec: OidcProviderSpec = match serde_json::from_value(spec) {
-        Ok(spec) => spec,
-        Err(error) => return (None, Problems::of_unreadable(&error)),
+        Err(problems) => return (None, problems),
     };
     let mut problems = Problems::default();
     let provider = resolve(object, spec, references, expressions, &mut problems);
@@ -67,6 +63,14 @@ fn resolve(
     let issuer = Issuer::parse(&issuer, references.http_issuers())
         .map_err(|error| problems.invalid("spec.issuer", error))
         .ok();
+
+    if egress == Some(Egress::Cluster) && references.egress() == Egress::Public {
+        let message = format!(
+            "objects of namespace {} may reach public addresses only: write Public, or ask the installer to list the namespace",
+            object.id.namespace
+        );
+        problems.invalid("spec.egress", message);
+    }
 
     let refresh_interval = keys.refresh_interval;
     let max_stale = keys.max_stale;
@@ -114,7 +118,7 @@ fn resolve(
         refresh_interval,
         max_stale,
         ca_bundle,
-        egress,
+        egress: egress.unwrap_or(references.egress()),
         algorithms,
         token: token_rules(token),
         rules,
@@ -267,19 +271,5 @@ fn upstream_mfa_of(upstream: UpstreamMfaSpec) -> UpstreamMfa {
         amr,
         acr,
         max_auth_age,
-    }
-}
-
-impl Problems {
-    /// The schema let something through that the type does not take: a defect of ours, and still no harm.
-    pub(super) fn of_unreadable(error: &serde_json::Error) -> Self {
-        let mut problems = Self::default();
-        problems.invalid("spec", error);
-        problems.unresolved(
-            ResolvedRefsReason::NotAccepted,
-            "spec",
-            "its references are looked at once it is valid",
-        );
-        problems
     }
 }

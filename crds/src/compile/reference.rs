@@ -16,7 +16,7 @@ use crate::reference::{ConfigMapKeyRef, SecretKeyRef};
 use crate::rotation::ManagedKey;
 use crate::secret::Secret;
 use crate::signing_key;
-use crate::snapshot::KeyState;
+use crate::snapshot::{Egress, KeyState};
 use crate::verification_key::{KeyError, KeySet};
 
 /// Most certificates of one bundle.
@@ -33,10 +33,34 @@ pub(super) struct References<'a> {
     followed: RefCell<Vec<Followed>>,
 }
 
+/// The label of a Secret that says what objects may use it for.
+pub const USE_LABEL: &str = "vestibule.dev/use";
+
+/// What a Secret is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecretUse {
+    Mail,
+    Sms,
+    Signing,
+    Tls,
+}
+
+impl SecretUse {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Sms => "sms",
+            Self::Signing => "signing",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// Something outside an object that it was compiled with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Followed {
     SecretEntry { id: NamespacedName, key: String },
+    SecretUse { id: NamespacedName },
     ConfigMapEntry { id: NamespacedName, key: String },
     ManagedKeys { id: NamespacedName },
     ManagedEncryptionKey { id: NamespacedName },
@@ -74,6 +98,38 @@ impl<'a> References<'a> {
     pub(super) fn managed_encryption_key(&self, id: &NamespacedName) -> Option<&'a Secret> {
         self.follow(Followed::ManagedEncryptionKey { id: id.clone() });
         self.inputs.managed_encryption_keys.get(id)
+    }
+
+    /// Which addresses the objects of this namespace may reach.
+    pub(super) fn egress(&self) -> Egress {
+        if self.inputs.installer.may_reach_cluster(self.namespace) {
+            Egress::Cluster
+        } else {
+            Egress::Public
+        }
+    }
+
+    /// A Secret for a use that lets something out. Outside the installer's own namespace whoever may write to the Secret says
+    /// what it is for: an author of objects may name it, and need not be able to read it.
+    pub(super) fn secret_for(
+        &self,
+        use_: SecretUse,
+        wanted: &SecretKeyRef,
+    ) -> Result<&'a Secret, String> {
+        let secret = self.secret(wanted)?;
+        if self.inputs.installer.is_own(self.namespace) {
+            return Ok(secret);
+        }
+        let id = NamespacedName::new(self.namespace, &wanted.name);
+        self.follow(Followed::SecretUse { id: id.clone() });
+        let label = self.inputs.secret_uses.get(&id).map(String::as_str);
+        if label == Some(use_.name()) {
+            return Ok(secret);
+        }
+        Err(format!(
+            "Secret {id} is not for this: set its label {USE_LABEL}: {}",
+            use_.name()
+        ))
     }
 
     pub(super) fn secret(&self, wanted: &SecretKeyRef) -> Result<&'a Secret, String> {
@@ -138,7 +194,8 @@ impl<'a> References<'a> {
         let (source, text) = if let Some(wanted) = config_map_ref {
             ("configMapRef", self.config_map(wanted))
         } else if let Some(wanted) = secret_ref {
-            ("secretRef", self.secret(wanted).map(Secret::expose))
+            let secret = self.secret_for(SecretUse::Tls, wanted);
+            ("secretRef", secret.map(Secret::expose))
         } else {
             ("inline", Ok(inline.as_deref()?))
         };

@@ -8,6 +8,8 @@ use crate::algorithm::SigningAlgorithm;
 use crate::encryption_key::EncryptionKey;
 use crate::signing_key::SigningKey;
 
+mod installer;
+
 fn policy() -> Value {
     json!({
         "apiVersion": "vestibule.dev/v1alpha1",
@@ -60,7 +62,7 @@ fn managed_key(state: KeyState) -> (ManagedKey, KeyState) {
 }
 
 fn states(compiled: &Compiled) -> Vec<KeyState> {
-    let keys = &compiled.snapshot.policies["default"].signing_keys;
+    let keys = &compiled.snapshot.policies["auth/default"].signing_keys;
     keys.iter().map(|key| key.state).collect()
 }
 
@@ -75,7 +77,7 @@ fn managed_keys_are_published_with_their_states() {
     inputs.managed_keys.insert(id, keys.clone());
     let compiled = compile(&inputs);
     assert_eq!(states(&compiled), [KeyState::Previous, KeyState::Current]);
-    let published = &compiled.snapshot.policies["default"].signing_keys[0];
+    let published = &compiled.snapshot.policies["auth/default"].signing_keys[0];
     assert_eq!(published.pem, keys[0].0.pem);
 }
 
@@ -103,7 +105,7 @@ fn managed_keys_rotate_on_while_the_policy_has_a_bad_update() {
 fn a_managed_encryption_key_is_published_and_reaches_a_policy_with_a_bad_update_too() {
     let id = NamespacedName::new("auth", "default");
     let key = EncryptionKey::generate().expect("a key can be made");
-    let keys = |compiled: &Compiled| compiled.snapshot.policies["default"].mfa.keys.clone();
+    let keys = |compiled: &Compiled| compiled.snapshot.policies["auth/default"].mfa.keys.clone();
     let mut bad = policy();
     bad["spec"]["limits"] = json!({"perUserPerMinute": 0});
     for body in [policy(), bad] {
@@ -165,7 +167,7 @@ fn a_bad_update_lifts_no_suspension() {
     let mut bad = provider("corp");
     bad["spec"]["audiences"] = json!([]);
     let compiled = compile(&after(before, [policy(), bad]));
-    assert!(compiled.snapshot.providers["corp"].suspended);
+    assert!(compiled.snapshot.providers["auth/corp"].suspended);
 }
 
 #[test]
@@ -198,12 +200,15 @@ fn a_policy_that_loses_its_issuer_to_an_older_one_serves_nothing() {
 #[test]
 fn unchanged_objects_are_the_same_in_memory() {
     let before = compile(&inputs([policy(), provider("corp")]));
-    let kept = Arc::clone(&before.snapshot.providers["corp"]);
+    let kept = Arc::clone(&before.snapshot.providers["auth/corp"]);
     let compiled = compile(&after(
         before,
         [policy(), provider("corp"), provider("other")],
     ));
-    assert!(Arc::ptr_eq(&kept, &compiled.snapshot.providers["corp"]));
+    assert!(Arc::ptr_eq(
+        &kept,
+        &compiled.snapshot.providers["auth/corp"]
+    ));
 }
 
 #[test]
@@ -274,7 +279,7 @@ fn what_has_not_changed_is_not_compiled_again() {
     touched["status"] = json!({"observedGeneration": 1});
     let second = compiler.compile(&inputs([policy(), touched, provider("other")]));
     let (first, second) = (&first.snapshot.providers, &second.snapshot.providers);
-    assert!(Arc::ptr_eq(&first["corp"], &second["corp"]));
+    assert!(Arc::ptr_eq(&first["auth/corp"], &second["auth/corp"]));
 }
 
 /// Any JSON, with names and texts that mean something here.
@@ -371,8 +376,8 @@ proptest! {
         let good = compile(&inputs([policy(), provider("corp")]));
         let both = after(good.clone(), [policy(), provider("corp"), changed(odd, change)]);
         let compiled = compile(&both);
-        prop_assert_eq!(&compiled.snapshot.providers["corp"], &good.snapshot.providers["corp"]);
-        prop_assert_eq!(&compiled.snapshot.policies["default"], &good.snapshot.policies["default"]);
+        prop_assert_eq!(&compiled.snapshot.providers["auth/corp"], &good.snapshot.providers["auth/corp"]);
+        prop_assert_eq!(&compiled.snapshot.policies["auth/default"], &good.snapshot.policies["auth/default"]);
         prop_assert_eq!(compiled.verdicts.len(), 3);
         for verdict in &compiled.verdicts {
             prop_assert_eq!(verdict.is_refused(), !verdict.findings.is_empty());

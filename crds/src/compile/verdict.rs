@@ -56,7 +56,8 @@ pub enum AcceptedReason {
     PolicyNotFound,
     ExpressionInvalid,
     Invalid,
-    NameConflict,
+    IssuerConflict,
+    QuotaExceeded,
 }
 
 /// Reasons of the condition `ResolvedRefs`, the gravest last.
@@ -107,7 +108,8 @@ impl AcceptedReason {
             Self::PolicyNotFound => "PolicyNotFound",
             Self::ExpressionInvalid => "ExpressionInvalid",
             Self::Invalid => "Invalid",
-            Self::NameConflict => "NameConflict",
+            Self::IssuerConflict => "IssuerConflict",
+            Self::QuotaExceeded => "QuotaExceeded",
         }
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 
-use super::value::{Bounded, Budget};
+use super::value::{Bounded, Budget, Language};
 use super::{
     DOCUMENTS_MAX, FILE_BYTES_MAX, FileError, Ignored, ManifestFile, ManifestObjects, note, secret,
 };
+use crate::compile::USE_LABEL;
 use crate::object::{GROUP, NamespacedName, Object};
 
 /// Longest kind and name that a message or a note repeats.
@@ -64,7 +65,7 @@ impl Reader {
         }
         self.found.notes.extend(note::bare_off(file));
         let mut left = DOCUMENTS_MAX;
-        for (index, parsed) in documents(&file.text).into_iter().enumerate() {
+        for (index, parsed) in documents(file).into_iter().enumerate() {
             let place = Place {
                 path: &file.path,
                 document: index + 1,
@@ -122,6 +123,13 @@ impl Reader {
                 let data = secret::secret_data(&value)
                     .map_err(|message| place.error(format!("Secret {id}: {message}")))?;
                 self.remember(place, &kind, &id)?;
+                let labels = value.pointer("/metadata/labels");
+                let label = labels
+                    .and_then(|labels| labels.get(USE_LABEL))
+                    .and_then(Value::as_str);
+                if let Some(label) = label {
+                    self.found.secret_uses.insert(id.clone(), label.to_owned());
+                }
                 self.found.secrets.insert(id, data);
             }
             ("", "ConfigMap") if api_version == "v1" => {
@@ -165,13 +173,16 @@ impl Reader {
     }
 }
 
-/// Every document of a file. JSON is read as JSON, since YAML reads a few strings of it otherwise.
-fn documents(text: &str) -> Vec<Parsed> {
-    let budget = Budget::default();
-    if text.trim_start().starts_with('{')
-        && let Some(documents) = json_documents(text, &budget)
-    {
-        return documents;
+/// Every document of a file. JSON is read as JSON, since YAML reads a few texts of it otherwise; a file whose name says that
+/// it is JSON is nothing else, and any other is YAML where it is no JSON.
+fn documents(file: &ManifestFile) -> Vec<Parsed> {
+    let text = file.text.as_str();
+    let is_json = file.path.ends_with(".json");
+    if is_json || text.trim_start().starts_with('{') {
+        let documents = json_documents(text);
+        if is_json || documents.iter().all(Result::is_ok) {
+            return documents;
+        }
     }
     if open_brackets(text) > OPEN_BRACKETS_MAX {
         let message = "brackets are nested too deeply: close some of them";
@@ -185,7 +196,11 @@ fn documents(text: &str) -> Vec<Parsed> {
             documents.push(Err((None, message)));
             break;
         }
-        match Bounded(&budget).deserialize(document) {
+        let bounded = Bounded {
+            budget: &budget,
+            language: Language::Yaml,
+        };
+        match bounded.deserialize(document) {
             Ok(value) => documents.push(Ok(value)),
             Err(error) => {
                 let line = error.location().map(|place| place.line());
@@ -197,18 +212,31 @@ fn documents(text: &str) -> Vec<Parsed> {
     documents
 }
 
-/// One or more JSON texts; none when it is not JSON, for YAML also has `{`.
-fn json_documents(text: &str, budget: &Budget) -> Option<Vec<Parsed>> {
+/// One or more JSON texts, up to the first that is none.
+fn json_documents(text: &str) -> Vec<Parsed> {
+    let budget = Budget::default();
+    let bounded = Bounded {
+        budget: &budget,
+        language: Language::Json,
+    };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut documents = Vec::new();
-    while documents.len() < DOCUMENTS_MAX {
-        let value = Bounded(budget).deserialize(&mut deserializer).ok()?;
-        documents.push(Ok(value));
-        if deserializer.end().is_ok() {
-            return Some(documents);
+    // The end of the text is looked for first: a file may hold nothing at all.
+    while deserializer.end().is_err() {
+        if documents.len() == DOCUMENTS_MAX {
+            let message = format!("the file holds more than {DOCUMENTS_MAX} documents: split it");
+            documents.push(Err((None, message)));
+            break;
+        }
+        match bounded.deserialize(&mut deserializer) {
+            Ok(value) => documents.push(Ok(value)),
+            Err(error) => {
+                documents.push(Err((Some(error.line()), error.to_string())));
+                break;
+            }
         }
     }
-    None
+    documents
 }
 
 /// Most brackets open at once, those in texts and comments included.

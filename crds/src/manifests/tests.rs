@@ -1,6 +1,6 @@
 //! Files as people write them, and files that nobody should have written.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::object::Kind;
@@ -60,6 +60,50 @@ fn json_is_read_as_json() {
     let objects = good(format!("{body:#}\n{other}"));
     assert_eq!(*objects.objects[0].body, body);
     assert_eq!(objects.objects[1].body["spec"], body["spec"]);
+}
+
+#[test]
+fn a_file_of_json_is_read_by_a_json_reader_alone() {
+    let named = |path: &str, text: &str| {
+        let file = ManifestFile {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        read(&[file])
+    };
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    assert_eq!(named("a.yaml", yaml).0.config_maps.len(), 1);
+    let (found, errors) = named("a.json", yaml);
+    assert!(found.config_maps.is_empty());
+    assert_eq!((errors.len(), errors[0].line), (1, Some(1)));
+
+    let flow = r#"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"#;
+    assert_eq!(named("a.yaml", flow).1, []);
+    assert_eq!(named("a.json", flow).1.len(), 1);
+
+    let twice =
+        r#"{"apiVersion": "v1", "kind": "ConfigMap", "kind": "Secret", "metadata": {"name": "a"}}"#;
+    let (_, errors) = named("a.json", twice);
+    assert!(
+        errors[0].message.contains("the key `kind` stands twice"),
+        "{}",
+        errors[0].message
+    );
+
+    let object = |name: &str| {
+        let claims = json!({"<<": {"sub": "b"}, "$serde_json::private::RawValue": 5});
+        let spec = json!({"examples": [{"name": "a", "claims": claims}]});
+        json!({"apiVersion": "vestibule.dev/v1alpha1", "kind": "OidcProvider", "metadata": {"name": name}, "spec": spec})
+    };
+    let (found, errors) = named("a.json", &format!("{}\n{}\n", object("a"), object("b")));
+    assert_eq!(errors, []);
+    let bodies: Vec<&Value> = found.objects.iter().map(|object| &*object.body).collect();
+    assert_eq!(
+        bodies,
+        [&object("a"), &object("b")],
+        "neither key means anything"
+    );
+    assert_eq!(named("empty.json", "\n").1, []);
 }
 
 #[test]

@@ -48,7 +48,17 @@ impl Budget {
 
 /// Reads one value out of `budget`.
 #[derive(Clone, Copy)]
-pub(super) struct Bounded<'b>(pub(super) &'b Budget);
+pub(super) struct Bounded<'b> {
+    pub(super) budget: &'b Budget,
+    pub(super) language: Language,
+}
+
+/// What a key means depends on it: `<<` merges in YAML, and is a name like others in JSON.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    Yaml,
+    Json,
+}
 
 impl<'de> DeserializeSeed<'de> for Bounded<'_> {
     type Value = Value;
@@ -66,7 +76,7 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
-        self.0.spend(0).map(|()| Value::Null)
+        self.budget.spend(0).map(|()| Value::Null)
     }
 
     fn visit_none<E: serde::de::Error>(self) -> Result<Value, E> {
@@ -74,19 +84,19 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     }
 
     fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
-        self.0.spend(0).map(|()| value.into())
+        self.budget.spend(0).map(|()| value.into())
     }
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
-        self.0.spend(0).map(|()| value.into())
+        self.budget.spend(0).map(|()| value.into())
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
-        self.0.spend(0).map(|()| value.into())
+        self.budget.spend(0).map(|()| value.into())
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        self.0.spend(0)?;
+        self.budget.spend(0)?;
         let number = Number::from_f64(value);
         number
             .map(Value::Number)
@@ -94,12 +104,12 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
-        self.0.spend(value.len())?;
+        self.budget.spend(value.len())?;
         Ok(Value::String(value.to_owned()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        self.0.spend(0)?;
+        self.budget.spend(0)?;
         let mut list = Vec::new();
         while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
@@ -108,12 +118,12 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        self.0.spend(0)?;
+        self.budget.spend(0)?;
         let mut object = Map::new();
         let mut merged = Vec::new();
-        while let Some(key) = entries.next_key_seed(Key(self.0))? {
+        while let Some(key) = entries.next_key_seed(Key(self.budget))? {
             let value = entries.next_value_seed(self)?;
-            if key == "<<" {
+            if key == "<<" && self.language == Language::Yaml {
                 merged.push(value);
             } else if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!(

@@ -35,10 +35,10 @@ fn published() -> Published {
         ..Inputs::default()
     };
     let snapshot = compile(&inputs).snapshot;
-    let source = snapshot.providers["corp"].key_source_revision();
+    let source = snapshot.providers["auth/corp"].key_source_revision();
     Published {
         snapshot,
-        seeds: BTreeMap::from([("corp".to_owned(), seed(source, "k1"))]),
+        seeds: BTreeMap::from([("auth/corp".to_owned(), seed(source, "k1"))]),
         proof_key: ProofKey::generate().expect("random bytes"),
     }
 }
@@ -201,7 +201,13 @@ fn seeds_that_do_not_fit_are_left_out() {
 #[test]
 fn a_configuration_that_does_not_fit_is_refused() {
     let mut published = published();
-    let provider = Arc::make_mut(published.snapshot.providers.get_mut("corp").expect("corp"));
+    let provider = Arc::make_mut(
+        published
+            .snapshot
+            .providers
+            .get_mut("auth/corp")
+            .expect("corp"),
+    );
     provider.display_name = Some(noise(PARTS_MAX * PART_BYTES_MAX));
     let Err(PackError::TooLarge { bytes }) = pack(&published, NOW) else {
         panic!("it does not fit");
@@ -220,4 +226,36 @@ fn a_proof_counts_for_its_key_nonce_and_body_only() {
     let other = ProofKey::generate().expect("random bytes");
     assert!(!other.verify("n1", b"body", &proof));
     assert_eq!(format!("{key:?}"), "ProofKey([redacted])");
+}
+
+#[test]
+fn what_an_earlier_version_published_by_name_alone_is_read() {
+    let mut earlier = published();
+    let named = |key: String| key.rsplit('/').next().unwrap_or_default().to_owned();
+    let snapshot = &mut earlier.snapshot;
+    snapshot.format = FORMAT_BY_NAME;
+    snapshot.issuers.clear();
+    let policies = std::mem::take(&mut snapshot.policies).into_iter();
+    snapshot.policies = policies.map(|(key, policy)| (named(key), policy)).collect();
+    let providers = std::mem::take(&mut snapshot.providers).into_iter();
+    snapshot.providers = providers
+        .map(|(key, provider)| (named(key), provider))
+        .collect();
+    let seeds = std::mem::take(&mut earlier.seeds).into_iter();
+    earlier.seeds = seeds.map(|(key, seed)| (named(key), seed)).collect();
+
+    let packed = pack(&earlier, 1).expect("it fits");
+    let parts = parts(&packed);
+    let read = packed.head.unpack(&parts).expect("it is read");
+    let now = published();
+    assert_eq!(
+        read.snapshot.policies.keys().collect::<Vec<_>>(),
+        now.snapshot.policies.keys().collect::<Vec<_>>()
+    );
+    assert_eq!(
+        read.snapshot.providers.keys().collect::<Vec<_>>(),
+        now.snapshot.providers.keys().collect::<Vec<_>>()
+    );
+    assert_eq!(read.seeds, now.seeds);
+    assert_eq!(read.snapshot.format, crate::snapshot::FORMAT);
 }

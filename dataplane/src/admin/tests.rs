@@ -2,7 +2,7 @@ use serde_json::json;
 use vestibule_crds::algorithm::SigningAlgorithm;
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::publication::{ProofKey, Published, Seed, Seeds};
-use vestibule_crds::report::{DiscoveryReport, KeysState};
+use vestibule_crds::report::{DiscoveryReport, KeysState, RefusedObject};
 use vestibule_crds::snapshot::{KeySource, Provider, Revision};
 
 use super::*;
@@ -54,35 +54,133 @@ async fn body(answer: Answer) -> Bytes {
     body.expect("a whole body").to_bytes()
 }
 
+const POD: &str = "vestibule-dataplane-0";
+
+fn admin(directory: &tempfile::TempDir) -> Admin {
+    let token = directory.path().join("token");
+    std::fs::write(&token, "0123456789abcdef").expect("a file");
+    let admin = Admin::with_token_file(Some(token)).of_pod(Some(POD.to_owned()));
+    admin.set_refusals(Refusals {
+        count: 1,
+        objects: vec![RefusedObject {
+            kind: "OidcProvider".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "corp".to_owned(),
+            reason: "Invalid".to_owned(),
+            message: "spec.issuer: no".to_owned(),
+        }],
+        error: Some("shop/corp".to_owned()),
+    });
+    admin
+}
+
+fn headers(name: &'static str, value: &str) -> HeaderMap {
+    let value = HeaderValue::try_from(value).expect("text");
+    HeaderMap::from_iter([(http::HeaderName::from_static(name), value)])
+}
+
+async fn said(answer: Answer) -> (RevisionReport, Bytes) {
+    let body = body(answer).await;
+    (serde_json::from_slice(&body).expect("a report"), body)
+}
+
 #[tokio::test]
-async fn a_report_is_proved_for_the_nonce_of_its_request() {
+async fn details_are_for_the_operator_and_the_administrator_alone() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (app, admin) = (app(&directory), Admin::default());
+    let (app, admin) = (app(&directory), admin(&directory));
+    let key = publish(&app, vec![remote_provider("one")], Seeds::new());
     let uri = Uri::from_static("/revision?nonce=abc");
-    let unproved = report(&app, &uri, &revision(&app, &admin));
+    let of_operator = key.prove_question(POD, "/revision?nonce=abc");
+    let operator = headers(QUESTION_PROOF_HEADER, &of_operator);
+    let administrator = headers("authorization", "Bearer 0123456789abcdef");
+    for (headers, is_let_in) in [
+        (HeaderMap::new(), false),
+        (headers("authorization", "Bearer 0123456789abcdeX"), false),
+        (headers(QUESTION_PROOF_HEADER, "AAAA"), false),
+        (operator.clone(), true),
+        (administrator.clone(), true),
+    ] {
+        let (said, _) = said(reveal_revision(&app, &admin, &uri, &headers)).await;
+        assert_eq!(said.digest, Some(Revision::of(b"publication")));
+        assert_eq!(said.refused.count, 1);
+        assert_eq!(said.refused.objects.len(), usize::from(is_let_in));
+        let error = said.refused.error.expect("there is one");
+        assert_eq!(error == "shop/corp", is_let_in, "{error}");
+        let discovery = Uri::from_static("/discovery?since=0&nonce=abc");
+        let answer = reveal_discovery(&app, &admin, &discovery, &headers);
+        let is_administrator = headers == administrator;
+        let wanted = if is_administrator { 200 } else { 401 };
+        assert_eq!(answer.status(), wanted, "the proof is of another path");
+    }
+    let path = "/discovery?since=0&nonce=abc";
+    let proof = headers(QUESTION_PROOF_HEADER, &key.prove_question(POD, path));
+    let answer = reveal_discovery(&app, &admin, &path.parse().expect("a URI"), &proof);
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_proof_of_one_pod_or_path_is_none_of_another() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (app, admin) = (app(&directory), admin(&directory));
+    let key = publish(&app, Vec::new(), Seeds::new());
+    let path = "/revision?nonce=abc";
+    let uri = Uri::from_static("/revision?nonce=abc");
+    let of_other_pod = headers(QUESTION_PROOF_HEADER, &key.prove_question("other", path));
+    let answer = reveal_revision(&app, &admin, &uri, &of_other_pod);
+    assert_eq!(answer.headers().get(ANSWER_PROOF_HEADER), None);
+    let of_other_nonce = key.prove_question(POD, "/revision?nonce=abd");
+    let of_other_nonce = headers(QUESTION_PROOF_HEADER, &of_other_nonce);
+    let answer = reveal_revision(&app, &admin, &uri, &of_other_nonce);
+    assert_eq!(answer.headers().get(ANSWER_PROOF_HEADER), None);
+
+    let question = headers(QUESTION_PROOF_HEADER, &key.prove_question(POD, path));
+    let answer = reveal_revision(&app, &admin, &uri, &question);
+    let proof = answer.headers()[ANSWER_PROOF_HEADER]
+        .to_str()
+        .expect("text");
+    let proof = proof.to_owned();
+    let body = body(answer).await;
+    assert!(key.verify_answer(POD, path, &body, &proof));
+    assert!(!key.verify_answer("other", path, &body, &proof));
+    assert!(!key.verify_answer(POD, "/discovery?nonce=abc", &body, &proof));
+    assert!(!key.verify_answer(POD, "/revision?nonce=abd", &body, &proof));
+    assert!(
+        !key.verify_question(POD, path, &proof),
+        "an answer is no question"
+    );
+    assert!(
+        !key.verify("abc", &body, &proof),
+        "nor what an earlier version asked for"
+    );
+}
+
+#[tokio::test]
+async fn an_operator_of_an_earlier_version_reads_a_proof_without_details() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (app, admin) = (app(&directory), admin(&directory));
+    let uri = Uri::from_static("/revision?nonce=abc");
+    let nobody = HeaderMap::new();
+    let unproved = reveal_revision(&app, &admin, &uri, &nobody);
     assert_eq!(
         unproved.headers().get(PROOF_HEADER),
         None,
         "nothing published"
     );
 
-    let proof_key = publish(&app, Vec::new(), Seeds::new());
-    let answer = report(&app, &uri, &revision(&app, &admin));
-    let proof = answer.headers().get(PROOF_HEADER).cloned();
-    let proof = proof.expect("a proof");
-    let proof = proof.to_str().expect("text");
-    let body = body(answer).await;
-    assert!(proof_key.verify("abc", &body, proof));
-    assert!(!proof_key.verify("abd", &body, proof));
-    let said: RevisionReport = serde_json::from_slice(&body).expect("a report");
-    assert_eq!(said.digest, Some(Revision::of(b"publication")));
-
+    let key = publish(&app, Vec::new(), Seeds::new());
+    let answer = reveal_revision(&app, &admin, &uri, &nobody);
+    let proof = answer.headers()[PROOF_HEADER].to_str().expect("text");
+    let proof = proof.to_owned();
+    let (said, body) = said(answer).await;
+    assert!(key.verify("abc", &body, &proof));
+    assert!(!key.verify("abd", &body, &proof));
+    assert_eq!(said.refused.objects, []);
     for uri in [
         "/revision".to_owned(),
         format!("/revision?nonce={}", "a".repeat(200)),
     ] {
         let uri: Uri = uri.parse().expect("a URI");
-        let answer = report(&app, &uri, &revision(&app, &admin));
+        let answer = reveal_revision(&app, &admin, &uri, &nobody);
         assert_eq!(answer.headers().get(PROOF_HEADER), None, "{uri}");
     }
 }
@@ -98,7 +196,7 @@ async fn discovery_tells_what_changed_since() {
         fetched_at: NOW - 1,
     };
     let (one, two) = (remote_provider("one"), remote_provider("two"));
-    let seeds = Seeds::from([("two".to_owned(), seed(&two))]);
+    let seeds = Seeds::from([("auth/two".to_owned(), seed(&two))]);
     publish(&app, vec![one.clone(), two.clone()], seeds);
 
     let states = |report: &DiscoveryReport| -> Vec<(String, KeysState)> {
@@ -122,7 +220,7 @@ async fn discovery_tells_what_changed_since() {
         (0, all.sequence)
     );
 
-    let seeds = Seeds::from([("one".to_owned(), seed(&one))]);
+    let seeds = Seeds::from([("auth/one".to_owned(), seed(&one))]);
     let published = Published {
         snapshot: testing::snapshot([testing::policy()], [one, two]),
         seeds,
@@ -153,7 +251,7 @@ async fn a_long_report_comes_in_pages_that_leave_nothing_out() {
             jwks: jwks.clone(),
             fetched_at: NOW - 1,
         };
-        (provider.name.clone(), seed)
+        (provider.key(), seed)
     });
     let seeds = seeds.collect();
     publish(&app, providers, seeds);

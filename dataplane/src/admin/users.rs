@@ -76,7 +76,7 @@ pub(super) async fn handle(app: &App, token: &Token, request: Request<Incoming>)
     };
     let live = app.serving.live();
     let policy_key = |name: &str| {
-        let policy = live.policy_of_key(name).or_else(|| live.policy(name));
+        let policy = live.policy(name);
         policy.map(|policy| policy.key.clone())
     };
     let desk = Desk {
@@ -97,6 +97,10 @@ pub(super) async fn handle(app: &App, token: &Token, request: Request<Incoming>)
 }
 
 impl Token {
+    pub(super) fn is_shown(&self, headers: &HeaderMap) -> bool {
+        self.check(headers).is_ok()
+    }
+
     fn check(&self, headers: &HeaderMap) -> Result<(), Denied> {
         let wanted = self.0.as_deref().and_then(read).ok_or(Denied::NoToken)?;
         let shown = headers

@@ -18,7 +18,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (files, unreadable) = read(&args.path)?;
     let (objects, errors) = manifests::read(&files);
     let (ignored, notes) = (objects.ignored.clone(), objects.notes.clone());
-    let verdicts = compile(&inputs(objects, None, args.issuers.http_issuers())).verdicts;
+    let verdicts = compile(&inputs(objects, None, args.installer.allowed(args.issuers))).verdicts;
 
     let refused = verdicts
         .iter()

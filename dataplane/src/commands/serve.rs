@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -148,13 +149,16 @@ pub async fn start(
     app.geography = Arc::clone(&geography);
     let app = Arc::new(app);
     tokio::spawn(geography.watch());
-    let admin = Arc::new(Admin::with_token_file(args.admin_token_file.clone()));
+    let admin = Arc::new(
+        Admin::with_token_file(args.admin_token_file.clone())
+            .of_pod(args.snapshot.pod_name.clone()),
+    );
 
     if let Some(manifests) = &args.manifests {
         let configuration = Manifests::open(
             manifests,
             &args.data_dir,
-            http,
+            args.installer.allowed(args.issuers),
             Arc::clone(&app),
             Arc::clone(&admin),
         )?;
@@ -389,6 +393,12 @@ fn end_on_panic() {
     }));
 }
 
+/// Warnings of the cluster's client hold the whole answer that it could not read, which may be a Secret. What went wrong is
+/// said by whoever asked.
+fn is_of_a_body(event: &tracing::Metadata<'_>) -> bool {
+    event.target().starts_with("kube_client::client") && *event.level() == tracing::Level::WARN
+}
+
 pub fn start_log(format: Option<LogFormat>, tracing: Option<&Tracing>) {
     use std::io::IsTerminal as _;
     let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
@@ -401,6 +411,7 @@ pub fn start_log(format: Option<LogFormat>, tracing: Option<&Tracing>) {
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(terminal);
+    let filter = filter.and(filter_fn(|event| !is_of_a_body(event)));
     let log = match format {
         LogFormat::Json => log.json().flatten_event(true).with_filter(filter).boxed(),
         LogFormat::Text => log.with_filter(filter).boxed(),

@@ -8,6 +8,8 @@ use super::files::{CUT_OFF_REST, REST};
 use super::*;
 use crate::testing::NOW;
 
+mod odd;
+
 const POLICY: &str = "\
 apiVersion: vestibule.dev/v1alpha1
 kind: SigninPolicy
@@ -35,7 +37,7 @@ fn keys_at(keeper: &mut Keeper, text: &str, now: i64) -> Vec<(String, KeyState)>
         now,
     );
     let (compiled, _) = compiled.expect("the keys are kept");
-    let policy = &compiled.snapshot.policies["default"];
+    let policy = &compiled.snapshot.policies["auth/default"];
     policy
         .signing_keys
         .iter()
@@ -122,7 +124,7 @@ fn another_algorithm_is_pre_published_like_any_next_key() {
         HttpIssuers::Refuse,
         NOW + 25 * HOUR,
     );
-    let policy = compiled.expect("kept").0.snapshot.policies["default"].clone();
+    let policy = compiled.expect("kept").0.snapshot.policies["auth/default"].clone();
     let current = policy
         .signing_keys
         .iter()
@@ -143,7 +145,7 @@ fn an_encryption_key_is_made_once_kept_private_and_given_to_the_policy() {
             now,
         );
         let snapshot = compiled.expect("kept").0.snapshot;
-        snapshot.policies["default"].mfa.keys.clone()
+        snapshot.policies["auth/default"].mfa.keys.clone()
     };
     let first = key_at(NOW);
     assert_eq!(first.len(), 1);
@@ -167,7 +169,7 @@ fn no_encryption_key_is_made_where_the_policy_names_one() {
         NOW,
     );
     let snapshot = compiled.expect("kept").0.snapshot;
-    assert_eq!(snapshot.policies["default"].mfa.keys.len(), 1);
+    assert_eq!(snapshot.policies["auth/default"].mfa.keys.len(), 1);
     assert!(!data.path().join(keeper::ENCRYPTION_FILE).exists());
 }
 

@@ -123,7 +123,7 @@ impl Service<Name> for GuardedResolver {
 
 /// The name has only addresses that `egress: Public` refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it resolves to no public address, and the provider has egress: Public")]
+#[error("it resolves to no public address, and no other may be reached")]
 pub struct NotPublic;
 
 #[cfg(test)]

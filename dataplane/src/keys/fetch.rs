@@ -45,7 +45,7 @@ pub struct Reach {
 pub enum FetchError {
     #[error("{0}: {1}")]
     Url(String, UrlError),
-    #[error("{0} is not a public address, and the provider has egress: Public")]
+    #[error("{0} is not a public address, and no other may be reached")]
     NotPublic(String),
     #[error("no answer within {} s", FETCH_TIME_MAX.as_secs())]
     TimedOut,

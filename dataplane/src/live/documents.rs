@@ -1,5 +1,10 @@
 //! The public documents of each SigninPolicy's issuer: discovery (OpenID Connect Discovery 1.0; RFC 8414) and keys
 //! (RFC 7517), and of `/auth/userinfo` on each host (RFC 9728), rendered once for a snapshot.
+//!
+//! Those of an issuer stand at its path, and where several hosts have one path the request's host decides. Those of a policy
+//! stand at `/policies/{namespace}/{name}` too, for callers in the cluster: whatever their host is, no other object can take
+//! that path. The `jwks_uri` of the discovery document there leads to the keys there, under the issuer's own origin: the
+//! document is the same for whoever asks, and no host that a request makes up is ever in one.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,6 +12,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use url::Url;
 use vestibule_crds::algorithm::Algorithm;
+use vestibule_crds::issuer::{DocumentPaths, Issuer, POLICIES_PATH, document_paths};
 
 use super::LivePolicy;
 use super::clients::Proof;
@@ -33,44 +39,50 @@ pub struct IssuerDocuments {
     host: Option<String>,
     issuer: String,
     documents: Vec<(String, Bytes)>,
+    /// Those of the policy, at any host.
+    of_policy: Vec<(String, Bytes)>,
 }
 
 impl IssuerDocuments {
     pub fn of(policy: &LivePolicy) -> Self {
         let issuer = &policy.spec.token.issuer;
-        let path = issuer.path();
         let keys: Vec<&Value> = policy.keys.iter().map(|key| &key.signing.jwk).collect();
-        let discovery = Bytes::from(discovery(policy).to_string());
-        let mut documents = vec![
-            (
-                format!("{path}/jwks.json"),
-                Bytes::from(json!({"keys": keys}).to_string()),
-            ),
-            (
-                format!("{path}/.well-known/openid-configuration"),
-                discovery.clone(),
-            ),
-            (
-                format!("{path}/.well-known/oauth-authorization-server"),
-                discovery.clone(),
-            ),
-        ];
-        if !path.is_empty() {
-            // RFC 8414, section 3.1, puts the well-known part before the issuer's path.
-            let before = format!("/.well-known/oauth-authorization-server{path}");
-            documents.push((before, discovery));
-        }
+        let keys = Bytes::from(json!({"keys": keys}).to_string());
+        let base = issuer.as_str().trim_end_matches('/');
+        let of_issuer = discovery(policy, &format!("{base}/jwks.json"));
+        let path = format!("{POLICIES_PATH}/{}", policy.key);
+        let paths = document_paths(&path);
+        let of_policy = discovery(policy, &endpoint(issuer.as_str(), &paths.keys));
+        let of_policy = documents(paths, &keys, of_policy);
+        // The form of RFC 8414 leads from an issuer to its document, and this path is none.
+        let of_policy = of_policy
+            .into_iter()
+            .filter(|(at, _)| at.starts_with(&path));
         Self {
-            host: host_of(issuer.as_str()),
+            host: host_of(issuer),
             issuer: issuer.as_str().to_owned(),
-            documents,
+            documents: documents(document_paths(&issuer.path()), &keys, of_issuer),
+            of_policy: of_policy.collect(),
         }
     }
 }
 
-fn discovery(policy: &LivePolicy) -> Value {
+fn documents(paths: DocumentPaths, keys: &Bytes, discovery: Value) -> Vec<(String, Bytes)> {
+    let discovery = Bytes::from(discovery.to_string());
+    let DocumentPaths {
+        keys: keys_path,
+        openid,
+        oauth,
+        oauth_before,
+    } = paths;
+    let mut documents = vec![(keys_path, keys.clone())];
+    let paths = [openid, oauth].into_iter().chain(oauth_before);
+    documents.extend(paths.map(|path| (path, discovery.clone())));
+    documents
+}
+
+fn discovery(policy: &LivePolicy, jwks_uri: &str) -> Value {
     let issuer = policy.spec.token.issuer.as_str();
-    let base = issuer.trim_end_matches('/');
     let mut algorithms: Vec<&str> = policy
         .keys
         .iter()
@@ -80,7 +92,7 @@ fn discovery(policy: &LivePolicy) -> Value {
     algorithms.dedup();
     let mut document = json!({
         "issuer": issuer,
-        "jwks_uri": format!("{base}/jwks.json"),
+        "jwks_uri": jwks_uri,
         "userinfo_endpoint": endpoint(issuer, USERINFO_PATH),
         "token_endpoint": endpoint(issuer, TOKEN_PATH),
         "revocation_endpoint": endpoint(issuer, REVOCATION_PATH),
@@ -151,13 +163,8 @@ pub(crate) fn endpoint(issuer: &str, path: &str) -> String {
         .map_or_else(|_| path.to_owned(), |url| url.to_string())
 }
 
-fn host_of(url: &str) -> Option<String> {
-    let url = Url::parse(url).ok()?;
-    let host = url.host_str()?.to_ascii_lowercase();
-    Some(match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host,
-    })
+fn host_of(issuer: &Issuer) -> Option<String> {
+    Some(issuer.host()).filter(|host| !host.is_empty())
 }
 
 impl Documents {
@@ -173,6 +180,9 @@ impl Documents {
             for (path, document) in issuer.documents {
                 let at_path = by_path.entry(path).or_default();
                 at_path.push((issuer.host.clone(), document));
+            }
+            for (path, document) in issuer.of_policy {
+                by_path.insert(path, vec![(None, document)]);
             }
         }
         let mut origins = Vec::with_capacity(by_origin.len());

@@ -13,7 +13,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use uuid::Uuid;
 use vestibule_crds::signin_policy::EmailTls;
-use vestibule_crds::snapshot::Email;
+use vestibule_crds::snapshot::{Egress, Email};
+
+use crate::keys::egress::allows;
 
 /// For everything: resolution, connection, handshake, and the last answer.
 pub const SEND_TIME_MAX: Duration = Duration::from_secs(10);
@@ -24,7 +26,11 @@ const ADDRESS_BYTES_MAX: usize = 254;
 /// A policy's mail server.
 #[derive(Clone)]
 pub struct MailServer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    host: String,
+    port: u16,
+    tls: Tls,
+    credentials: Option<Credentials>,
+    egress: Egress,
     from: Mailbox,
 }
 
@@ -64,10 +70,13 @@ pub enum SendError {
     Tls(String),
     #[error("the mail server could not be spoken to: {0}")]
     Unreachable(String),
+    #[error("the mail server has no public address, and the policy's namespace may reach no other")]
+    NotPublic,
 }
 
 impl MailServer {
-    pub fn new(email: &Email) -> Result<Self, MailServerError> {
+    /// `egress`: which addresses its name may lead to.
+    pub fn new(email: &Email, egress: Egress) -> Result<Self, MailServerError> {
         let Email {
             host,
             port,
@@ -82,19 +91,18 @@ impl MailServer {
             EmailTls::StartTls => Tls::Required(tls_parameters(host, ca_bundle.as_deref())?),
             EmailTls::None => Tls::None,
         };
-        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-            .port(*port)
-            .tls(tls)
-            .hello_name(ClientId::Domain(from.email.domain().to_owned()))
-            .timeout(Some(COMMAND_TIME_MAX));
-        if let Some(credentials) = credentials {
-            transport = transport.credentials(Credentials::new(
+        let credentials = credentials.as_ref().map(|credentials| {
+            Credentials::new(
                 credentials.username.expose().to_owned(),
                 credentials.password.expose().to_owned(),
-            ));
-        }
+            )
+        });
         Ok(Self {
-            transport: transport.build(),
+            host: host.clone(),
+            port: *port,
+            tls,
+            credentials,
+            egress,
             from,
         })
     }
@@ -102,11 +110,40 @@ impl MailServer {
     /// The server has taken it over, or it is an error. A mail whose last answer was lost may arrive all the same.
     pub async fn send(&self, letter: &Letter) -> Result<(), SendError> {
         let message = self.message(letter)?;
-        match tokio::time::timeout(SEND_TIME_MAX, self.transport.send(message)).await {
-            Err(_) => Err(SendError::TimedOut),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(send_error(&error)),
+        let sending = async {
+            let transport = self.transport(&self.server().await?);
+            let sent = transport.send(message).await;
+            sent.map_err(|error| send_error(&error)).map(|_| ())
+        };
+        tokio::time::timeout(SEND_TIME_MAX, sending)
+            .await
+            .unwrap_or(Err(SendError::TimedOut))
+    }
+
+    /// Where to connect to: what a name meant when it was checked is what is connected to.
+    async fn server(&self) -> Result<String, SendError> {
+        match self.egress {
+            Egress::Cluster => Ok(self.host.clone()),
+            Egress::Public => {
+                let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+                let found = found.map_err(|error| SendError::Unreachable(error.to_string()))?;
+                let mut found = found.map(|address| address.ip());
+                let public = found.find(|ip| allows(self.egress, *ip));
+                public.map_or(Err(SendError::NotPublic), |ip| Ok(ip.to_string()))
+            }
         }
+    }
+
+    fn transport(&self, server: &str) -> AsyncSmtpTransport<Tokio1Executor> {
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server)
+            .port(self.port)
+            .tls(self.tls.clone())
+            .hello_name(ClientId::Domain(self.from.email.domain().to_owned()))
+            .timeout(Some(COMMAND_TIME_MAX));
+        if let Some(credentials) = &self.credentials {
+            transport = transport.credentials(credentials.clone());
+        }
+        transport.build()
     }
 
     fn message(&self, letter: &Letter) -> Result<Message, SendError> {

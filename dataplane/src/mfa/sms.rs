@@ -78,7 +78,8 @@ pub enum SendError {
 }
 
 impl Webhook {
-    pub fn new(sms: &Sms, http: HttpIssuers) -> Self {
+    /// `egress`: which addresses its name may lead to.
+    pub fn new(sms: &Sms, http: HttpIssuers, egress: Egress) -> Self {
         let Sms {
             url,
             key,
@@ -92,7 +93,7 @@ impl Webhook {
         };
         Self {
             url: url.clone(),
-            reach: Reach::new(Egress::Cluster, http, ca_bundle.as_deref()),
+            reach: Reach::new(egress, http, ca_bundle.as_deref()),
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
         }
     }

@@ -139,9 +139,8 @@ async fn by_token(
                 assertion::by_own_key(app, policy, &client.id, keys, token, now).await
             }
             Proof::ServiceAccount { provider, subject } => {
-                let provider = live.provider(provider);
-                let provider =
-                    provider.filter(|found| found.spec.namespace == policy.spec.namespace);
+                let key = format!("{}/{provider}", policy.spec.namespace);
+                let provider = live.provider(&key);
                 let fetching = Fetching::of(frame);
                 assertion::by_service_account(provider, subject, token, fetching, now).await
             }

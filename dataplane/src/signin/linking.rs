@@ -57,10 +57,9 @@ pub(crate) fn link_account(
 
 /// Called inside the transaction: the configuration may have changed since the sign-in began.
 fn may_still_link(live: &Live, began_with: &Provider, mapped: &MappedClaims) -> bool {
-    live.provider(&began_with.name).is_some_and(|provider| {
+    live.provider(&began_with.key()).is_some_and(|provider| {
         let now = &provider.spec;
         !now.suspended
-            && now.namespace == began_with.namespace
             && now.issuer == began_with.issuer
             && now.policy == began_with.policy
             && account::linkable_email(now, mapped).is_some()

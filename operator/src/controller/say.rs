@@ -39,9 +39,8 @@ impl Facts {
         source: Option<&Revision>,
         fleet: &Fleet,
     ) -> Vec<KeyStatus> {
-        let Provider {
-            name, algorithms, ..
-        } = provider;
+        let Provider { algorithms, .. } = provider;
+        let name = &provider.key();
         match &provider.keys {
             KeySource::Static { jwks } => {
                 let found = || keys_of_set(jwks, algorithms);
@@ -118,8 +117,7 @@ impl Controller {
             let programmed = programmed(verdict, pods);
             let desired = match key.0 {
                 Kind::SigninPolicy => {
-                    let policy = snapshot.policies.get(&id.name);
-                    let policy = policy.filter(|policy| policy.namespace == id.namespace);
+                    let policy = snapshot.policy(id);
                     let mut desired = Desired::new(verdict, programmed, None);
                     if let Some(policy) = policy {
                         desired.next_rotation_time = next_rotation(policy).map(rfc3339);
@@ -128,11 +126,10 @@ impl Controller {
                     desired
                 }
                 Kind::OidcProvider => {
-                    let provider = snapshot.providers.get(&id.name);
-                    let provider = provider.filter(|provider| provider.namespace == id.namespace);
-                    let findings = fleet.findings(&id.name);
-                    let said = discovered_of(provider, sources.get(&id.name), &findings);
-                    let source = sources.get(&id.name);
+                    let (provider, name) = (snapshot.provider(id), id.to_string());
+                    let findings = fleet.findings(&name);
+                    let source = sources.get(&name);
+                    let said = discovered_of(provider, source, &findings);
                     let keys = provider.map(|provider| facts.keys_of(provider, source, fleet));
                     Desired::new(verdict, programmed, Some(said))
                         .with_keys(keys.unwrap_or_default())

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::pod_api::PodApi;
+use super::pod_api::{Pod, PodApi};
 use super::{Fleet, PodIdentity};
 
 /// Questions under way at once, over all pods.
@@ -70,6 +70,13 @@ impl Follower {
         tokio::join!(self.revisions(), self.discoveries());
     }
 
+    fn pod(&self) -> Pod<'_> {
+        Pod {
+            name: &self.name,
+            address: self.identity.address,
+        }
+    }
+
     async fn revisions(&self) {
         let mut expected = self.fleet.expected.subscribe();
         let mut pause = PAUSE_FIRST;
@@ -78,9 +85,7 @@ impl Follower {
             if let Some(wanted) = wanted {
                 let answer = {
                     let _place = self.questions.acquire().await;
-                    self.api
-                        .revision(self.identity.address, &wanted.proof_key)
-                        .await
+                    self.api.revision(self.pod(), &wanted.proof_key).await
                 };
                 let settled = answer
                     .as_ref()
@@ -116,8 +121,8 @@ impl Follower {
             let mut again = true;
             while again {
                 let since = self.fleet.discovery_cursor(&self.name);
-                let (address, key) = (self.identity.address, &wanted.proof_key);
-                again = match self.api.discovery(address, key, since).await {
+                let key = &wanted.proof_key;
+                again = match self.api.discovery(self.pod(), key, since).await {
                     Ok(report) => {
                         let (name, identity) = (&self.name, &self.identity);
                         self.fleet.discovery_answered(name, identity, since, report)

@@ -12,7 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use vestibule_crds::publication::{ProofKey, Seed};
 use vestibule_crds::report::{
-    DiscoveryReport, PROOF_HEADER, ProviderKeysReport, REPORT_BYTES_MAX, RevisionReport,
+    ANSWER_PROOF_HEADER, DiscoveryReport, ProviderKeysReport, QUESTION_PROOF_HEADER,
+    REPORT_BYTES_MAX, RevisionReport,
 };
 
 use crate::status::discovered::Finding;
@@ -29,6 +30,13 @@ const TEXT_CHARS_MAX: usize = 512;
 pub(crate) struct PodApi {
     client: Client<HttpConnector, Empty<Bytes>>,
     port: u16,
+}
+
+/// A pod that is asked: by its address, and who it must prove to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pod<'p> {
+    pub(crate) name: &'p str,
+    pub(crate) address: IpAddr,
 }
 
 /// Why a pod's answer cannot be had, without its address: that changes by itself.
@@ -65,40 +73,37 @@ impl PodApi {
 
     pub(crate) async fn revision(
         &self,
-        address: IpAddr,
+        pod: Pod<'_>,
         proof_key: &ProofKey,
     ) -> Result<RevisionReport, AskError> {
-        let body = self.get(address, "/revision?", proof_key).await?;
+        let body = self.get(pod, "/revision?", proof_key).await?;
         serde_json::from_slice(&body).map_err(|_| AskError::Unreadable)
     }
 
     pub(crate) async fn discovery(
         &self,
-        address: IpAddr,
+        pod: Pod<'_>,
         proof_key: &ProofKey,
         since: u64,
     ) -> Result<DiscoveryReport, AskError> {
         let path = format!("/discovery?since={since}&");
-        let body = self.get(address, &path, proof_key).await?;
+        let body = self.get(pod, &path, proof_key).await?;
         serde_json::from_slice(&body).map_err(|_| AskError::Unreadable)
     }
 
-    async fn get(
-        &self,
-        address: IpAddr,
-        path: &str,
-        proof_key: &ProofKey,
-    ) -> Result<Bytes, AskError> {
+    async fn get(&self, pod: Pod<'_>, path: &str, proof_key: &ProofKey) -> Result<Bytes, AskError> {
+        let Pod { name, address } = pod;
         let nonce = nonce().ok_or(AskError::Unproved)?;
         let path = format!("{path}nonce={nonce}");
         let authority = SocketAddr::new(address, self.port).to_string();
         let uri = Uri::builder()
             .scheme("http")
             .authority(authority)
-            .path_and_query(path)
+            .path_and_query(path.as_str())
             .build()
             .map_err(|_| AskError::Unreachable)?;
         let request = Request::get(uri)
+            .header(QUESTION_PROOF_HEADER, proof_key.prove_question(name, &path))
             .body(Empty::new())
             .map_err(|_| AskError::Unreachable)?;
         let asking = async {
@@ -107,11 +112,12 @@ impl PodApi {
             if answer.status() != StatusCode::OK {
                 return Err(AskError::Status(answer.status().as_u16()));
             }
-            let proof = answer.headers().get(PROOF_HEADER).cloned();
+            let proof = answer.headers().get(ANSWER_PROOF_HEADER).cloned();
             let body = Limited::new(answer.into_body(), REPORT_BYTES_MAX);
             let body = body.collect().await.map_err(|_| AskError::Body)?.to_bytes();
             let proof = proof.as_ref().and_then(|proof| proof.to_str().ok());
-            let proved = proof.is_some_and(|proof| proof_key.verify(&nonce, &body, proof));
+            let proved =
+                proof.is_some_and(|proof| proof_key.verify_answer(name, &path, &body, proof));
             if proved {
                 Ok(body)
             } else {
@@ -124,10 +130,10 @@ impl PodApi {
     }
 }
 
-/// What of a report is kept, under the provider's name, and the keys if it has some.
+/// What of a report is kept, under the provider's `namespace/name`, and the keys if it has some.
 pub(crate) fn finding(report: ProviderKeysReport) -> (String, Finding, Option<Seed>) {
     let ProviderKeysReport {
-        namespace: _,
+        namespace,
         name,
         source,
         state,
@@ -145,7 +151,7 @@ pub(crate) fn finding(report: ProviderKeysReport) -> (String, Finding, Option<Se
         state,
         error: error.map(shortened),
     };
-    (name, finding, seed)
+    (format!("{namespace}/{name}"), finding, seed)
 }
 
 /// None when the system gives no random bytes.

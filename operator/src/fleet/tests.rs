@@ -124,8 +124,8 @@ fn pages_are_read_to_the_end() {
     assert!(read(0, report("p", 1, true, &["k1"])));
     assert_eq!(fleet.discovery_cursor("a"), 1);
     assert!(!read(1, report("p", 2, false, &["k2"])));
-    assert_eq!(fleet.findings("provider-k1").len(), 1);
-    assert_eq!(fleet.findings("provider-k2").len(), 1);
+    assert_eq!(fleet.findings("auth/provider-k1").len(), 1);
+    assert_eq!(fleet.findings("auth/provider-k2").len(), 1);
     assert!(
         !read(2, report("p", 2, true, &[])),
         "an empty page is the last"
@@ -143,7 +143,7 @@ fn another_process_is_read_from_the_beginning() {
     );
     assert_eq!(fleet.discovery_cursor("a"), 0);
     assert!(!read(0, report("q", 9, false, &["k1", "k2"])));
-    assert_eq!(fleet.findings("provider-k2").len(), 1);
+    assert_eq!(fleet.findings("auth/provider-k2").len(), 1);
 }
 
 #[test]
@@ -161,13 +161,13 @@ fn statuses_can_be_said_once_every_pod_was_read() {
 fn keys_are_seeded_for_the_source_that_they_were_fetched_for() {
     let fleet = fleet(&["a"]);
     fleet.discovery_answered("a", &identity("a"), 0, report("p", 5, false, &["k1"]));
-    let fitting = BTreeMap::from([("provider-k1".to_owned(), Revision::of(b"source"))]);
-    let other = BTreeMap::from([("provider-k1".to_owned(), Revision::of(b"other"))]);
-    assert_eq!(fleet.seeds(&fitting)["provider-k1"].fetched_at, 5);
+    let fitting = BTreeMap::from([("auth/provider-k1".to_owned(), Revision::of(b"source"))]);
+    let other = BTreeMap::from([("auth/provider-k1".to_owned(), Revision::of(b"other"))]);
+    assert_eq!(fleet.seeds(&fitting)["auth/provider-k1"].fetched_at, 5);
     assert!(fleet.seeds(&other).is_empty());
     let before = fleet.seeds_digest(&fitting);
     fleet.discovery_answered("a", &identity("a"), 5, report("p", 9, false, &["k1"]));
-    assert_eq!(fleet.seeds(&fitting)["provider-k1"].fetched_at, 9);
+    assert_eq!(fleet.seeds(&fitting)["auth/provider-k1"].fetched_at, 9);
     assert_eq!(
         fleet.seeds_digest(&fitting),
         before,
@@ -197,4 +197,32 @@ async fn while_the_pods_cannot_be_watched_nothing_is_proved() {
     tokio::time::advance(BLIND_TIME).await;
     assert!(fleet.blind().is_none());
     assert_eq!(proofs().len(), 1);
+}
+
+#[test]
+fn one_namespace_s_keys_of_providers_are_published_up_to_its_share() {
+    let fleet = fleet(&["a"]);
+    let jwks = |bytes: usize| json!({"keys": [{"kty": "RSA", "n": "a".repeat(bytes)}]});
+    let source = Revision::of(b"source");
+    let seed = |bytes: usize| Seed {
+        source: source.clone(),
+        jwks: jwks(bytes),
+        fetched_at: 1,
+    };
+    let flood = (0..200).map(|number| (format!("flood/p{number:03}"), seed(60_000)));
+    let others = [
+        ("shop/corp".to_owned(), seed(60_000)),
+        ("shop/large".to_owned(), seed(SEED_BYTES_MAX)),
+    ];
+    let all: Seeds = flood.chain(others).collect();
+    let sources: BTreeMap<String, Revision> = all
+        .keys()
+        .map(|name| (name.clone(), source.clone()))
+        .collect();
+    fleet.recover(all);
+    let seeds = fleet.seeds(&sources);
+    assert!(seeds.contains_key("shop/corp"));
+    assert!(!seeds.contains_key("shop/large"));
+    let flood = seeds.keys().filter(|name| name.starts_with("flood/"));
+    assert_eq!(flood.count(), NAMESPACE_SEED_BYTES_MAX / 60_000);
 }

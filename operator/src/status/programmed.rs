@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use vestibule_crds::compile::{ConditionStatus, Serving, Verdict};
-use vestibule_crds::object::Kind;
+use vestibule_crds::object::{Kind, NamespacedName};
 use vestibule_crds::snapshot::{KeyState, Policy, Revision, Snapshot};
 
 use super::{PROGRAMMED, Said};
@@ -81,10 +81,9 @@ pub(crate) fn key_proof(
     kid: &str,
 ) -> (bool, bool) {
     let state = |snapshot: &Snapshot| {
-        let policy: &Policy = snapshot.policies.get(name)?;
+        let policy: &Policy = snapshot.policy(&NamespacedName::new(namespace, name))?;
         let mut keys = policy.signing_keys.iter();
-        let key = keys.find(|key| key.kid == kid)?;
-        (policy.namespace == namespace).then_some(key.state)
+        Some(keys.find(|key| key.kid == kid)?.state)
     };
     (
         is_proved(pods, |snapshot| state(snapshot).is_some()),
@@ -138,18 +137,10 @@ fn serves(pod: &PodProof, verdict: &Verdict) -> bool {
     let Some(snapshot) = &pod.serves else {
         return false;
     };
-    let (name, namespace) = (&verdict.name, &verdict.namespace);
+    let id = NamespacedName::new(&verdict.namespace, &verdict.name);
     let served = match verdict.kind {
-        Kind::SigninPolicy => snapshot
-            .policies
-            .get(name)
-            .filter(|policy| policy.namespace == *namespace)
-            .map(|policy| &policy.revision),
-        Kind::OidcProvider => snapshot
-            .providers
-            .get(name)
-            .filter(|provider| provider.namespace == *namespace)
-            .map(|provider| &provider.revision),
+        Kind::SigninPolicy => snapshot.policy(&id).map(|policy| &policy.revision),
+        Kind::OidcProvider => snapshot.provider(&id).map(|provider| &provider.revision),
     };
     served.is_some() && served == verdict.revision.as_ref()
 }

@@ -191,7 +191,7 @@ fn said_of(provider: &Provider, findings: &[Finding]) -> Said {
 #[test]
 fn the_gravest_finding_of_the_pods_counts() {
     let compiled = compiled(vec![policy(), provider("corp")], None);
-    let corp = &*compiled.snapshot.providers["corp"];
+    let corp = &*compiled.snapshot.providers["auth/corp"];
     let said = |states: &[KeysState]| {
         let findings: Vec<Finding> = states
             .iter()
@@ -224,7 +224,7 @@ fn the_gravest_finding_of_the_pods_counts() {
 #[test]
 fn a_finding_about_another_source_does_not_count() {
     let compiled = compiled(vec![policy(), provider("corp")], None);
-    let corp = &*compiled.snapshot.providers["corp"];
+    let corp = &*compiled.snapshot.providers["auth/corp"];
     let mut stale = finding(corp, KeysState::Unreachable, None);
     stale.source = Revision::of(b"before");
     let said = said_of(corp, &[stale]);
@@ -236,7 +236,7 @@ fn a_finding_about_another_source_does_not_count() {
 fn desired(compiled: &Compiled, pods: &[PodProof]) -> Desired {
     let verdict = verdict(compiled, "corp");
     let programmed = programmed(&verdict, pods);
-    let discovered = said_of(&compiled.snapshot.providers["corp"], &[]);
+    let discovered = said_of(&compiled.snapshot.providers["auth/corp"], &[]);
     Desired::new(&verdict, programmed, Some(discovered))
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-fn object(version: u64, spec: Value, status: Value) -> DynamicObject {
+fn object(version: u64, spec: Value, status: Value) -> Watched {
     let mut body = json!({
         "apiVersion": API_VERSION,
         "kind": "OidcProvider",

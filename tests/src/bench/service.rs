@@ -91,6 +91,7 @@ metadata: {{name: default, namespace: bench}}
 spec:
   token: {{issuer: https://auth.bench.example, audiences: [internal]}}
   signing: {{managed: {{algorithm: ES256}}}}
+  password: {{}}
   limits: {{perUserPerMinute: 1000000}}
   risk: {risk}
 ---
@@ -271,7 +272,7 @@ pub async fn serve_without_store(directory: &Path) -> anyhow::Result<Infallible>
     let _serving = Manifests::open(
         &manifests,
         &data,
-        HttpIssuers::Refuse,
+        HttpIssuers::Refuse.into(),
         Arc::clone(&app),
         admin,
     )?;

@@ -22,7 +22,10 @@ pub fn is_ours() -> bool {
                 .is_some_and(|name| name == "cluster")
         });
     if !ours {
-        eprintln!("skipped: this needs the tests' own cluster (unset KUBECONFIG)");
+        crate::skip(
+            "cluster",
+            "this needs the tests' own cluster (unset KUBECONFIG)",
+        );
     }
     ours
 }

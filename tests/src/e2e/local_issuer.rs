@@ -45,6 +45,7 @@ impl LocalIssuer {
             "sub": subject,
             "aud": "web",
             "iat": now,
+            "auth_time": now,
             "exp": now + 600,
             "email": format!("{subject}@corp.example"),
             "email_verified": true,

@@ -11,6 +11,7 @@ pub fn policy() -> Value {
         "spec": {
             "token": {"issuer": "https://auth.example.com", "audiences": ["internal"]},
             "signing": {"managed": {"algorithm": "ES256"}},
+            "password": {},
         },
     })
 }

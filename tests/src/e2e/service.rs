@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use super::child::ChildProcess;
 use super::{Client, Reply, eventually, is, manifests, program};
 
+/// Of each service that is started with no other one.
+const ADMIN_TOKEN: &str = "the-admin-token-of-e2e-tests";
+
 /// What a service is started with; it can be started again on the same directories.
 #[derive(Debug, Clone)]
 pub struct Builder {
@@ -115,6 +118,9 @@ impl Builder {
     pub async fn start_unready(self) -> Service {
         let mut command = program::command();
         command.args(self.command_line());
+        let token = self.folder.path().join("admin-token");
+        std::fs::write(&token, ADMIN_TOKEN).expect("the folder is writable");
+        command.env("VESTIBULE_ADMIN_TOKEN_FILE", token);
         command.envs(self.environment.iter().cloned());
         let mut child = ChildProcess::start(&mut command);
         let (address, admin) = eventually("it listens", || {
@@ -194,6 +200,15 @@ impl Service {
         self.post("/auth/token/refresh", &body).await
     }
 
+    /// An account token of the session that this answer began.
+    pub async fn account(&self, signed_in: &Reply) -> String {
+        let refresh_token = signed_in.text("refresh_token");
+        let body = json!({"refresh_token": refresh_token, "scope": "account"});
+        let reply = self.post("/auth/token/refresh", &body).await;
+        assert_eq!(reply.code(), "ok", "{}", reply.body);
+        reply.text("access_token")
+    }
+
     pub async fn userinfo(&self, access_token: &str) -> Reply {
         let request = Request::get(self.url("/auth/userinfo"))
             .header("authorization", format!("Bearer {access_token}"))
@@ -220,9 +235,13 @@ impl Service {
         reply.expect("the admin listener answers")
     }
 
-    /// What `/revision` tells.
+    /// What `/revision` tells an administrator.
     pub async fn revision(&self) -> Value {
-        self.admin_get("/revision").await.json()
+        let request = Request::get(format!("http://{}/revision", self.admin))
+            .header("authorization", format!("Bearer {ADMIN_TOKEN}"))
+            .body(Default::default());
+        let reply = self.client.send(request.expect("a request")).await;
+        reply.expect("the admin listener answers").json()
     }
 
     /// A metric's value, by its name and labels as they stand in the text.

@@ -62,7 +62,7 @@ async fn what_was_there_goes_on_at_the_new_database() {
     let used = issuer.id_token("alice");
     let signed_in = service.signin(&used).await;
     assert_eq!(signed_in.code(), "ok", "{}", signed_in.body);
-    let access = signed_in.text("access_token");
+    let access = service.account(&signed_in).await;
     let begun = bearer(&service, "/auth/mfa/enrollments/totp", &access, &json!({})).await;
     assert_eq!(begun.status, 201, "{}", begun.body);
     let (id, secret) = (begun.text("id"), begun.text("secret"));

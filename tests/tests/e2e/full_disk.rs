@@ -78,7 +78,7 @@ impl Drop for SmallDisk {
 #[tokio::test]
 async fn a_full_disk_is_503_and_a_free_one_is_200_again() {
     let Some(disk) = SmallDisk::mount("1m") else {
-        eprintln!("skipped: a small disk cannot be mounted here");
+        vestibule_tests::skip("cargo", "a small disk cannot be mounted here");
         return;
     };
     let issuer = LocalIssuer::new();
@@ -133,7 +133,7 @@ async fn a_full_disk_is_503_and_a_free_one_is_200_again() {
 #[tokio::test]
 async fn a_flood_of_junk_fills_no_disk_and_every_sign_in_is_in_the_audit_trail() {
     let Some(disk) = SmallDisk::mount("16m") else {
-        eprintln!("skipped: a small disk cannot be mounted here");
+        vestibule_tests::skip("cargo", "a small disk cannot be mounted here");
         return;
     };
     let issuer = LocalIssuer::new();
@@ -192,7 +192,7 @@ async fn a_flood_of_junk_fills_no_disk_and_every_sign_in_is_in_the_audit_trail()
 #[tokio::test]
 async fn refusals_leave_the_last_of_a_disk_to_sign_ins() {
     let Some(disk) = SmallDisk::mount("64m") else {
-        eprintln!("skipped: a small disk cannot be mounted here");
+        vestibule_tests::skip("cargo", "a small disk cannot be mounted here");
         return;
     };
     let issuer = LocalIssuer::new();

@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 use vestibule_crds::secret::Secret;
 use vestibule_crds::signin_policy::EmailTls;
-use vestibule_crds::snapshot::{Credentials, Email};
+use vestibule_crds::snapshot::{Credentials, Egress, Email};
 use vestibule_dataplane::mfa::email::{Letter, MailServer, SendError};
 use vestibule_tests::e2e::mailbox::{PASSWORD, USERNAME};
 use vestibule_tests::e2e::{MailTls, Mailbox};
@@ -35,7 +35,7 @@ async fn send(email: &Email) -> Result<(), SendError> {
         sent_at: 1_900_000_000,
         id: Uuid::from_u128(7),
     };
-    let server = MailServer::new(email).expect("a mail server");
+    let server = MailServer::new(email, Egress::Cluster).expect("a mail server");
     server.send(&letter).await
 }
 

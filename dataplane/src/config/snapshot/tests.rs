@@ -250,7 +250,7 @@ async fn seeded_keys_are_there_with_the_first_request_and_only_for_their_source(
             jwks: jwks.clone(),
             fetched_at: NOW - 5,
         };
-        published.seeds.insert("corp".to_owned(), seed);
+        published.seeds.insert("auth/corp".to_owned(), seed);
         let packed = pack(&published, NOW).expect("it fits");
         assert!(pod.loader.load(read(&packed), "watch").await);
         let live = pod.loader.app.serving.live();

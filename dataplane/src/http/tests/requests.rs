@@ -1,5 +1,9 @@
 //! What stands around a sign-in: methods, media types, sizes, ids, documents.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use vestibule_crds::issuer::Issuer;
+
 use super::*;
 
 #[tokio::test]
@@ -202,8 +206,7 @@ async fn issuers_with_one_path_are_told_apart_by_host_and_others_by_path() {
     ] {
         let mut policy = testing::policy();
         policy.name = name.to_owned();
-        policy.token.issuer =
-            vestibule_crds::issuer::Issuer::parse(issuer, HttpIssuers::Refuse).expect("an issuer");
+        policy.token.issuer = Issuer::parse(issuer, HttpIssuers::Refuse).expect("an issuer");
         policies.push(policy);
     }
     let service = Service::serve(key, &snapshot(policies, [])).await;
@@ -237,6 +240,120 @@ async fn issuers_with_one_path_are_told_apart_by_host_and_others_by_path() {
         let reply = service.send(request.expect("a request")).await;
         assert_eq!(reply.body["issuer"].as_str(), issuer, "{path} {host}");
     }
+}
+
+#[tokio::test]
+async fn a_second_policy_takes_no_document_from_callers_in_the_cluster() {
+    let key = testing::key(SigningAlgorithm::ES256);
+    let mut policies = vec![testing::policy()];
+    // One that takes the very host that callers in the cluster use, in a namespace of its own.
+    for (namespace, issuer) in [
+        ("shop", "https://shop.example"),
+        ("tenant", "https://vestibule.auth.svc"),
+    ] {
+        let mut policy = testing::policy();
+        policy.namespace = namespace.to_owned();
+        policy.token.issuer = Issuer::parse_own(issuer, HttpIssuers::Refuse).expect("an issuer");
+        policies.push(policy);
+    }
+    let kid = |policy: &Policy| policy.signing_keys[0].kid.clone();
+    let wanted = [
+        ("auth", "https://auth.example.com", kid(&policies[0])),
+        ("shop", "https://shop.example", kid(&policies[1])),
+        ("tenant", "https://vestibule.auth.svc", kid(&policies[2])),
+    ];
+    let service = Service::serve(key, &snapshot(policies, [])).await;
+    let get = async |path: &str| {
+        let request = service
+            .request(Method::GET, path)
+            .header("host", "vestibule.auth.svc")
+            .body(Full::default());
+        service.send(request.expect("a request")).await
+    };
+    for (namespace, issuer, kid) in wanted {
+        let base = format!("/policies/{namespace}/default");
+        let keys = get(&format!("{base}/jwks.json")).await;
+        assert_eq!(keys.body["keys"][0]["kid"], kid.as_str(), "{namespace}");
+        for name in ["openid-configuration", "oauth-authorization-server"] {
+            let discovery = get(&format!("{base}/.well-known/{name}")).await;
+            assert_eq!(discovery.body["issuer"], issuer);
+            let jwks_uri = format!("{issuer}{base}/jwks.json");
+            assert_eq!(discovery.body["jwks_uri"], jwks_uri.as_str());
+        }
+    }
+    let unknown = get("/policies/auth/other/jwks.json").await;
+    assert_eq!((unknown.status, unknown.code()), (404, "not_found"));
+}
+
+#[tokio::test]
+async fn a_claim_whose_name_means_something_to_a_library_is_carried_as_it_is() {
+    let service = Service::start_with(
+        |provider| provider,
+        |mut policy| {
+            policy.extra_claims = [("odd".to_owned(), "claims.odd".to_owned())].into();
+            policy
+        },
+    )
+    .await;
+    for odd in [
+        json!({"$serde_json::private::RawValue": 5}),
+        json!({"$serde_json::private::RawValue": "{\"a\":1}"}),
+        json!({"$serde_json::private::Number": "7"}),
+    ] {
+        let token = service.token(&with(claims(), "odd", odd.clone()));
+        let mut reply = service.signin(&token).await;
+        for step in ["signed in", "refreshed"] {
+            assert_eq!(reply.status, 200, "{step}: {}", reply.body);
+            let access = reply.text("access_token");
+            let payload = access.split('.').nth(1).expect("a payload");
+            let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+            let payload: Value = serde_json::from_slice(&payload).expect("JSON");
+            assert_eq!(payload["odd"], odd, "{step}");
+            reply = service.refresh(reply.text("refresh_token")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_served_keeps_no_text_of_its_signing_keys() {
+    let service = Service::start().await;
+    let live = service.app.serving.live();
+    let policy = live.policy("auth/default").expect("it is served");
+    assert_eq!(policy.spec.signing_keys.len(), policy.keys.len());
+    for key in &policy.spec.signing_keys {
+        assert_eq!(key.pem.expose(), "");
+    }
+    let reply = service.signin(&service.token(&claims())).await;
+    assert_eq!(reply.status, 200, "and it signs");
+}
+
+#[tokio::test]
+async fn a_bare_name_is_the_own_namespace_s_provider_or_the_only_one() {
+    let key = testing::key(SigningAlgorithm::ES256);
+    let provider = |namespace: &str, name: &str| {
+        let mut provider = provider_of(&key);
+        provider.namespace = namespace.to_owned();
+        provider.name = name.to_owned();
+        provider
+    };
+    let providers = [
+        provider("auth", "corp"),
+        provider("shop", "corp"),
+        provider("shop", "only"),
+        provider("shop", "twice"),
+        provider("tenant", "twice"),
+    ];
+    let mut snapshot = snapshot([testing::policy()], providers);
+    snapshot.own_namespace = Some("auth".to_owned());
+    let service = Service::serve(testing::key(SigningAlgorithm::ES256), &snapshot).await;
+    let live = service.app.serving.live();
+    let found = |name: &str| live.provider(name).map(|provider| provider.key.clone());
+    assert_eq!(found("corp").as_deref(), Some("auth/corp"));
+    assert_eq!(found("shop/corp").as_deref(), Some("shop/corp"));
+    assert_eq!(found("only").as_deref(), Some("shop/only"));
+    assert_eq!(found("twice"), None);
+    assert_eq!(found("tenant/twice").as_deref(), Some("tenant/twice"));
+    assert_eq!(found("tenant/only"), None);
 }
 
 #[tokio::test]

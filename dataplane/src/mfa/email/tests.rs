@@ -27,7 +27,7 @@ fn letter(to: &str) -> Letter {
 }
 
 async fn send_to(port: u16, to: &str) -> Result<(), SendError> {
-    let server = MailServer::new(&email(port)).expect("a mail server");
+    let server = MailServer::new(&email(port), Egress::Cluster).expect("a mail server");
     server.send(&letter(to)).await
 }
 
@@ -99,7 +99,8 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
 async fn a_mail_is_not_sent_in_clear_where_tls_is_asked_for() {
     for tls in [EmailTls::Implicit, EmailTls::StartTls] {
         let port = server(&["220 hello\r\n", "250 hello\r\n", "250 ok\r\n"]).await;
-        let server = MailServer::new(&Email { tls, ..email(port) }).expect("a mail server");
+        let server =
+            MailServer::new(&Email { tls, ..email(port) }, Egress::Cluster).expect("a mail server");
         let sent = server.send(&letter("alice@example.com")).await;
         assert!(sent.is_err(), "{tls:?}");
     }
@@ -121,7 +122,7 @@ async fn what_is_no_address_is_sent_nothing() {
 
 #[test]
 fn a_mail_holds_what_it_should_and_a_line_in_a_subject_starts_no_header() {
-    let server = MailServer::new(&email(25)).expect("a mail server");
+    let server = MailServer::new(&email(25), Egress::Cluster).expect("a mail server");
     let message = server.message(&Letter {
         subject: "您的验证码\r\nBcc: mallory@example.com".to_owned(),
         text: "验证码：123456".to_owned(),
@@ -164,15 +165,30 @@ fn a_sender_may_have_any_name() {
 #[test]
 fn debug_shows_no_code_address_or_password() {
     let secret = |text: &str| vestibule_crds::secret::Secret::new(text);
-    let server = MailServer::new(&Email {
+    let email = Email {
         credentials: Some(vestibule_crds::snapshot::Credentials {
             username: secret("hunter"),
             password: secret("hunter2"),
         }),
         ..email(25)
-    });
+    };
+    let server = MailServer::new(&email, Egress::Cluster).expect("a mail server");
     let shown = format!("{server:?} {:?}", letter("alice@example.com"));
     for hidden in ["hunter", "alice", "123456"] {
         assert!(!shown.contains(hidden), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_mail_server_inside_the_cluster_is_out_of_reach_for_a_policy_that_may_not_go_there() {
+    let port = server(&["220 hello\r\n"]).await;
+    for host in ["127.0.0.1", "localhost", "::1", "169.254.169.254"] {
+        let email = Email {
+            host: host.to_owned(),
+            ..email(port)
+        };
+        let server = MailServer::new(&email, Egress::Public).expect("a mail server");
+        let sent = server.send(&letter("alice@example.com")).await;
+        assert_eq!(sent, Err(SendError::NotPublic), "{host}");
     }
 }

@@ -66,7 +66,11 @@ async fn send_to(url: &str, key: &str, signed_at: i64) -> Result<(), SendError> 
         id: Uuid::from_u128(7),
         signed_at,
     };
-    let webhook = Webhook::new(&sms(url, key), HttpIssuers::LoopbackAndCluster);
+    let webhook = Webhook::new(
+        &sms(url, key),
+        HttpIssuers::LoopbackAndCluster,
+        Egress::Cluster,
+    );
     webhook.send(&message).await
 }
 
@@ -163,7 +167,7 @@ async fn a_webhook_that_says_nothing_is_not_waited_for() {
 #[tokio::test]
 async fn a_webhook_in_clear_is_not_asked_unless_the_process_allows_it() {
     let (url, heard) = webhook(200).await;
-    let webhook = Webhook::new(&sms(&url, KEY), HttpIssuers::Refuse);
+    let webhook = Webhook::new(&sms(&url, KEY), HttpIssuers::Refuse, Egress::Cluster);
     let to = PhoneNumber::parse("+4915123456789").expect("a number");
     let message = Message {
         to: &to,
@@ -213,4 +217,27 @@ fn a_number_is_international_whatever_stands_between_its_digits() {
     ] {
         assert_eq!(PhoneNumber::parse(text), None, "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_webhook_inside_the_cluster_is_out_of_reach_for_a_policy_that_may_not_go_there() {
+    let (url, heard) = webhook(200).await;
+    for url in [url.clone(), url.replace("127.0.0.1", "localhost")] {
+        let (sms, http) = (sms(&url, KEY), HttpIssuers::LoopbackAndCluster);
+        let webhook = Webhook::new(&sms, http, Egress::Public);
+        let to = PhoneNumber::parse("+41791234567").expect("a number");
+        let message = Message {
+            to: &to,
+            text: "012345 is your code",
+            code: "012345",
+            expires_in: 300,
+            language: "en",
+            id: Uuid::from_u128(7),
+            signed_at: now(),
+        };
+        let sent = webhook.send(&message).await;
+        let refused = matches!(sent, Err(SendError::Unreachable(FetchError::NotPublic(_))));
+        assert!(refused, "{url}: {sent:?}");
+    }
+    assert!(heard.lock().expect("no panic").is_empty());
 }

@@ -130,7 +130,7 @@ async fn lost_keys_are_recovered_from_what_is_published() {
         let mut again = load(&shelf, Some(&published)).await;
         assert_eq!(kids(&again), kids(&keyring));
         assert!(tend(&mut again, &world()).await.changed, "and stored again");
-        let states: Vec<KeyState> = snapshot(&again).policies["default"]
+        let states: Vec<KeyState> = snapshot(&again).policies["auth/default"]
             .signing_keys
             .iter()
             .map(|key| key.state)
@@ -148,7 +148,12 @@ async fn an_encryption_key_is_made_once_also_where_no_signing_key_is_managed() {
     let shelf = Shelf::default();
     let mut keyring = load(&shelf, None).await;
     let mut published = snapshot(&keyring);
-    let policy = Arc::make_mut(published.policies.get_mut("default").expect("it compiles"));
+    let policy = Arc::make_mut(
+        published
+            .policies
+            .get_mut("auth/default")
+            .expect("it compiles"),
+    );
     policy.managed = None;
     assert!(keyring.tend(&published, &world(), &[], NOW).await.changed);
     assert!(kids(&keyring).is_empty());
@@ -163,7 +168,12 @@ async fn no_encryption_key_is_made_for_a_policy_that_names_its_own() {
     let shelf = Shelf::default();
     let mut keyring = load(&shelf, None).await;
     let mut published = snapshot(&keyring);
-    let policy = Arc::make_mut(published.policies.get_mut("default").expect("it compiles"));
+    let policy = Arc::make_mut(
+        published
+            .policies
+            .get_mut("auth/default")
+            .expect("it compiles"),
+    );
     policy.mfa.key_source = EncryptionKeySource::Secrets;
     keyring.tend(&published, &world(), &[], NOW).await;
     assert_eq!(encryption_key(&keyring), None);
@@ -177,7 +187,7 @@ async fn a_lost_encryption_key_is_recovered_and_never_made_anew() {
     let made = encryption_key(&keyring);
     let published = snapshot(&keyring);
     assert_eq!(
-        published.policies["default"]
+        published.policies["auth/default"]
             .mfa
             .keys
             .first()

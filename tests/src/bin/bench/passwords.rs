@@ -82,11 +82,12 @@ pub(super) async fn measure(
 /// Somebody who changes the password over and over.
 async fn change_passwords(
     base: String,
-    signin: Value,
+    mut signin: Value,
     changed: Arc<AtomicUsize>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let client = Client::new();
+    signin["scope"] = json!("account");
     let reply = client
         .post(&format!("{base}/auth/id-token/signin"), &signin)
         .await?;
@@ -108,6 +109,10 @@ async fn change_passwords(
             .body(Full::new(Bytes::from(body.to_string())))?;
         let reply = client.send(request).await?;
         anyhow::ensure!(reply.status == 200, "{} {}", reply.status, reply.body);
+        let refresh = json!({"refresh_token": reply.text("refresh_token"), "scope": "account"});
+        let reply = client
+            .post(&format!("{base}/auth/token/refresh"), &refresh)
+            .await?;
         token = reply.text("access_token");
         current = Some(new);
         changed.fetch_add(1, Ordering::Relaxed);
