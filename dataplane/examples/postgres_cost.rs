@@ -311,5 +311,6 @@ fn event(kind: EventKind) -> Event {
         request_id: "r-1".to_owned(),
         network: "192.0.2.0/24".to_owned(),
         detail: String::new(),
+        count: 1,
     }
 }

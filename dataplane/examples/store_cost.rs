@@ -284,6 +284,7 @@ fn signin(account: Account) -> Signin {
             request_id: "0190a1b2c3d4e5f60718293a4b5c6d7e".to_owned(),
             network: "192.0.2.0/24".to_owned(),
             detail: String::new(),
+            count: 1,
         },
         now: NOW,
     }

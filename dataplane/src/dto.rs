@@ -33,7 +33,6 @@ pub const SCOPE_CHARS_MAX: usize = 128;
 #[derive(Debug, Clone, Default, ToSchema)]
 pub struct SigninRequest {
     /// The ID token: a compact JWS of at most 16 KiB.
-    #[schema(max_length = 16384)]
     pub id_token: Option<String>,
     /// `metadata.name` of an OidcProvider. Left out: the one provider whose issuer and audience match the token.
     #[schema(max_length = 253)]
@@ -65,7 +64,6 @@ pub struct RefreshRequest {
 #[derive(Debug, Clone, ToSchema)]
 pub struct RevokeRequest {
     /// A refresh token or an access token of the session that is to end.
-    #[schema(max_length = 16384)]
     pub token: String,
 }
 
@@ -227,6 +225,7 @@ pub struct EnrollmentInfo {
 #[derive(Clone, PartialEq, Eq, ToSchema)]
 pub struct LogoutRequest {
     /// Compact JWS from the provider, at most 16 KiB.
+    #[schema(min_length = 1)]
     pub logout_token: String,
 }
 
@@ -517,9 +516,9 @@ pub struct TokenRequest {
 )]
 pub struct IntrospectionRequest {
     /// An access token or a refresh token.
+    #[schema(min_length = 1)]
     token: String,
-    /// It shows: not looked at.
-    #[schema(max_length = 128)]
+    /// Not used: the token itself shows what it is.
     token_type_hint: Option<String>,
 }
 
@@ -531,9 +530,9 @@ pub struct IntrospectionRequest {
 )]
 pub struct RevocationRequest {
     /// An access token or a refresh token.
+    #[schema(min_length = 1)]
     token: String,
-    /// It shows: not looked at.
-    #[schema(max_length = 128)]
+    /// Not used: the token itself shows what it is.
     token_type_hint: Option<String>,
 }
 

@@ -260,7 +260,7 @@ impl Route {
             Self::OauthToken => Ok(handlers::oauth::token(app, caller, body).await),
             Self::OauthIntrospect => Ok(handlers::oauth::introspect(app, caller, body).await),
             Self::OauthRevoke => Ok(handlers::oauth::revoke(app, caller, body).await),
-            Self::OpenApi => Ok(json(openapi::json(), DOCUMENT_CACHE)),
+            Self::OpenApi => Ok(json(openapi::rendered(), DOCUMENT_CACHE)),
             Self::Page(file) => Ok(page::answer(file, caller.headers, query)),
         }
     }

@@ -18,6 +18,7 @@ use crate::tls::Tls;
 pub mod bounds;
 mod connection;
 pub mod files;
+pub mod first_line;
 mod places;
 mod progress;
 mod stream;

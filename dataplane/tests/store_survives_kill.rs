@@ -140,6 +140,7 @@ fn signin(id: Uuid) -> Signin {
             request_id: "r-1".to_owned(),
             network: "192.0.2.0/24".to_owned(),
             detail: String::new(),
+            count: 1,
         },
         now: NOW,
     }

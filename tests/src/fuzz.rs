@@ -20,6 +20,7 @@ use vestibule_dataplane::http::host;
 use vestibule_dataplane::oauth::assertion::Unverified;
 use vestibule_dataplane::oauth::credentials::{Credentials, credentials};
 use vestibule_dataplane::refresh_token::RefreshToken;
+use vestibule_dataplane::server::first_line::{FirstLine, Protocol};
 use vestibule_dataplane::strict_json;
 use vestibule_dataplane::token::{TOKEN_BYTES_MAX, UnverifiedToken};
 
@@ -71,9 +72,17 @@ pub const TARGETS: &[Target] = &[
         seeds: &[
             "1/\na.example",
             "1http://a.example/x\na.example:80",
-            "2https://a.example/\n",
+            "2https://a.example/x",
         ],
         run: host,
+    },
+    Target {
+        name: "first_line",
+        seeds: &[
+            "\r\nGET / HTTP/1.1\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ],
+        run: first_line,
     },
     Target {
         name: "refresh_token",
@@ -168,6 +177,18 @@ fn address(bytes: &[u8]) -> bool {
         assert_eq!(client_address(stranger, &headers, &trusted), stranger);
     }
     named
+}
+
+/// Whole and in pieces it is the same, and what is HTTP says so.
+fn first_line(input: &[u8]) -> bool {
+    let whole = FirstLine::default().read(input);
+    let mut first = FirstLine::default();
+    let mut pieces = input.chunks(3).map(|piece| first.read(piece));
+    let in_pieces = pieces.find(|protocol| *protocol != Protocol::Unknown);
+    assert_eq!(in_pieces.unwrap_or(Protocol::Unknown), whole);
+    let is_http = whole == Protocol::Http;
+    assert!(!is_http || input.windows(5).any(|name| name == b"HTTP/"));
+    is_http
 }
 
 /// HTTP version, target and, a line each, Host headers. What is accepted names one host at most.

@@ -27,6 +27,8 @@ mod explain;
 mod full_disk;
 #[path = "e2e/geography.rs"]
 mod geography;
+#[path = "e2e/h2spec.rs"]
+mod h2spec;
 #[path = "e2e/limits.rs"]
 mod limits;
 #[path = "e2e/local_tokens.rs"]

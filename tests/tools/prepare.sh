@@ -19,6 +19,7 @@ main() {
   npm_packages tests/page
   python_environment
   go_program tests/verify verify-go "the verifier in Go"
+  go_program tests/h2spec h2spec "h2spec, which checks HTTP/2"
   go_program tests/oauth oauth-go "the OAuth client in Go"
   go_program examples/callers/go signin-go "the caller in Go"
   # The chart's checks render it. A Helm that HELM names takes the place of the one that is built here.

@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use serde_json::json;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::handlers;
@@ -30,7 +33,7 @@ use crate::dto::{
         ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
         EnrollmentInfo, Sessions, SessionInfo, TokenRequest, TokenResponse, IntrospectionRequest, Introspection, RevocationRequest,
         OauthError, LogoutRequest)),
-    modifiers(&BearerToken),
+    modifiers(&BearerToken, &NeedsIdToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),
         (name = "second factors", description = "Challenges and what answers them"),
@@ -52,6 +55,22 @@ impl Modify for BearerToken {
     }
 }
 
+/// The member is optional in the schema, as the contract has it, and a request without it is answered with 400
+/// `id_token_required`: the schema says so beside the members.
+struct NeedsIdToken;
+
+impl Modify for NeedsIdToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let request = components.schemas.get_mut("SigninRequest");
+        if let Some(RefOr::T(Schema::Object(request))) = request {
+            let id_token = json!({"type": "string", "minLength": 1});
+            let named = json!([{"required": ["id_token"], "properties": {"id_token": id_token}}]);
+            request.extensions = Some(Extensions::from_iter([("anyOf", named)]));
+        }
+    }
+}
+
 /// Indented, with a last line break: as it stands in the repository.
 pub fn pretty() -> String {
     let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
@@ -59,7 +78,7 @@ pub fn pretty() -> String {
     text
 }
 
-pub(super) fn json() -> Bytes {
+pub(super) fn rendered() -> Bytes {
     static RENDERED: LazyLock<Bytes> =
         LazyLock::new(|| Bytes::from(Document::openapi().to_json().unwrap_or_default()));
     RENDERED.clone()
@@ -67,16 +86,21 @@ pub(super) fn json() -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::dto;
 
     #[test]
+    fn a_sign_in_needs_an_id_token_though_no_member_is_required() {
+        let document: serde_json::Value = serde_json::from_slice(&rendered()).expect("JSON");
+        let request = &document["components"]["schemas"]["SigninRequest"];
+        assert_eq!(request.get("required"), None);
+        assert_eq!(request["anyOf"][0]["required"], json!(["id_token"]));
+    }
+
+    #[test]
     fn the_document_names_the_lengths_that_are_enforced() {
-        let document: serde_json::Value = serde_json::from_slice(&json()).expect("JSON");
+        let document: serde_json::Value = serde_json::from_slice(&rendered()).expect("JSON");
         for (schema, member, length) in [
-            ("SigninRequest", "id_token", dto::TOKEN_CHARS_MAX),
             ("SigninRequest", "provider", dto::PROVIDER_CHARS_MAX),
             ("SigninRequest", "nonce", dto::NONCE_CHARS_MAX),
             ("SigninRequest", "device_token", dto::OPAQUE_TOKEN_CHARS_MAX),
@@ -85,7 +109,6 @@ mod tests {
                 "refresh_token",
                 dto::OPAQUE_TOKEN_CHARS_MAX,
             ),
-            ("RevokeRequest", "token", dto::TOKEN_CHARS_MAX),
             (
                 "VerifyRequest",
                 "challenge_token",

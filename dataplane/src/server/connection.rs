@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bounds::{Bounds, Ended};
+use super::first_line::OnlyHttp;
 use super::progress::Progress;
 use super::taken::Taken;
 use crate::http::Answer;
@@ -113,7 +114,8 @@ pub(super) async fn serve<S, H, F>(
         .http2()
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEADER_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(OnlyHttp::new(stream)), service));
     let mut is_parting = false;
     poll_fn(|cx| {
         if !is_parting && progress.is_to_part() {
