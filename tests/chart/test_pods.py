@@ -140,7 +140,7 @@ class Dataplane(unittest.TestCase):
         self.assertNotIn("storageClassName", claim["spec"])
         volume = deployment["template"]["spec"]["volumes"][0]
         self.assertEqual(volume["persistentVolumeClaim"], {"claimName": claim["metadata"]["name"]})
-        self.assertNotIn("env", container(objects, "vestibule-dataplane"))
+        self.assertEqual([variable["name"] for variable in container(objects, "vestibule-dataplane")["env"]], ["POD_NAME"])
 
     def test_the_volume_is_as_it_is_asked_for(self):
         def volume(persistence):

@@ -25,6 +25,7 @@ pub struct Builder {
     transport: Vec<OsString>,
     arguments: Vec<OsString>,
     environment: Vec<(String, String)>,
+    has_admin_token: bool,
 }
 
 /// A running service.
@@ -56,6 +57,12 @@ impl Builder {
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Nobody is an administrator of it.
+    pub fn without_admin_token(mut self) -> Self {
+        self.has_admin_token = false;
         self
     }
 
@@ -118,9 +125,11 @@ impl Builder {
     pub async fn start_unready(self) -> Service {
         let mut command = program::command();
         command.args(self.command_line());
-        let token = self.folder.path().join("admin-token");
-        std::fs::write(&token, ADMIN_TOKEN).expect("the folder is writable");
-        command.env("VESTIBULE_ADMIN_TOKEN_FILE", token);
+        if self.has_admin_token {
+            let token = self.folder.path().join("admin-token");
+            std::fs::write(&token, ADMIN_TOKEN).expect("the folder is writable");
+            command.env("VESTIBULE_ADMIN_TOKEN_FILE", token);
+        }
         command.envs(self.environment.iter().cloned());
         let mut child = ChildProcess::start(&mut command);
         let (address, admin) = eventually("it listens", || {
@@ -153,6 +162,7 @@ impl Service {
             transport: vec!["--plain-http".into()],
             arguments: Vec::new(),
             environment: Vec::new(),
+            has_admin_token: true,
         }
     }
 

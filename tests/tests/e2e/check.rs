@@ -319,3 +319,29 @@ async fn one_file_can_be_checked_by_its_own_name() {
     let checked = vestibule(["check".as_ref(), path.as_os_str()]).await;
     assert_eq!(checked.code, 0, "{}", checked.stdout);
 }
+
+#[tokio::test]
+async fn what_a_tenant_may_not_do_is_said_when_the_own_namespace_is() {
+    let tenant = |body: Value| with(body, "/metadata/namespace", "shop");
+    let provider = with(tenant(corp()), "/spec/egress", "Cluster");
+    let manifests = file(&[tenant(policy()), provider]);
+    assert_eq!(check(&manifests, &[]).await.code, 0);
+    let own = ["--own-namespace", "auth"];
+    let checked = check(&manifests, &own).await;
+    assert_eq!(checked.code, 1);
+    assert!(checked.stdout.contains("spec.egress"), "{}", checked.stdout);
+    let listed = [own[0], own[1], "--cluster-egress-namespaces", "shop"];
+    assert_eq!(check(&manifests, &listed).await.code, 0);
+    let issuer = policy()["spec"]["token"]["issuer"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+    let bound = format!("{issuer}=auth");
+    let bound = ["--issuer-namespaces", bound.as_str()];
+    let checked = check(&manifests, &bound).await;
+    assert!(
+        checked.stdout.contains("IssuerConflict"),
+        "{}",
+        checked.stdout
+    );
+}

@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::Request;
 use serde_json::{Value, json};
 use vestibule_tests::e2e::manifests::{policy, provider, secret, with};
-use vestibule_tests::e2e::{IdProvider, Reply, Service};
+use vestibule_tests::e2e::{IdProvider, LocalIssuer, Reply, Service};
 
 /// The client behind a trusted proxy.
 const CLIENT: &str = "203.0.113.77";
@@ -199,4 +199,36 @@ fn in_files(folder: &std::path::Path, prefix: &str) -> String {
         }
     }
     text
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_copy_of_the_keys_and_a_stranger_reads_no_details() {
+    let issuer = LocalIssuer::new();
+    let broken = with(issuer.provider(), "/spec/audiences", json!([]));
+    let broken = with(broken, "/metadata/name", "broken-tenant");
+    let service = Service::builder()
+        .manifests("all.yaml", &[issuer.provider(), broken, policy()])
+        .start()
+        .await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.child.id()));
+    let limits = limits.expect("the process is there");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let core: Vec<&str> = core.expect("a limit").split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "{core:?}");
+
+    assert_eq!(
+        service.revision().await["refused"]["objects"][0]["name"],
+        "broken-tenant"
+    );
+    let revision = service.admin_get("/revision").await;
+    assert_eq!(revision.status, 200);
+    assert!(
+        !revision.body.contains("broken-tenant"),
+        "{}",
+        revision.body
+    );
+    assert_eq!(revision.json()["refused"]["count"], 1);
+    assert_eq!(service.admin_get("/discovery").await.status, 401);
 }

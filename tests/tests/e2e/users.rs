@@ -125,6 +125,7 @@ async fn users_and_sessions_are_nobodys_without_the_token() {
     let issuer = LocalIssuer::new();
     let without = Service::builder()
         .manifests("all.yaml", &[issuer.provider(), policy()])
+        .without_admin_token()
         .start()
         .await;
     for ask in &asks {
