@@ -300,7 +300,6 @@ fn signin(account: Account) -> Signin {
 
 fn event(kind: EventKind) -> Event {
     Event {
-        count: 1,
         at: NOW,
         kind,
         outcome: "ok",

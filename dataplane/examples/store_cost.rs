@@ -273,7 +273,6 @@ fn signin(account: Account) -> Signin {
         history: None,
         completion: None,
         event: Event {
-            count: 1,
             at: NOW,
             kind: EventKind::Signin,
             outcome: "ok",

@@ -129,7 +129,6 @@ fn signin(id: Uuid) -> Signin {
         history: None,
         completion: None,
         event: Event {
-            count: 1,
             at: NOW,
             kind: EventKind::Signin,
             outcome: "ok",
