@@ -53,7 +53,8 @@ pub struct Inputs {
     pub previous: Option<Arc<Snapshot>>,
     pub http_issuers: HttpIssuers,
     pub installer: Installer,
-    /// Seconds since the Unix epoch; none where nothing is remembered over time, as with a directory of manifests.
+    /// Seconds since the Unix epoch; none where nothing is remembered over time, as with a
+    /// directory of manifests.
     pub now: Option<i64>,
 }
 
@@ -148,7 +149,8 @@ fn give_places(
     }
 }
 
-/// An object that nothing has been decided about: as it is now if it compiles, and as it was served before.
+/// An object that nothing has been decided about: as it is now if it compiles, and as it was served
+/// before.
 struct Candidate<'a, T> {
     object: &'a Object,
     now: Option<Arc<T>>,
@@ -391,7 +393,8 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
         let issuers = std::iter::once(provider.issuer.as_str()).chain(aliases);
         for issuer in issuers {
             for audience in &provider.audiences {
-                // Two spellings of one issuer are one provider twice, though tokens are compared to the letter.
+                // Two spellings of one issuer are one provider twice, though tokens are compared to
+                // the letter.
                 let owner = *owners
                     .entry((normal_form(issuer), audience))
                     .or_insert(provider);

@@ -1,4 +1,5 @@
-//! What the installer decides for the namespaces that are watched, and an author of objects in one of them cannot.
+//! What the installer decides for the namespaces that are watched, and an author of objects in one
+//! of them cannot.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,16 +7,19 @@ use std::str::FromStr;
 
 use crate::issuer::{HttpIssuers, Issuer};
 
-/// The installer's decisions. The default is for a directory of manifests: all of them are the installer's own.
+/// The installer's decisions. The default is for a directory of manifests: all of them are the
+/// installer's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installer {
     /// The release's own namespace. None: every namespace is the installer's own.
     pub own_namespace: Option<String>,
-    /// Namespaces whose objects may reach addresses inside the cluster. None: those that are the installer's own.
+    /// Namespaces whose objects may reach addresses inside the cluster. None: those that are the
+    /// installer's own.
     pub cluster_egress: Option<BTreeSet<String>>,
-    /// How much of what is published a namespace beside the own one may have. None: as much as it wants.
+    /// How much of what is published a namespace beside the own one may have. None: as much as it
+    /// wants.
     pub shares: Option<Shares>,
-    /// Which namespaces may use which issuers; what is not listed is for whoever has it first.
+    /// Which namespaces may use which issuers; what is not listed is for the first that has it.
     pub issuers: Vec<IssuerBinding>,
 }
 

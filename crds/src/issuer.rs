@@ -7,7 +7,8 @@ use url::{Host, Url};
 
 mod normal;
 
-/// Where the documents of each policy stand beside those of its issuer, at paths that no issuer can have.
+/// Where the documents of each policy stand beside those of its issuer, at paths that no issuer can
+/// have.
 pub const POLICIES_PATH: &str = "/policies";
 
 /// An `iss` value that was found to be a usable issuer.
@@ -52,7 +53,8 @@ impl Issuer {
         Ok(Self(text.to_owned()))
     }
 
-    /// An issuer of our own: in normal form, so that it has one spelling, and at a path that is free for issuers.
+    /// An issuer of our own: in normal form, so that it has one spelling, and at a path that is
+    /// free for issuers.
     pub fn parse_own(text: &str, http: HttpIssuers) -> Result<Self, UrlError> {
         let issuer = Self::parse(text, http)?;
         let normal = issuer.normal_form();
@@ -72,8 +74,8 @@ impl Issuer {
         &self.0
     }
 
-    /// The form that all spellings of this issuer have in common (RFC 3986, sections 6.2.2 and 6.2.3); without a path it has no
-    /// slash at its end.
+    /// The form that all spellings of this issuer have in common (RFC 3986, sections 6.2.2 and
+    /// 6.2.3); without a path it has no slash at its end.
     pub fn normal_form(&self) -> String {
         normal_form(&self.0)
     }

@@ -113,9 +113,9 @@ pub struct OidcProviderSpec {
     /// How its endpoints are trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Cluster: its endpoints may have any address. Public: private, loopback and link-local addresses are refused,
-    /// redirects included. Cluster is for the namespaces that the installer lists, and the default there; elsewhere the
-    /// default is Public.
+    /// Cluster: its endpoints may have any address. Public: private, loopback and link-local
+    /// addresses are refused, redirects included. Cluster is for the namespaces that the installer
+    /// lists, and the default there; elsewhere the default is Public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
     /// Signature algorithms that its tokens may use; asymmetric only. Default: RS256.

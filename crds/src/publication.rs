@@ -46,7 +46,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     pub snapshot: Snapshot,
-    /// By `namespace/name` of the provider. Not part of the snapshot's revision: that a provider rotated its keys changes no configuration.
+    /// By `namespace/name` of the provider. Not part of the snapshot's revision: that a provider
+    /// rotated its keys changes no configuration.
     pub seeds: Seeds,
     pub proof_key: ProofKey,
 }
@@ -298,8 +299,8 @@ impl ProofKey {
         self.is_signed(&["question", pod, path_and_query], b"", proof)
     }
 
-    /// Proves to the operator that `body` is what this pod answers at this path, which has a nonce in it: an answer of another
-    /// pod or another path has another proof.
+    /// Proves to the operator that `body` is what this pod answers at this path, which has a nonce
+    /// in it: an answer of another pod or another path has another proof.
     pub fn prove_answer(&self, pod: &str, path_and_query: &str, body: &[u8]) -> String {
         self.sign(&["answer", pod, path_and_query], body)
     }
@@ -320,7 +321,8 @@ impl ProofKey {
         hmac::verify(&self.key(), &lines(names, body), &proof).is_ok()
     }
 
-    /// What an operator of an earlier version reads: the proof of `body` for whoever sent `nonce`: HMAC-SHA256 (RFC 2104) over both, base64url.
+    /// What an operator of an earlier version reads: the proof of `body` for the sender of `nonce`:
+    /// HMAC-SHA256 (RFC 2104) over both, base64url.
     pub fn prove(&self, nonce: &str, body: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.key(), &message(nonce, body)))
     }

@@ -1,9 +1,10 @@
-//! What a pod says of itself on its admin listener, and the operator reads: what it serves, and which keys of providers it
-//! has seen.
+//! What a pod says of itself on its admin listener, and the operator reads: what it serves, and
+//! which keys of providers it has seen.
 //!
-//! Details are for the operator, which proves itself with [`QUESTION_PROOF_HEADER`], and for who shows the admin token. The
-//! pod proves its answer with [`ANSWER_PROOF_HEADER`], and the operator believes nothing without it. Both are made with the
-//! [`crate::publication::ProofKey`] of what the pod serves, and hold for one pod, one path and the `nonce` in its query.
+//! Details are for the operator, which proves itself with [`QUESTION_PROOF_HEADER`], and for who
+//! shows the admin token. The pod proves its answer with [`ANSWER_PROOF_HEADER`], and the operator
+//! believes nothing without it. Both are made with the [`crate::publication::ProofKey`] of what the
+//! pod serves, and hold for one pod, one path and the `nonce` in its query.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +13,8 @@ use crate::snapshot::Revision;
 
 pub const QUESTION_PROOF_HEADER: &str = "vestibule-question-proof";
 pub const ANSWER_PROOF_HEADER: &str = "vestibule-answer-proof";
-/// The proof that an operator of an earlier version asks for with a nonce alone; what it proves has no details.
+/// The proof that an operator of an earlier version asks for with a nonce alone; what it proves has
+/// no details.
 pub const PROOF_HEADER: &str = "vestibule-proof";
 /// Longest `nonce` that is proved: base64url of 512 bits and some room.
 pub const NONCE_BYTES_MAX: usize = 128;

@@ -39,10 +39,12 @@ pub struct Snapshot {
     pub policies: BTreeMap<String, Arc<Policy>>,
     /// By `namespace/name`.
     pub providers: BTreeMap<String, Arc<Provider>>,
-    /// The release's own namespace, whose providers a caller may name without it; none where all are the installer's own.
+    /// The release's own namespace, whose providers a caller may name without it; none where all
+    /// are the installer's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_namespace: Option<String>,
-    /// By host and path of an issuer: the namespace that it was published for last. Not part of the revision.
+    /// By host and path of an issuer: the namespace that it was published for last. Not part of the
+    /// revision.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub issuers: BTreeMap<String, IssuerOwner>,
 }
@@ -397,7 +399,8 @@ impl Snapshot {
         self.providers.get(&id.to_string())
     }
 
-    /// What an earlier version published, as this one reads it; a format that is not known stays as it is.
+    /// What an earlier version published, as this one reads it; a format that is not known stays as
+    /// it is.
     pub fn upgraded(mut self) -> Self {
         if self.format == FORMAT_BY_NAME {
             let policies = self.policies.into_values();

@@ -1,6 +1,6 @@
-//! The admin listener: health, readiness, metrics, what is being served, and which keys of providers are known. Read only, and open to its
-//! network; but for the users, which want a token, and for details of the configuration, which are for the operator and who shows the
-//! token.
+//! The admin listener: health, readiness, metrics, what is being served, and which keys of
+//! providers are known. Read only, and open to its network; but for the users, which want a token,
+//! and for details of the configuration, which are for the operator and who shows the token.
 //!
 //! | | anybody | the operator, by its proof | who shows the admin token |
 //! |---|---|---|---|
@@ -160,7 +160,7 @@ fn revision(app: &App, admin: &Admin) -> RevisionReport {
 
 /// What stands for an error whose words are for others.
 const WITHHELD: &str =
-    "it is told to the operator, and to who shows the token of --admin-token-file";
+    "it is shown to the operator, and to who shows the token of --admin-token-file";
 
 /// Who asks, as far as it has been shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,14 +191,14 @@ fn asker(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Asker {
 }
 
 fn reveal_revision(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Answer {
-    let mut told = revision(app, admin);
+    let mut revision = revision(app, admin);
     let asker = asker(app, admin, uri, headers);
     if asker == Asker::Anybody {
         // Names of objects and their errors are nobody's business.
-        told.refused.objects = Vec::new();
-        told.refused.error = told.refused.error.map(|_| WITHHELD.to_owned());
+        revision.refused.objects = Vec::new();
+        revision.refused.error = revision.refused.error.map(|_| WITHHELD.to_owned());
     }
-    report(app, admin, uri, asker, &told)
+    report(app, admin, uri, asker, &revision)
 }
 
 fn reveal_discovery(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Answer {

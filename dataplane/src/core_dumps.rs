@@ -1,7 +1,8 @@
 //! A crash leaves no copy of the memory behind: it holds signing keys, and what people send.
 
-/// Nothing is dumped from here on, neither into a file nor to a program that collects dumps, and no other process of the same
-/// user may read this one's memory. Why not, where the system does not take it.
+/// Nothing is dumped from here on, neither into a file nor to a program that collects dumps, and no
+/// other process of the same user may read this one's memory. Why not, where the system does not
+/// take it.
 pub fn turn_off() -> std::io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let nothing = Rlimit {

@@ -34,9 +34,11 @@ pub struct Live {
     pub revision: Option<Revision>,
     /// Seconds since the Unix epoch.
     pub since: i64,
-    /// By `namespace/name`. The order of these maps decides the order of whatever is made from them, so they are sorted.
+    /// By `namespace/name`. The order of these maps decides the order of whatever is made from
+    /// them, so they are sorted.
     providers: BTreeMap<String, Arc<LiveProvider>>,
-    /// By name alone, as callers may write it: the one in the release's own namespace, else the only one of that name.
+    /// By name alone, as callers may write it: the one in the release's own namespace, else the
+    /// only one of that name.
     by_name: HashMap<String, Arc<LiveProvider>>,
     by_issuer: HashMap<String, Vec<Arc<LiveProvider>>>,
     /// By `namespace/name`.

@@ -40,8 +40,9 @@ pub(crate) struct RunArguments {
     /// Let http issuers and provider endpoints in, on loopback and in-cluster hosts only
     #[arg(long, env = "VESTIBULE_OPERATOR_ALLOW_HTTP_ISSUERS")]
     pub(crate) allow_http_issuers: bool,
-    /// Namespaces that alone may have a SigninPolicy with an issuer, as ISSUER=NAMESPACE,NAMESPACE; an issuer that ends with /*
-    /// stands for all below it too. Several are separated by spaces, or the flag is repeated
+    /// Namespaces that alone may have a SigninPolicy with an issuer, as ISSUER=NAMESPACE,NAMESPACE;
+    /// an issuer that ends with /* stands for all below it too. Several are separated by spaces, or
+    /// the flag is repeated
     #[arg(
         long = "issuer-namespaces",
         value_name = "BINDING",
@@ -49,7 +50,8 @@ pub(crate) struct RunArguments {
         value_delimiter = ' '
     )]
     pub(crate) issuer_namespaces: Vec<IssuerBinding>,
-    /// Namespaces whose objects may reach addresses inside the cluster, separated by commas; `*` for all [default: the own one]
+    /// Namespaces whose objects may reach addresses inside the cluster, separated by commas; `*`
+    /// for all [default: the own one]
     #[arg(
         long,
         value_name = "NAMES",
@@ -57,7 +59,8 @@ pub(crate) struct RunArguments {
         value_delimiter = ','
     )]
     pub(crate) cluster_egress_namespaces: Vec<String>,
-    /// Most bytes, compressed, of what is published that one object of another namespace than the own one may take
+    /// Most bytes, compressed, of what is published that one object of another namespace than the
+    /// own one may take
     #[arg(
         long,
         value_name = "BYTES",

@@ -28,7 +28,8 @@ use pod_api::{AskError, finding, shortened};
 /// After its watch failed the list of pods may be old for so long: the next try, which may fail too, comes before.
 const BLIND_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
 
-/// Largest key set of a provider that is published with the configuration, and most of all sets of one namespace.
+/// Largest key set of a provider that is published with the configuration, and most of all sets of
+/// one namespace.
 const SEED_BYTES_MAX: usize = 64 * 1024;
 const NAMESPACE_SEED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -379,7 +380,8 @@ impl Fleet {
 }
 
 impl State {
-    /// Keys that were seen of these sources, as far as the share of each namespace goes: they only make a start quicker.
+    /// Keys that were seen of these sources, as far as the share of each namespace goes: they only
+    /// make a start quicker.
     fn fitting<'s>(
         &'s self,
         sources: &'s BTreeMap<String, Revision>,

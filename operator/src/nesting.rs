@@ -1,5 +1,6 @@
-//! JSON from the API server, cut where it is nested more deeply than it can be read. One object with a deep value would
-//! otherwise make the whole list that it is in unreadable, and blind the operator to all others.
+//! JSON from the API server, cut where it is nested more deeply than it can be read. One object
+//! with a deep value would otherwise make the whole list that it is in unreadable, and blind the
+//! operator to all others.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,7 +15,8 @@ use tower_service::Service;
 
 /// Deepest nesting that is passed on; the reader takes 128 levels.
 const NESTING_MAX: usize = 100;
-/// What stands in the place of everything deeper. Nothing that reads it takes it for a value of the object.
+/// What stands in the place of everything deeper. Nothing that reads it takes it for a value of the
+/// object.
 pub(crate) const CUT: &str = "vestibule.dev/nested-too-deeply";
 
 /// A client whose answers are bounded in their nesting.

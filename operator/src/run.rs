@@ -204,8 +204,8 @@ fn end_on_panic() {
     }));
 }
 
-/// Warnings of the client hold the whole answer that it could not read, which may be a list of Secrets. What went wrong is
-/// said by whoever asked.
+/// Warnings of the client hold the whole answer that it could not read, which may be a list of
+/// Secrets. What went wrong is logged where the answer was asked for.
 fn is_of_a_body(event: &tracing::Metadata<'_>) -> bool {
     event.target().starts_with("kube_client::client") && *event.level() == tracing::Level::WARN
 }

@@ -1,4 +1,5 @@
-//! An object of our kinds as the API server shows it, read by itself: whatever stands in one, the list that it is in is read.
+//! An object of our kinds as the API server shows it, read by itself: whatever stands in one, the
+//! list that it is in is read.
 
 use std::borrow::Cow;
 
@@ -19,7 +20,8 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Never fails: what cannot be read keeps the name that it goes by, to be told so.
+    /// Never fails: what cannot be read keeps the name that it goes by, so that its verdict finds
+    /// it.
     pub(crate) fn of(value: Value) -> Self {
         let Value::Object(mut members) = value else {
             return Self::default();

@@ -1,4 +1,5 @@
-//! A test that cannot run here writes so into the register that `make test` counts at its end (`tests/tools/skips`).
+//! A test that cannot run here writes so into the register that `make test` counts at its end
+//! (`tests/tools/skips`).
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

@@ -1,4 +1,5 @@
-//! Who has an issuer. Documents of an issuer stand at its host and path, and each place has one policy.
+//! Who has an issuer. Documents of an issuer stand at its host and path, and each place has one
+//! policy.
 //!
 //! | of two policies with one place | wins |
 //! |---|---|
@@ -7,8 +8,8 @@
 //! | one in the namespace that the place was published for last | it |
 //! | both alike | the older, then the smaller uid |
 //!
-//! A place stays with its namespace for a while after the policy is gone: a policy that is deleted and created again loses
-//! its issuer to none that waited for it.
+//! A place stays with its namespace for a while after the policy is gone: a policy that is deleted
+//! and created again loses its issuer to none that waited for it.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ use super::Inputs;
 
 /// How long a place stays with the namespace that it was published for last.
 const HELD_SECONDS: i64 = 30 * 24 * 3600;
-/// Places without a policy that one namespace holds; of more, those that were given up first are free.
+/// Places without a policy that one namespace holds; of more, those that were given up first are
+/// free.
 const HELD_MAX: usize = 64;
 
 /// Who has which place, and who had it before.
@@ -98,7 +100,8 @@ impl<'a> Owners<'a> {
             (holder != namespace).then(|| holder.clone())
         });
         match holder {
-            // Without a clock nothing is held: whoever moves a manifest between namespaces is the installer.
+            // Without a clock nothing is held: the installer alone moves a manifest between
+            // namespaces.
             Some(holder) if self.now.is_some() && !is_free_for_it => Some(format!(
                 "this issuer was published for namespace {holder} last, and stays with it for {} days after its policy is gone: choose another, or ask the installer to give it to namespace {namespace}",
                 HELD_SECONDS / (24 * 3600)
@@ -148,7 +151,8 @@ impl<'a> Owners<'a> {
         owned
     }
 
-    /// In a directory of manifests, where all is the installer's own, nobody has more right to an issuer than another.
+    /// In a directory of manifests, where all is the installer's own, nobody has more right to an
+    /// issuer than another.
     fn is_own(&self, namespace: &str) -> bool {
         self.installer.own_namespace.as_deref() == Some(namespace)
     }

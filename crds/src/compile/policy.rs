@@ -253,7 +253,7 @@ pub(super) fn managed_keys(
     published
 }
 
-/// Whoever is in one of these networks says for each request which address it comes from.
+/// A proxy says for each request which address it comes from.
 fn warn_of_wide_proxies(networks: &[IpNet], problems: &mut Problems) {
     for network in networks {
         let is_wide = match network {

@@ -109,8 +109,9 @@ impl<'a> References<'a> {
         }
     }
 
-    /// A Secret for a use that lets something out. Outside the installer's own namespace whoever may write to the Secret says
-    /// what it is for: an author of objects may name it, and need not be able to read it.
+    /// A Secret for a use that lets something out. Outside the installer's own namespace who may
+    /// write to the Secret says what it is for: an author of objects may name it, and need not be
+    /// able to read it.
     pub(super) fn secret_for(
         &self,
         use_: SecretUse,

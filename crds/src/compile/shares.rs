@@ -1,7 +1,9 @@
-//! A share of what is published for each namespace, so that the volume of one keeps no object of another out.
+//! A share of what is published for each namespace, so that the volume of one keeps no object of
+//! another out.
 //!
-//! Of a namespace the oldest objects come first, and the newest that do not fit are refused. Where all namespaces together
-//! want more than there is, the release's own comes first, and the others have equal shares of the rest.
+//! Of a namespace the oldest objects come first, and the newest that do not fit are refused. Where
+//! all namespaces together want more than there is, the release's own comes first, and the others
+//! have equal shares of the rest.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,8 @@ use crate::publication::{PART_BYTES_MAX, PARTS_MAX};
 
 /// What all objects may take: the rest is for keys of providers and the head.
 const ALL_BYTES_MAX: usize = (PARTS_MAX - 1) * PART_BYTES_MAX;
-/// An object counts at least one of so many of its bytes, however well they compress: unpacked they take memory.
+/// An object counts at least one of so many of its bytes, however well they compress: unpacked they
+/// take memory.
 const COMPRESSION_MAX: usize = 8;
 const LEVEL: i32 = 1;
 
@@ -133,7 +136,8 @@ impl Namespace<'_> {
                 }
             });
             let before = before.filter(|size| fits(*size));
-            // What is refused for another reason later leaves what was served before, which may be larger.
+            // What is refused for another reason later leaves what was served before, which may be
+            // larger.
             let taken = match (&refusal, now) {
                 (None, Some(now)) => Some(now.max(before.unwrap_or(0))),
                 (Some(_), _) | (None, None) => before,
@@ -198,7 +202,8 @@ mod tests {
         Object::from_value(body, None).expect("an object")
     }
 
-    /// For each object whether it is refused; sizes are given oldest first and shuffled by the order of the list.
+    /// For each object whether it is refused; sizes are given oldest first and shuffled by the
+    /// order of the list.
     fn refused(objects: &[(&str, usize)]) -> Vec<bool> {
         let made: Vec<Object> = objects
             .iter()

@@ -7,7 +7,8 @@ use super::verdict::{Problems, ResolvedRefsReason};
 use crate::object::Object;
 use crate::schema;
 
-/// Deepest nesting of an object that is read: more than anybody writes, and less than any reader of it is troubled by.
+/// Deepest nesting of an object that is read: more than anybody writes, and less than any reader of
+/// it is troubled by.
 const NESTING_MAX: usize = 64;
 
 pub(super) fn spec<T: DeserializeOwned>(object: &Object) -> Result<T, Problems> {
@@ -19,7 +20,8 @@ pub(super) fn spec<T: DeserializeOwned>(object: &Object) -> Result<T, Problems> 
         return Err(Problems::unreadable(&why));
     }
     let spec = schema::validate(object.kind, &object.body).map_err(Problems::of_schema)?;
-    // The schema let something through that the type does not take: a defect of ours, and still no harm.
+    // The schema let something through that the type does not take: a defect of ours, and still no
+    // harm.
     serde_json::from_value(spec).map_err(|error| Problems::unreadable(&error.to_string()))
 }
 

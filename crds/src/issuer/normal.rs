@@ -1,8 +1,10 @@
-//! The normal form of a URL (RFC 3986, sections 6.2.2 and 6.2.3): case, percent-encoding, dot segments, default port.
+//! The normal form of a URL (RFC 3986, sections 6.2.2 and 6.2.3): case, percent-encoding, dot
+//! segments, default port.
 
 use url::Url;
 
-/// Each pass may uncover something for the next, such as a dot that was encoded; two are enough, and more change nothing.
+/// Each pass may uncover something for the next, such as a dot that was encoded; two are enough,
+/// and more change nothing.
 const PASSES: usize = 4;
 
 /// Text that is no URL stays as it is.
@@ -33,7 +35,8 @@ fn pass(text: &str) -> Option<String> {
     Some(format!("{}://{host}{port}{path}", url.scheme()))
 }
 
-/// Percent-encoding in upper case, none of an unreserved character, and one of each character that a path cannot hold.
+/// Percent-encoding in upper case, none of an unreserved character, and one of each character that
+/// a path cannot hold.
 fn encoding(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut normal = String::with_capacity(path.len());

@@ -173,8 +173,8 @@ impl Reader {
     }
 }
 
-/// Every document of a file. JSON is read as JSON, since YAML reads a few texts of it otherwise; a file whose name says that
-/// it is JSON is nothing else, and any other is YAML where it is no JSON.
+/// Every document of a file. JSON is read as JSON, since YAML reads a few texts of it otherwise; a
+/// file whose name says that it is JSON is nothing else, and any other is YAML where it is no JSON.
 fn documents(file: &ManifestFile) -> Vec<Parsed> {
     let text = file.text.as_str();
     let is_json = file.path.ends_with(".json");

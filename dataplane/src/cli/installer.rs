@@ -1,4 +1,5 @@
-//! Flags that say what namespaces of a directory of manifests may do, as the operator's flags say it of a cluster's.
+//! Flags that say what namespaces of a directory of manifests may do, as the operator's flags say
+//! it of a cluster's.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +11,13 @@ use crate::config::Allowed;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct InstallerArgs {
-    /// The installer's own namespace among those of the manifests: others get no reach into the cluster, and their Secrets
-    /// want the label of their use [default: all namespaces are the installer's own]
+    /// The installer's own namespace among those of the manifests: others get no reach into the
+    /// cluster, and their Secrets want the label of their use [default: all namespaces are the
+    /// installer's own]
     #[arg(long, value_name = "NAME", env = "VESTIBULE_OWN_NAMESPACE")]
     own_namespace: Option<String>,
-    /// Namespaces whose objects may reach addresses inside the cluster, separated by commas; `*` for all [default: the own one]
+    /// Namespaces whose objects may reach addresses inside the cluster, separated by commas; `*`
+    /// for all [default: the own one]
     #[arg(
         long,
         value_name = "NAMES",
@@ -22,8 +25,9 @@ pub struct InstallerArgs {
         value_delimiter = ','
     )]
     cluster_egress_namespaces: Vec<String>,
-    /// Namespaces that alone may have a SigninPolicy with an issuer, as ISSUER=NAMESPACE,NAMESPACE; an issuer that ends with /*
-    /// stands for all below it too. Several are separated by spaces, or the flag is repeated
+    /// Namespaces that alone may have a SigninPolicy with an issuer, as ISSUER=NAMESPACE,NAMESPACE;
+    /// an issuer that ends with /* stands for all below it too. Several are separated by spaces, or
+    /// the flag is repeated
     #[arg(
         long,
         value_name = "BINDING",

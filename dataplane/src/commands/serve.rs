@@ -393,8 +393,8 @@ fn end_on_panic() {
     }));
 }
 
-/// Warnings of the cluster's client hold the whole answer that it could not read, which may be a Secret. What went wrong is
-/// said by whoever asked.
+/// Warnings of the cluster's client hold the whole answer that it could not read, which may be a
+/// Secret. What went wrong is logged where the answer was asked for.
 fn is_of_a_body(event: &tracing::Metadata<'_>) -> bool {
     event.target().starts_with("kube_client::client") && *event.level() == tracing::Level::WARN
 }

@@ -1,10 +1,12 @@
-//! The public documents of each SigninPolicy's issuer: discovery (OpenID Connect Discovery 1.0; RFC 8414) and keys
-//! (RFC 7517), and of `/auth/userinfo` on each host (RFC 9728), rendered once for a snapshot.
+//! The public documents of each SigninPolicy's issuer: discovery (OpenID Connect Discovery 1.0; RFC
+//! 8414) and keys (RFC 7517), and of `/auth/userinfo` on each host (RFC 9728), rendered once for a
+//! snapshot.
 //!
-//! Those of an issuer stand at its path, and where several hosts have one path the request's host decides. Those of a policy
-//! stand at `/policies/{namespace}/{name}` too, for callers in the cluster: whatever their host is, no other object can take
-//! that path. The `jwks_uri` of the discovery document there leads to the keys there, under the issuer's own origin: the
-//! document is the same for whoever asks, and no host that a request makes up is ever in one.
+//! Those of an issuer stand at its path, and where several hosts have one path the request's host
+//! decides. Those of a policy stand at `/policies/{namespace}/{name}` too, for callers in the
+//! cluster: whatever their host is, no other object can take that path. The `jwks_uri` of the
+//! discovery document there leads to the keys there, under the issuer's own origin: the document is
+//! the same for all that ask, and no host that a request makes up is ever in one.
 
 use std::collections::{BTreeMap, HashMap};
 

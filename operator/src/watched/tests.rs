@@ -1,5 +1,5 @@
-//! Whatever stands in the fields where anything may stand: it comes from the API server as a list does, and all others are
-//! served.
+//! Whatever stands in the fields where anything may stand: it comes from the API server as a list
+//! does, and all others are served.
 
 use bytes::Bytes;
 use kube::core::ObjectList;
@@ -169,7 +169,7 @@ fn one_odd_object_blinds_nobody() {
 }
 
 #[test]
-fn an_object_that_is_nested_too_deeply_is_told_so() {
+fn an_object_that_is_nested_too_deeply_has_a_verdict_of_its_own() {
     let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
     let (kind, odd) = odd(0, &deep);
     let compiled = listed(kind, &odd);

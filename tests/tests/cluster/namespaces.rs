@@ -1,4 +1,5 @@
-//! Two namespaces of one release: names belong to their namespace, and a name alone means the release's own.
+//! Two namespaces of one release: names belong to their namespace, and a name alone means the
+//! release's own.
 
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ async fn two_namespaces_use_one_name_and_a_name_alone_is_the_own_one() {
     );
     signs_in(&release, &our_name, &first.id_token("alice"), "ok").await;
     signs_in(&release, &other_name, &second.id_token("alice"), "ok").await;
-    // The name alone is that of the release's own namespace, and each one's tokens mean nothing to the other.
+    // The name alone is that of the release's own namespace, and each one's tokens mean nothing to
+    // the other.
     signs_in(&release, "corp", &first.id_token("alice"), "ok").await;
     let foreign = second.id_token("alice");
     signs_in(&release, &our_name, &foreign, "token_key_unknown").await;

@@ -1,4 +1,5 @@
-//! Authors in a watched namespace beside the release's own: what they write takes nothing from others, and blinds nobody.
+//! Authors in a watched namespace beside the release's own: what they write takes nothing from
+//! others, and blinds nobody.
 
 use serde_json::{Value, json};
 use vestibule_tests::cluster::kubectl::kubectl_reading;

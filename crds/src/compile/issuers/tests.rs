@@ -1,4 +1,5 @@
-//! One issuer, several policies: which of them it is does not depend on who waits, nor on the order of a map.
+//! One issuer, several policies: which of them it is does not depend on who waits, nor on the order
+//! of a map.
 
 use std::sync::Arc;
 

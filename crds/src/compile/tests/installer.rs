@@ -263,7 +263,7 @@ fn wide_networks_of_proxies_are_warned_of() {
 }
 
 #[test]
-fn an_object_that_cannot_be_read_is_told_so_and_harms_no_other() {
+fn an_object_that_cannot_be_read_has_a_verdict_and_harms_no_other() {
     let mut deep = json!(1);
     for _ in 0..80 {
         deep = json!([deep]);

@@ -1,4 +1,5 @@
-//! Whatever stands in the fields where anything may stand: it is checked, published and loaded, and all others are served.
+//! Whatever stands in the fields where anything may stand: it is checked, published and loaded, and
+//! all others are served.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
