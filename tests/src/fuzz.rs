@@ -78,10 +78,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "first_line",
-        seeds: &[
-            "\r\nGET / HTTP/1.1\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        ],
+        seeds: &["\r\nGET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
         run: first_line,
     },
     Target {
