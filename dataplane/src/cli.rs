@@ -158,7 +158,7 @@ pub struct ServeArgs {
         value_parser = share
     )]
     pub otlp_share: f64,
-    /// Connections served at once; more are closed as they come
+    /// Connections served at once; a further one takes the place of one that gives nothing, or is closed
     #[arg(
         long,
         value_name = "NUMBER",
