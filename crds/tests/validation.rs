@@ -217,13 +217,10 @@ fn what_is_left_out_has_its_default() {
         ),
         (
             "/mfa/noEnrollment",
-            json!({"medium": "EmailOtp", "high": "Deny"}),
+            json!({"low": "Enroll", "medium": "EmailOtp", "high": "Deny"}),
         ),
         ("/mfa/rememberDevice", json!("720h")),
-        (
-            "/password",
-            json!({"warningWindow": "336h", "gracePeriod": "168h"}),
-        ),
+        ("/account", json!({"maxAuthAge": "15m"})),
         (
             "/limits",
             json!({"failuresPerIpPerMinute": 300, "perUserPerMinute": 60}),

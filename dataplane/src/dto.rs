@@ -45,7 +45,10 @@ pub struct SigninRequest {
     pub device_token: Option<String>,
     /// `account`: the access token manages the own account here, for five minutes, and opens no service. Left
     /// out, or `openid`: it is for the services of the policy.
-    #[schema(max_length = 128)]
+    #[schema(
+        max_length = 128,
+        pattern = "^( *(openid|account)( +(openid|account))*)? *$"
+    )]
     pub scope: Option<String>,
 }
 
@@ -56,7 +59,10 @@ pub struct RefreshRequest {
     #[schema(max_length = 512)]
     pub refresh_token: String,
     /// As at the sign-in: `account` for an account token.
-    #[schema(max_length = 128)]
+    #[schema(
+        max_length = 128,
+        pattern = "^( *(openid|account)( +(openid|account))*)? *$"
+    )]
     pub scope: Option<String>,
 }
 
@@ -110,7 +116,10 @@ pub struct VerifyRequest {
     /// Whether the answer is to have a `device_token`. After `webauthn`, `totp` and `sms_otp` only.
     pub remember_device: bool,
     /// As at the sign-in: `account` for an account token.
-    #[schema(max_length = 128)]
+    #[schema(
+        max_length = 128,
+        pattern = "^( *(openid|account)( +(openid|account))*)? *$"
+    )]
     pub scope: Option<String>,
 }
 
@@ -141,7 +150,10 @@ pub struct ConfirmRequest {
     #[schema(value_type = Option<Object>)]
     pub credential: Option<serde_json::Value>,
     /// As at the sign-in, where a challenge is completed: `account` for an account token.
-    #[schema(max_length = 128)]
+    #[schema(
+        max_length = 128,
+        pattern = "^( *(openid|account)( +(openid|account))*)? *$"
+    )]
     pub scope: Option<String>,
 }
 

@@ -813,6 +813,18 @@ fn policy_oauth() -> Vec<Case> {
     let entry = json!({"name": "keys", "key": "jwks.json"});
     let by_keys = |keys: Value| json!({"secretRefs": null, "privateKeyJwt": keys});
     vec![
+        policy_case(
+            "tokens for clients alone want clients",
+            json!({"oauth": {"onlyClients": true, "clients": [client(json!({}))]}}),
+            json!({"oauth": {"onlyClients": true}}),
+            "spec.oauth.onlyClients",
+        ),
+        policy_case(
+            "changes of an account want an authentication some time ago",
+            json!({"account": {"maxAuthAge": "1s"}}),
+            json!({"account": {"maxAuthAge": "0s"}}),
+            "spec.account.maxAuthAge",
+        ),
         one(
             "a client has one proof",
             by_account(&account),

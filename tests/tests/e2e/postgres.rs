@@ -129,14 +129,14 @@ async fn migrate_brings_the_schema_up_to_date_and_nothing_else() {
     let first = vestibule(line()).await;
     assert_eq!(
         (first.code, first.stdout.trim()),
-        (0, "8 migrations were run: the schema is version 8"),
+        (0, "9 migrations were run: the schema is version 9"),
         "{}",
         first.stderr
     );
     let second = vestibule(line()).await;
     assert_eq!(
         (second.code, second.stdout.trim()),
-        (0, "the schema was up to date: version 8")
+        (0, "the schema was up to date: version 9")
     );
 
     std::fs::write(password.path(), SECRET).expect("it can be written");
