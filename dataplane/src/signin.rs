@@ -328,13 +328,14 @@ impl Attempt<'_, '_> {
         standing.restrict(&mut carried);
         let refresh = &fresh.refresh;
         self.frame.trail.session_id = Some(refresh.session());
+        let origin = identity.origin();
         let session = OpenSession {
             policy,
             provider: &provider.key,
             refresh,
             carried: &carried,
             device: device_of(self.frame.caller.headers),
-            origin: identity.origin(),
+            origin,
             ends_at: session_end(policy, now),
             now,
         };
@@ -343,7 +344,7 @@ impl Attempt<'_, '_> {
         let signin = Signin {
             account,
             session,
-            login: Some(identity.login(&provider.key)),
+            login: Some(identity.login(&provider.key, origin)),
             replay: identity.replay_key(provider.spec.token.replay),
             history,
             completion: None,

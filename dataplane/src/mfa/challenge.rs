@@ -261,7 +261,7 @@ pub async fn open(
     trail.session_id = None;
     let opening = OpenChallenge {
         account,
-        login: Some(identity.login(&provider.key)),
+        login: Some(identity.login(&provider.key, kept.origin)),
         replay: identity.replay_key(provider.spec.token.replay),
         digest: token.digest(),
         provider: provider.key.clone(),

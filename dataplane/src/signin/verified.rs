@@ -46,8 +46,8 @@ impl VerifiedIdentity<'_> {
     }
 
     /// The login at the provider that the token is from.
-    pub fn login(&self, provider: &str) -> Login {
-        Login::of(provider, self.origin(), &self.identity, self.issued_at)
+    pub fn login(&self, provider: &str, origin: Origin) -> Login {
+        Login::of(provider, origin, &self.identity, self.issued_at)
     }
 
     /// Present where the provider refuses a token's second use.

@@ -136,11 +136,13 @@ impl Login {
             issuer,
             subject,
         } = identity;
+        // What an older version kept has no subject's digest.
+        let all = || named("sub", issuer, subject);
         let without_sid = || named(WITHOUT_SID, issuer, subject);
         Self {
             provider: provider.to_owned(),
             ended_by: [
-                named("sub", issuer, subject),
+                origin.subject.unwrap_or_else(all),
                 origin.sid.unwrap_or_else(without_sid),
             ],
             issued_at,

@@ -147,8 +147,10 @@ pub(super) fn is_ended(db: &Connection, login: &Login) -> rusqlite::Result<bool>
         ended_by: [all, this],
         issued_at,
     } = login;
+    // A list after IN would be a table of its own each time.
     db.prepare_cached(
-        "SELECT 1 FROM ended_logins WHERE provider = ?1 AND digest IN (?2, ?3) AND issued_until >= ?4",
+        "SELECT 1 FROM ended_logins WHERE provider = ?1 AND digest = ?2 AND issued_until >= ?4 UNION ALL \
+         SELECT 1 FROM ended_logins WHERE provider = ?1 AND digest = ?3 AND issued_until >= ?4",
     )?
     .exists(params![provider, all, this, issued_at])
 }
