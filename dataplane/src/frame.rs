@@ -115,10 +115,7 @@ impl<'c> Frame<'c> {
 
     /// What a request over the limit is answered with; one below it should not ask.
     pub fn limited(&self) -> Failure {
-        let seconds = self.limit.exceeded.unwrap_or(1);
-        TryAgainReason::RateLimited
-            .after(seconds, "too many failures from this address")
-            .into()
+        limited_for(self.limit.exceeded.unwrap_or(1))
     }
 
     /// Who holds a refresh token that this request shows.
@@ -146,7 +143,9 @@ impl<'c> Frame<'c> {
             if self.is_limited() {
                 return Err(self.limited());
             }
-            self.count(app);
+            if let Some(seconds) = self.count(app) {
+                return Err(limited_for(seconds));
+            }
         }
         let is_limited = matches!(
             &failure,
@@ -158,11 +157,19 @@ impl<'c> Frame<'c> {
         Err(failure)
     }
 
-    fn count(&self, app: &App) {
-        let now = self.now;
+    /// Counts one failure, unless those that ran beside this one have used the limit up: then seconds until the next.
+    fn count(&self, app: &App) -> Option<u32> {
         let address = of_address(self.client);
         let whom = (address, self.limit.scope.as_str());
-        let _over = app.failures.count(whom, self.limit.per_minute, now);
+        let exceeded = app.failures.count(whom, self.limit.per_minute, self.now);
+        if exceeded.is_none() {
+            self.count_for_risk(app);
+        }
+        exceeded
+    }
+
+    fn count_for_risk(&self, app: &App) {
+        let (now, address) = (self.now, of_address(self.client));
         let Some(policy) = &self.policy else { return };
         let Some(risk) = &policy.spec.risk else {
             return;
@@ -177,6 +184,12 @@ impl<'c> Frame<'c> {
             app.recent_failures.count(identity, window, now);
         }
     }
+}
+
+fn limited_for(seconds: u32) -> Failure {
+    TryAgainReason::RateLimited
+        .after(seconds, "too many failures from this address")
+        .into()
 }
 
 impl Limit {

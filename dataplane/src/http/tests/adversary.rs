@@ -7,6 +7,8 @@ use vestibule_crds::issuer::Issuer;
 use vestibule_crds::snapshot::{Client as OauthClient, ClientProof, UpstreamMfa};
 
 use super::*;
+use crate::frame::Frame;
+use crate::store::EventKind;
 use crate::testing::{sign, without};
 use crate::token::UnverifiedToken;
 
@@ -634,6 +636,43 @@ async fn a_second_factor_is_held_to_the_proxies_of_its_own_policy() {
         statuses.push(reply.status);
     }
     assert_eq!(statuses, [400, 400, 400, 429, 429]);
+}
+
+#[tokio::test]
+async fn failures_side_by_side_are_no_more_than_the_limit() {
+    let service = Service::start_with(
+        |provider| provider,
+        |mut policy| {
+            policy.limits.failures_per_ip_per_minute = 3;
+            policy
+        },
+    )
+    .await;
+    let (app, headers) = (&service.app, http::HeaderMap::new());
+    let peer = IpAddr::from([192, 0, 2, 1]);
+    let live = app.serving.live();
+    let policy = live.policies().next().expect("one is served");
+    let mut frames = Vec::new();
+    for id in 0..10 {
+        let request_id = &*id.to_string().leak();
+        let caller = Caller {
+            peer,
+            headers: &headers,
+            request_id,
+        };
+        let mut frame = Frame::begin(app, EventKind::Signin, caller);
+        frame.policy(app, policy, "corp");
+        assert!(!frame.is_limited(), "none of them has ended yet");
+        frames.push(frame);
+    }
+    let mut ends = Vec::new();
+    for frame in &frames {
+        let refused: Result<(), Failure> = Err(Code::TokenMalformed.because("junk").into());
+        let failure = frame.end(app, refused).expect_err("it was refused");
+        ends.push(matches!(failure, Failure::Refused(_)));
+    }
+    assert_eq!(ends, [[true; 3].as_slice(), &[false; 7]].concat());
+    assert_eq!(service.events().await.len(), 3, "no event for 429");
 }
 
 #[tokio::test]
