@@ -277,9 +277,11 @@ pub struct Mfa {
     /// The first seals, all open; none is while a managed key has not been made yet.
     pub keys: Vec<EncryptionKey>,
     pub key_source: EncryptionKeySource,
-    /// Set where webauthn is among `methods`; so are the next two for their methods.
+    /// Set where webauthn is among `methods`.
     pub webauthn: Option<Webauthn>,
+    /// Where codes come from if email_otp is among `methods`, and notices of changed factors in any case.
     pub email: Option<Email>,
+    /// Set where sms_otp is among `methods`.
     pub sms: Option<Sms>,
 }
 

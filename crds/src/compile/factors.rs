@@ -61,12 +61,6 @@ pub(super) fn factors(
         EncryptionKeySource::Secrets => secret_keys(&encryption_keys, references, problems),
     };
     let is_listed = |method| listed.contains(&method);
-    if email.is_some() && !is_listed(MfaMethod::EmailOtp) {
-        problems.warn(
-            "spec.mfa.email",
-            "it has no effect: methods has no email_otp",
-        );
-    }
     if sms.is_some() && !is_listed(MfaMethod::SmsOtp) {
         problems.warn("spec.mfa.sms", "it has no effect: methods has no sms_otp");
     }
@@ -115,7 +109,8 @@ pub(super) fn factors(
     Some(Mfa {
         mode,
         webauthn: webauthn.filter(|_| methods.contains(&MfaMethod::Webauthn)),
-        email: email.filter(|_| methods.contains(&MfaMethod::EmailOtp)),
+        // Without email_otp it still tells users of changes to their factors.
+        email,
         sms: sms.filter(|_| methods.contains(&MfaMethod::SmsOtp)),
         methods,
         challenge_ttl,

@@ -43,7 +43,7 @@ pub struct Mfa {
     /// For webauthn. Default: the site of `token.issuer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webauthn: Option<Webauthn>,
-    /// For email_otp. Left out: email_otp is not offered.
+    /// For email_otp, and for telling users of a factor that was added or removed. Left out: neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<Email>,
     /// For sms_otp. Left out: sms_otp is not offered.

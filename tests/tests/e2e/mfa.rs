@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vestibule_tests::e2e::manifests::{policy, secret, with};
 use vestibule_tests::e2e::scripted::{Answer, Scripted};
-use vestibule_tests::e2e::{LocalIssuer, MailTls, Mailbox, Reply, Service};
+use vestibule_tests::e2e::{LocalIssuer, MailTls, Mailbox, Reply, Service, totp};
 
 /// Maps what a code may be sent to.
 fn provider(issuer: &LocalIssuer) -> Value {
@@ -103,6 +103,45 @@ async fn a_code_that_was_mailed_signs_in_once() {
     for hidden in [&code, &token, "alice@corp.example"] {
         assert!(!log.contains(hidden), "{hidden}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_told_by_mail_of_a_factor_that_was_added() {
+    let issuer = LocalIssuer::new();
+    let mailbox = Mailbox::start(MailTls::None, false).await;
+    let mfa = json!({
+        "methods": ["totp"],
+        "email": {"host": "127.0.0.1", "port": mailbox.port, "tls": "None", "from": "no-reply@example.com"},
+    });
+    let service = Service::builder()
+        .manifests("corp.yaml", &[provider(&issuer)])
+        .manifests("policy.yaml", &[with(policy(), "/spec/mfa", mfa)])
+        .start()
+        .await;
+    let signed_in = signin(&service, &issuer, "alice").await;
+    let account = service.account(&signed_in).await;
+    let send = async |method: &str, path: &str, body: &Value| {
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(service.url(path))
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {account}"))
+            .body(body.to_string().into());
+        let reply = service.client.send(request.expect("a request")).await;
+        reply.expect("an answer")
+    };
+    let begun = send("POST", "/auth/mfa/enrollments/totp", &json!({})).await;
+    let now = vestibule_dataplane::clock::Clock::System.now();
+    let code = totp(&begun.text("secret"), now);
+    let confirm = json!({"id": begun.text("id"), "code": code});
+    let path = "/auth/mfa/enrollments/totp/confirm";
+    let confirmed = send("POST", path, &confirm).await;
+    assert_eq!(confirmed.code(), "ok", "{}", confirmed.body);
+    let mail = mailbox.mail(0).await;
+    assert_eq!(mail["to"], json!(["alice@corp.example"]));
+    let text = mail["text"].as_str().expect("a text");
+    assert!(text.contains("authenticator app"), "{text}");
+    assert!(!text.contains(&begun.text("secret")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
