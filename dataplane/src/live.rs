@@ -34,6 +34,8 @@ pub struct Live {
     pub revision: Option<Revision>,
     /// Seconds since the Unix epoch.
     pub since: i64,
+    /// The release's; none where all objects are the installer's own.
+    own_namespace: Option<String>,
     /// By `namespace/name`. The order of these maps decides the order of whatever is made from
     /// them, so they are sorted.
     providers: BTreeMap<String, Arc<LiveProvider>>,
@@ -138,6 +140,7 @@ impl Serving {
         let live = Live {
             revision: None,
             since: clock.now(),
+            own_namespace: None,
             providers: BTreeMap::new(),
             by_name: HashMap::new(),
             by_issuer: HashMap::new(),
@@ -256,6 +259,7 @@ impl Live {
         Ok(Self {
             revision: Some(snapshot.revision.clone()),
             since: context.clock.now(),
+            own_namespace: snapshot.own_namespace.clone(),
             providers,
             by_name,
             by_issuer,
@@ -286,6 +290,11 @@ impl Live {
         } else {
             self.by_name.get(name)
         }
+    }
+
+    /// Whether it is in the release's own namespace.
+    pub fn is_own(&self, provider: &LiveProvider) -> bool {
+        self.own_namespace.as_deref() == Some(provider.spec.namespace.as_str())
     }
 
     /// Every provider that accepts tokens of this issuer, aliases included.

@@ -26,7 +26,16 @@ pub fn choose_provider<'l>(
             .iter()
             .any(|audience| audiences.contains(audience))
     };
-    let mut candidates = live.providers_of(&token.issuer).iter().filter(matching);
+    let all: Vec<_> = live
+        .providers_of(&token.issuer)
+        .iter()
+        .filter(matching)
+        .collect();
+    // What a tenant adds takes no sign-in from the release's own providers, however old each is.
+    let has_own = all.iter().any(|provider| live.is_own(provider));
+    let mut candidates = all
+        .into_iter()
+        .filter(|provider| !has_own || live.is_own(provider));
     let none = || Code::ProviderRequired.because("no provider has the token's issuer and audience");
     let mut chosen = candidates.next().ok_or_else(none)?;
     for other in candidates {

@@ -639,6 +639,31 @@ async fn a_second_factor_is_held_to_the_proxies_of_its_own_policy() {
 }
 
 #[tokio::test]
+async fn an_older_provider_of_a_tenant_takes_no_sign_in_from_the_releases_own() {
+    let own = testing::key(SigningAlgorithm::ES256);
+    let mut ours = provider_of(&own);
+    ours.created_at = Some("2026-03-01T00:00:00Z".to_owned());
+    let (mut policy, mut theirs, _) = tenant("tenant");
+    theirs.created_at = Some("2026-01-01T00:00:00Z".to_owned());
+    theirs.issuer = ours.issuer.clone();
+    theirs.audiences = ours.audiences.clone();
+    theirs.keys = ours.keys.clone();
+    for object in [&mut policy.namespace, &mut theirs.namespace] {
+        "elsewhere".clone_into(object);
+    }
+    let mut served = snapshot([testing::policy(), policy], [ours, theirs]);
+    let inferred = async |served: &Snapshot| {
+        let service = Service::serve(testing::key(SigningAlgorithm::ES256), served).await;
+        let body = json!({"id_token": testing::token(&own, &claims())});
+        let reply = service.post("/auth/id-token/signin", &body).await;
+        claims_of(reply.text("access_token"))["idp"].clone()
+    };
+    assert_eq!(inferred(&served).await, "tenant", "all are the installer's");
+    served.own_namespace = Some("auth".to_owned());
+    assert_eq!(inferred(&served).await, "corp");
+}
+
+#[tokio::test]
 async fn failures_side_by_side_are_no_more_than_the_limit() {
     let service = Service::start_with(
         |provider| provider,
