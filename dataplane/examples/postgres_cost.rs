@@ -12,11 +12,11 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use tokio_postgres::NoTls;
 use uuid::Uuid;
-use vestibule_dataplane::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
-use vestibule_dataplane::store::sessions::Origin;
-use vestibule_dataplane::store::{
-    Account, Event, EventKind, Gather, IdentityKey, NewSession, Profile, Rotation, RotationOutcome,
-    Signin, SigninOutcome, Store, User, UserStatus,
+use vestibule_store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
+use vestibule_store::sessions::Origin;
+use vestibule_store::{
+    Account, Event, EventClass, EventKind, Gather, IdentityKey, NewSession, Profile, Rotation,
+    RotationOutcome, Signin, SigninOutcome, Store, User, UserStatus,
 };
 
 const NOW: i64 = 1_800_000_000;
@@ -303,6 +303,7 @@ fn event(kind: EventKind) -> Event {
         at: NOW,
         kind,
         outcome: "ok",
+        class: EventClass::Accepted,
         policy: "bench/default".to_owned(),
         provider: "bench/provider".to_owned(),
         user_id: None,

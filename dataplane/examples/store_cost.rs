@@ -15,11 +15,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use uuid::Uuid;
-use vestibule_dataplane::store::sessions::Origin;
-use vestibule_dataplane::store::sqlite::{SqliteOptions, SqliteStore};
-use vestibule_dataplane::store::{
-    Account, Event, EventKind, Gather, IdentityKey, NewSession, Profile, Signin, SigninOutcome,
-    Store, User, UserStatus,
+use vestibule_store::sessions::Origin;
+use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
+use vestibule_store::{
+    Account, Event, EventClass, EventKind, Gather, IdentityKey, NewSession, Profile, Signin,
+    SigninOutcome, Store, User, UserStatus,
 };
 
 const NOW: i64 = 1_800_000_000;
@@ -276,6 +276,7 @@ fn signin(account: Account) -> Signin {
             at: NOW,
             kind: EventKind::Signin,
             outcome: "ok",
+            class: EventClass::Accepted,
             policy: "shop/default".to_owned(),
             provider: "shop/example".to_owned(),
             user_id: Some(user),

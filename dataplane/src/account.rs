@@ -15,7 +15,7 @@ use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::snapshot::{Linking, Provider, Provisioning};
 
 use crate::failure::{Code, Refused};
-use crate::store::{Gathered, Profile, User, UserStatus};
+use vestibule_store::{Gathered, Profile, User, UserStatus};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {

@@ -21,7 +21,7 @@ use crate::password;
 use crate::risk::census::Censuses;
 use crate::risk::evidence::Hashing;
 use crate::risk::failures::RecentFailures;
-use crate::store::{Event, Store};
+use vestibule_store::{Event, Store};
 
 /// Mails to users that are sent at the same time, beside the requests that they are about.
 const NOTICES_MAX: usize = 16;

@@ -17,8 +17,9 @@ use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::store::Event;
+use vestibule_store::Event;
 
+pub mod audited;
 pub mod condense;
 
 /// Lines that wait to be written.

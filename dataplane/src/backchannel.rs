@@ -10,11 +10,11 @@ use crate::failure::{Code, Failure};
 use crate::frame::Frame;
 use crate::live::LiveProvider;
 use crate::signin::{Fetching, check_signature, lifetime};
-use crate::store::sessions::{LoggedOut, LogoutOutcome, ProviderLogout};
-use crate::store::{EventKind, IdentityKey, ReplayKey};
 use crate::token::UnverifiedToken;
 use crate::verify::Facts;
 use crate::verify::logout::{check_claims, check_header};
+use vestibule_store::sessions::{LoggedOut, LogoutOutcome, ProviderLogout};
+use vestibule_store::{EventKind, IdentityKey, ReplayKey};
 
 pub const PATH: &str = "/auth/logout/backchannel";
 /// Providers of one issuer and audience that one token may be for.

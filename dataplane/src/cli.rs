@@ -10,8 +10,8 @@ use uuid::Uuid;
 use vestibule_crds::issuer::HttpIssuers;
 
 use crate::audit::AuditTarget;
-use crate::store::database::{Database, DatabaseError};
-use crate::store::refusals::RefusalBounds;
+use vestibule_store::database::{Database, DatabaseError};
+use vestibule_store::refusals::RefusalBounds;
 
 mod installer;
 

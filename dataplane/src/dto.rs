@@ -13,7 +13,7 @@ use crate::clock::rfc3339;
 use crate::password::{Standing, Warning};
 use crate::refresh_token::RefreshToken;
 use crate::risk::Assessment;
-use crate::store::{User, UserStatus};
+use vestibule_store::{User, UserStatus};
 
 /// The longest JWT that is looked at.
 pub const TOKEN_CHARS_MAX: usize = 16_384;

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use vestibule_store::{EventClass, StoreError};
+
 /// Either kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -191,6 +193,22 @@ impl Failure {
         }
     }
 
+    /// How long its audit event is kept.
+    pub fn class(&self) -> EventClass {
+        let is_incident = match self {
+            Self::Refused(refused) => refused.code == Code::RefreshTokenReused,
+            Self::TryAgain(again) => matches!(
+                again.reason,
+                TryAgainReason::MfaLocked | TryAgainReason::PasswordLocked
+            ),
+        };
+        if is_incident {
+            EventClass::Incident
+        } else {
+            EventClass::Refusal
+        }
+    }
+
     pub fn audit(&self) -> &str {
         match self {
             Self::Refused(refused) => &refused.audit,
@@ -217,10 +235,36 @@ impl From<TryAgain> for Failure {
     }
 }
 
-impl From<crate::store::StoreError> for Failure {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
         TryAgainReason::StoreUnavailable
             .after(1, error.to_string())
             .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_a_session_or_locked_a_user_is_kept_with_what_was_accepted() {
+        let incident: [Failure; 3] = [
+            Code::RefreshTokenReused.into(),
+            TryAgainReason::MfaLocked.after(1, "").into(),
+            TryAgainReason::PasswordLocked.after(1, "").into(),
+        ];
+        for failure in incident {
+            assert_eq!(failure.class(), EventClass::Incident, "{}", failure.code());
+        }
+        let refusal: [Failure; 4] = [
+            Code::TokenMalformed.into(),
+            Code::RefreshTokenInvalid.into(),
+            Code::ClientInvalid.into(),
+            TryAgainReason::RateLimited.after(1, "").into(),
+        ];
+        for failure in refusal {
+            assert_eq!(failure.class(), EventClass::Refusal, "{}", failure.code());
+        }
     }
 }

@@ -21,8 +21,8 @@ use crate::keys::egress::is_public;
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy};
 use crate::refresh_token::Holder;
-use crate::store::{EventKind, IdentityKey, Session, User};
 use crate::trail::Trail;
+use vestibule_store::{EventKind, IdentityKey, Session, User};
 
 /// Failures of one address in a minute that no policy is known for.
 const UNKNOWN_PER_MINUTE: u32 = 300;

@@ -14,7 +14,7 @@ use crate::failure::{Code, Failure, Refused};
 use crate::live::{LivePolicy, PolicyKey};
 use crate::password::{CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::signin::lifetime;
-use crate::store::User;
+use vestibule_store::User;
 
 /// Ordinary claims fit; more grow.
 const CLAIMS_BYTES: usize = 1024;

@@ -31,7 +31,6 @@ use crate::telemetry;
 
 pub mod egress;
 pub mod fetch;
-pub mod prefetch;
 
 use fetch::{FetchError, Reach};
 

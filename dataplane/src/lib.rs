@@ -6,6 +6,7 @@ pub mod agent;
 pub mod app;
 pub mod audit;
 pub mod backchannel;
+pub mod background;
 pub mod cli;
 pub mod client_address;
 pub mod clock;
@@ -33,7 +34,6 @@ pub mod risk;
 pub mod server;
 pub mod session;
 pub mod signin;
-pub mod store;
 pub mod strict_json;
 pub mod telemetry;
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod bounded;
 use bounded::Bounded;
 
 use crate::failure::Failure;
-use crate::store::Work;
+use vestibule_store::Work;
 
 /// Seconds, from a cached answer to the fetch time limit.
 const LATENCY_BUCKETS: [f64; 12] = [

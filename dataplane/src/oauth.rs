@@ -18,7 +18,7 @@ use crate::mfa::device::DeviceToken;
 use crate::refresh::refresh_at;
 use crate::session::revoke_at;
 use crate::signin::signin_at;
-use crate::store::EventKind;
+use vestibule_store::EventKind;
 
 pub mod assertion;
 pub mod client;

@@ -20,6 +20,7 @@ use vestibule_crds::duration::Duration;
 use vestibule_crds::snapshot::PasswordLife;
 
 use crate::issue::Carried;
+use vestibule_store::LocalPassword;
 
 /// The scope of a token that changes the password and opens nothing else.
 pub const CHANGE_SCOPE: &str = "password:change";
@@ -27,15 +28,6 @@ pub const CHANGE_SCOPE: &str = "password:change";
 pub const CHANGE_SECONDS: i64 = 600;
 
 const DAY_SECONDS: i64 = 24 * 3600;
-
-/// What a sign-in knows of a user's local password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LocalPassword {
-    /// Seconds since the Unix epoch.
-    pub changed_at: i64,
-    /// Whether an administrator demands a change.
-    pub must_change: bool,
-}
 
 /// What becomes of whoever has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

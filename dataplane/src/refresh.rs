@@ -13,7 +13,7 @@ use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, Standing};
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
 use crate::signin::lifetime;
-use crate::store::{EventKind, Rotation, RotationOutcome, Session, User};
+use vestibule_store::{EventKind, Rotation, RotationOutcome, Session, User};
 
 /// How often a refresh is decided anew because another one was first. Each loss means that another refresh won, and the
 /// next look finds its successor.

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::{Builder, Uuid};
 
 use crate::encoding::sha256;
-use crate::store::{ROTATED_MAX, Rotated, Session};
+use vestibule_store::{ROTATED_MAX, Rotated, Session};
 
 /// So that secret scanners and people know one when they see it.
 const PREFIX: &str = "vrt_";

@@ -19,8 +19,8 @@ use crate::oauth::door::{Admission, Door};
 use crate::password::{self, CHANGE_SCOPE};
 use crate::refresh_token::RefreshToken;
 use crate::signin::lifetime;
-use crate::store::{EventKind, Session, User};
 use crate::token::UnverifiedToken;
+use vestibule_store::{EventKind, Session, User};
 
 pub mod own;
 

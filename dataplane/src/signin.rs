@@ -25,12 +25,12 @@ use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
 use crate::risk::{self, Assessment, Context};
-use crate::store::mfa::DeviceKey;
-use crate::store::sessions::Origin;
-use crate::store::{
+use crate::token::UnverifiedToken;
+use vestibule_store::mfa::DeviceKey;
+use vestibule_store::sessions::Origin;
+use vestibule_store::{
     EventKind, Gather, Gathered, NewHistory, NewSession, Signin, SigninOutcome, StoredHistory,
 };
-use crate::token::UnverifiedToken;
 
 mod carrying;
 mod choosing;

@@ -32,8 +32,7 @@ use url::Url;
 
 use crate::keys::fetch::public_roots;
 
-/// Of the spans, so that a filter tells them from the log's.
-pub const TARGET: &str = "vestibule_trace";
+pub use vestibule_store::trace::TARGET;
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
 /// What a collector has to say fits.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -61,18 +60,6 @@ pub fn request(method: &Method, route: &'static str, headers: &HeaderMap) -> Spa
     span
 }
 
-/// A part of a request that waits for the database.
-pub fn query<Question, F: Future>(system: &'static str, future: F) -> Instrumented<F> {
-    future.instrument(tracing::info_span!(
-        target: TARGET,
-        "query",
-        otel.name = %format_args!("{system} {}", name_of::<Question>()),
-        otel.kind = "client",
-        db.system.name = system,
-        db.operation.name = name_of::<Question>(),
-    ))
-}
-
 /// A part of a request that waits for a provider, or that several wait for together: it is told with the first.
 pub fn fetch<F: Future>(provider: &str, future: F) -> Instrumented<F> {
     future.instrument(tracing::info_span!(
@@ -82,13 +69,6 @@ pub fn fetch<F: Future>(provider: &str, future: F) -> Instrumented<F> {
         otel.kind = "client",
         vestibule.provider = provider,
     ))
-}
-
-/// What a type is called, without where it is.
-fn name_of<T>() -> &'static str {
-    let whole = std::any::type_name::<T>();
-    let plain = whole.split('<').next().unwrap_or(whole);
-    plain.rsplit("::").next().unwrap_or(plain)
 }
 
 /// Sends spans to a collector, in batches, from a thread of its own.

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::failure::Failure;
-use crate::store::{EVENT_DETAIL_BYTES_MAX, Event, EventKind, Session, User};
+use vestibule_store::{EVENT_DETAIL_BYTES_MAX, Event, EventClass, EventKind, Session, User};
 
 #[derive(Debug)]
 pub struct Trail {
@@ -46,24 +46,24 @@ impl Trail {
     }
 
     pub fn success(&self) -> Event {
-        self.event("ok", &self.assessment)
+        self.event("ok", EventClass::Accepted, &self.assessment)
     }
 
     /// The sign-in waits for a second factor.
     pub fn challenged(&self) -> Event {
-        self.event("mfa_required", &self.assessment)
+        self.event("mfa_required", EventClass::Accepted, &self.assessment)
     }
 
     /// Something of a request that goes on.
     pub fn noted(&self, what: &'static str, detail: &str) -> Event {
-        self.event(what, detail)
+        self.event(what, EventClass::Accepted, detail)
     }
 
     pub fn failure(&self, failure: &Failure) -> Event {
-        self.event(failure.code(), failure.audit())
+        self.event(failure.code(), failure.class(), failure.audit())
     }
 
-    fn event(&self, outcome: &'static str, detail: &str) -> Event {
+    fn event(&self, outcome: &'static str, class: EventClass, detail: &str) -> Event {
         let named;
         let detail = match &self.client {
             None => detail,
@@ -80,6 +80,7 @@ impl Trail {
             at: self.at,
             kind: self.kind,
             outcome,
+            class,
             policy: self.policy.clone(),
             provider: self.provider.clone(),
             user_id: self.user_id,

@@ -14,10 +14,10 @@ use self::sessions::SessionRecord;
 use crate::clock::rfc3339;
 use crate::password::change::check_text;
 use crate::password::hashing::Hashing;
-use crate::store::passwords::{
+use vestibule_store::passwords::{
     ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, PAGE_USERS_MAX, UserPage,
 };
-use crate::store::{Event, EventKind, Store, StoreError, User, UserStatus};
+use vestibule_store::{Event, EventClass, EventKind, Store, StoreError, User, UserStatus};
 
 /// Lines that are imported at once.
 pub const IMPORT_LINES_MAX: usize = 200;
@@ -287,6 +287,7 @@ impl Desk<'_> {
             at: self.now,
             kind: EventKind::UserChange,
             outcome: "ok",
+            class: EventClass::Accepted,
             policy: user.policy.clone(),
             provider: String::new(),
             user_id: Some(user.id),

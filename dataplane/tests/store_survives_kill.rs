@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use uuid::Uuid;
-use vestibule_dataplane::store::sqlite::{SqliteOptions, SqliteStore};
-use vestibule_dataplane::store::{
-    Account, Event, EventKind, IdentityKey, NewSession, Profile, Signin, SigninOutcome, Store,
-    User, UserStatus,
+use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
+use vestibule_store::{
+    Account, Event, EventClass, EventKind, IdentityKey, NewSession, Profile, Signin, SigninOutcome,
+    Store, User, UserStatus,
 };
 
 const PATH: &str = "VESTIBULE_TEST_KILLED_DATABASE";
@@ -132,6 +132,7 @@ fn signin(id: Uuid) -> Signin {
             at: NOW,
             kind: EventKind::Signin,
             outcome: "ok",
+            class: EventClass::Accepted,
             policy,
             provider,
             user_id: Some(id),

@@ -9,8 +9,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::live::Serving;
 use crate::metrics::Metrics;
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW};
+use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
 
 fn app(directory: &tempfile::TempDir) -> App {
     let clock = Clock::set_to(NOW);

@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 use crate::failure::TryAgainReason;
-use crate::store::{Event, EventKind};
+use vestibule_store::{Event, EventKind};
 
 /// Of one kind, rows that are written each for itself within a minute.
 pub const EACH_MAX: u32 = 5;

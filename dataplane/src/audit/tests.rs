@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::EventKind;
+use vestibule_store::EventKind;
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -11,6 +11,7 @@ fn event(outcome: &'static str) -> Event {
         at: 1_900_000_000,
         kind: EventKind::Signin,
         outcome,
+        class: vestibule_store::EventClass::Accepted,
         policy: "auth/default".to_owned(),
         provider: String::new(),
         user_id: Some(Uuid::from_u64_pair(1, 2)),

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::cli::BackupArgs;
-use crate::store::database::Database;
-use crate::store::sqlite::backup;
+use vestibule_store::database::Database;
+use vestibule_store::sqlite::backup;
 
 pub fn run(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     match args.store.database()? {

@@ -6,8 +6,8 @@ use anyhow::{Context as _, bail};
 
 use super::serve::start_log;
 use crate::cli::CopyArgs;
-use crate::store::copy::{Counted, copy};
-use crate::store::database::Database;
+use vestibule_store::copy::{Counted, copy};
+use vestibule_store::database::Database;
 
 pub fn run(args: &CopyArgs) -> anyhow::Result<ExitCode> {
     start_log(args.log_format, None);

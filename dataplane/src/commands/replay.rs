@@ -20,7 +20,7 @@ use crate::cli::{Output, ReplayArgs};
 use crate::clock::Clock;
 use crate::config::{inputs, reason};
 use crate::risk::{Record, Replayed, assess_facts};
-use crate::store::database::decisions::Decisions;
+use vestibule_store::database::decisions::Decisions;
 
 const DAY_SECONDS: i64 = 86_400;
 /// Requests whose decision does not stand are named up to this many.

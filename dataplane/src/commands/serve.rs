@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
@@ -17,38 +17,30 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::admin::{self, Admin};
 use crate::app::App;
 use crate::audit::AuditStream;
+use crate::audit::audited::Audited;
+use crate::background::{population, prefetch, refusals, sweep};
 use crate::cli::{LogFormat, ServeArgs, SnapshotArgs};
 use crate::clock::Clock;
 use crate::config::Manifests;
 use crate::config::snapshot::{Cluster, Sources};
 use crate::geography::Geography;
 use crate::http;
-use crate::keys::prefetch;
 use crate::live::Serving;
 use crate::metrics::Metrics;
-use crate::risk::census::{ADD_EVERY, READ_EVERY};
 use crate::server::bounds::{Bounds, Ended};
 use crate::server::files;
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
-use crate::store::Store;
-use crate::store::database::Opened;
-use crate::store::told::Told;
 use crate::telemetry::Tracing;
 use crate::tls::{Tls, TlsFiles};
+use vestibule_store::Store;
+use vestibule_store::database::Opened;
 
 /// What is logged when nobody says otherwise: of libraries, only what went wrong.
-const LOG: &str = "warn,vestibule_dataplane=info";
+const LOG: &str = "warn,vestibule_dataplane=info,vestibule_store=info";
 /// Health checks, metrics and the operator.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 const RUNTIME_THREADS: usize = 2;
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// Between two looks at refusals that were counted.
-const COUNTED_EVERY: Duration = Duration::from_secs(5);
-/// Rows that one sweep deletes: a commit of this size delays others by milliseconds.
-const SWEEP_ROWS_MAX: usize = 500;
-/// Values of the population that one write adds.
-const POPULATION_PART_VALUES: usize = 256;
 /// How long audit events that are still queued may take at the end.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
@@ -142,7 +134,7 @@ pub async fn start(
         .transpose()
         .context("--audit-log")?;
     let store: Arc<dyn Store> = match &audit {
-        Some(stream) => Arc::new(Told::new(store, stream.clone())),
+        Some(stream) => Arc::new(Audited::new(store, stream.clone())),
         None => store,
     };
     let mut app = App::new(serving, store, clock, metrics);
@@ -171,9 +163,9 @@ pub async fn start(
         tokio::spawn(sources.follow(Arc::clone(&app), Arc::clone(&admin)));
         tokio::spawn(prefetch::run(Arc::clone(&app)));
     }
-    tokio::spawn(sweep(Arc::clone(&app), stop.clone()));
-    tokio::spawn(record_counted(Arc::clone(&app), stop.clone()));
-    let counting = tokio::spawn(keep_census(Arc::clone(&app), stop.clone()));
+    tokio::spawn(sweep::run(Arc::clone(&app), stop.clone()));
+    tokio::spawn(refusals::run(Arc::clone(&app), stop.clone()));
+    let counting = tokio::spawn(population::run(Arc::clone(&app), stop.clone()));
     if let Some(tls) = &tls {
         tokio::spawn(Arc::clone(tls).watch());
     }
@@ -246,7 +238,7 @@ impl Running {
         tracing::info!("stopping: no new connections, requests under way are answered");
         public.await.context("the listener ended")?;
         counting.await.context("the census ended")?;
-        add_to_population(&app).await;
+        population::add(&app).await;
         app.record_counted(i64::MAX);
         // A store that is gone keeps nobody from stopping.
         let _late = tokio::time::timeout(FLUSH_WAIT, app.store.flush()).await;
@@ -303,71 +295,6 @@ pub fn make_private_directory(path: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(path)
         .with_context(|| format!("cannot make the directory {}", path.display()))
-}
-
-async fn sweep(app: Arc<App>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
-            () = stop.cancelled() => return,
-        }
-        // The next round tries again; the store has logged why it cannot be used.
-        while let Ok(rows) = app.store.sweep(app.clock.now(), SWEEP_ROWS_MAX).await {
-            app.metrics.rows_swept(rows);
-            if rows < SWEEP_ROWS_MAX {
-                break;
-            }
-        }
-    }
-}
-
-/// Writes how often refusals came that were counted.
-async fn record_counted(app: Arc<App>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(COUNTED_EVERY) => app.record_counted(app.clock.now()),
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-/// Reads what all users have shown, and adds what is counted here.
-async fn keep_census(app: Arc<App>, stop: CancellationToken) {
-    let mut read_at: Option<Instant> = None;
-    loop {
-        let due = match read_at {
-            None => true,
-            Some(at) => app.store.is_shared() && at.elapsed() >= READ_EVERY,
-        };
-        // The next round tries again; the store has logged why it cannot be used.
-        if due && let Ok(censuses) = app.store.censuses().await {
-            app.censuses.replace(censuses);
-            read_at = Some(Instant::now());
-        }
-        tokio::select! {
-            () = tokio::time::sleep(ADD_EVERY) => {}
-            () = stop.cancelled() => return,
-        }
-        add_to_population(&app).await;
-    }
-}
-
-async fn add_to_population(app: &App) {
-    let now = app.clock.now();
-    let additions = app.censuses.take().into_iter();
-    let mut parts = additions.flat_map(|addition| addition.parts(POPULATION_PART_VALUES));
-    while let Some(part) = parts.next() {
-        if app
-            .store
-            .add_to_population(part.clone(), now)
-            .await
-            .is_err()
-        {
-            app.censuses
-                .put_back(std::iter::once(part).chain(parts).collect());
-            return;
-        }
-    }
 }
 
 pub fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {

@@ -24,10 +24,10 @@ use crate::cli::{Output, UserArgs, UsersArgs, UsersCommand};
 use crate::clock::Clock;
 use crate::keys::fetch::Reach;
 use crate::password::hashing::Hashing;
-use crate::store::database::{Database, Opened};
 use crate::users::import::{self, ImportLine};
 use crate::users::sessions::SessionRecord;
 use crate::users::{Answer, Ask, Desk, IMPORT_LINES_MAX, Imported, UserRecord};
+use vestibule_store::database::{Database, Opened};
 
 /// A page of the longest users fits.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -22,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::server::bounds::Bounds;
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW, claims, snapshot, token, with};
+use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
 
 mod accounts;
 mod adversary;

@@ -14,8 +14,8 @@ use crate::frame::Frame;
 use crate::live::{LivePolicy, LiveProvider};
 use crate::oauth::door::Door;
 use crate::refresh::still_allowed;
-use crate::store::mfa::{Challenge, Factors, FoundChallenge};
-use crate::store::{EventKind, User};
+use vestibule_store::mfa::{Challenge, Factors, FoundChallenge};
+use vestibule_store::{EventKind, User};
 
 pub(super) struct Attempt<'c> {
     pub(super) frame: Frame<'c>,

@@ -22,10 +22,10 @@ use crate::language::Language;
 use crate::live::{LivePolicy, LiveProvider};
 use crate::risk::{Level, Values};
 use crate::signin::{VerifiedIdentity, lifetime};
-use crate::store::mfa::{Factors, OpenChallenge};
-use crate::store::sessions::Origin;
-use crate::store::{Account, IdentityKey, NewHistory, Profile, SigninOutcome};
 use crate::trail::Trail;
+use vestibule_store::mfa::{Factors, OpenChallenge};
+use vestibule_store::sessions::Origin;
+use vestibule_store::{Account, IdentityKey, NewHistory, Profile, SigninOutcome};
 
 /// So that secret scanners and people know one when they see it.
 const PREFIX: &str = "vct_";

@@ -16,10 +16,10 @@ use crate::password;
 use crate::refresh_token::RefreshToken;
 use crate::signin::linking::link_account;
 use crate::signin::{OpenSession, decide_again, lifetime, session_end};
-use crate::store::attempts::Tried;
-use crate::store::mfa::{Completion, NewDevice, Proof};
-use crate::store::sessions::Login;
-use crate::store::{Account, Signin, SigninOutcome, User};
+use vestibule_store::attempts::Tried;
+use vestibule_store::mfa::{Completion, NewDevice, Proof};
+use vestibule_store::sessions::Login;
+use vestibule_store::{Account, Signin, SigninOutcome, User};
 
 /// What the answer to a challenge proved.
 #[derive(Debug)]

@@ -22,8 +22,8 @@ use vestibule_crds::snapshot::{Acting, Mfa};
 
 use super::sms::PhoneNumber;
 use crate::risk::Level;
-use crate::store::mfa::Factors;
-use crate::store::{Profile, User};
+use vestibule_store::mfa::Factors;
+use vestibule_store::{Profile, User};
 
 /// How risk sees a sign-in, as far as it acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,8 +179,8 @@ mod tests {
     use vestibule_crds::signin_policy::NoEnrollment;
 
     use super::*;
-    use crate::store::mfa::Factor;
     use crate::testing;
+    use vestibule_store::mfa::Factor;
 
     const ALL: [MfaMethod; 5] = [
         MfaMethod::RecoveryCode,

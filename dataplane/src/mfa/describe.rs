@@ -14,7 +14,7 @@ use crate::app::{App, Caller};
 use crate::dto::{ChallengeInfo, ChallengeRequest};
 use crate::failure::{Code, Failure};
 use crate::language::Language;
-use crate::store::EventKind;
+use vestibule_store::EventKind;
 
 pub async fn describe(
     app: &Arc<App>,

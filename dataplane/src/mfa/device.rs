@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use crate::encoding::sha256;
-use crate::store::mfa::DeviceKey;
+use vestibule_store::mfa::DeviceKey;
 
 /// So that secret scanners and people know one when they see it.
 const PREFIX: &str = "vdt_";

@@ -30,11 +30,11 @@ use crate::language::Language;
 use crate::live::LivePolicy;
 use crate::refresh::still_allowed;
 use crate::session::{Bearer, Opens, authenticate};
-use crate::store::mfa::{
+use vestibule_store::mfa::{
     ConfirmOutcome, Confirmation, Confirming, Enrollment as NewEnrollment, Factor, Factors, Proof,
     Removal,
 };
-use crate::store::{EventKind, Session, User};
+use vestibule_store::{EventKind, Session, User};
 
 /// How long a factor waits to be confirmed.
 const CONFIRM_SECONDS: i64 = 600;
@@ -407,7 +407,7 @@ fn check_second_factor(
     }
 }
 
-fn shown_name(profile: &crate::store::Profile, user: Uuid) -> String {
+fn shown_name(profile: &vestibule_store::Profile, user: Uuid) -> String {
     let name = profile.email.as_ref().or(profile.username.as_ref());
     name.cloned().unwrap_or_else(|| user.to_string())
 }

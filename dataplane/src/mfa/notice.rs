@@ -10,7 +10,7 @@ use super::email::Letter;
 use crate::app::App;
 use crate::language::{Language, object};
 use crate::live::LivePolicy;
-use crate::store::Profile;
+use vestibule_store::Profile;
 
 /// What happened to a factor, in words for its user.
 pub(super) struct Notice {

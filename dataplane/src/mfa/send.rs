@@ -11,7 +11,7 @@ use super::sms::Message;
 use crate::app::App;
 use crate::failure::{Code, Failure};
 use crate::language::{Language, object};
-use crate::store::mfa::{TryOutcome, Waiting};
+use vestibule_store::mfa::{TryOutcome, Waiting};
 
 /// How long a code is good, where the challenge is not over before.
 const CODE_SECONDS: i64 = 600;

@@ -17,9 +17,9 @@ use crate::app::{App, Caller};
 use crate::dto::{LoginResponse, VerifyRequest};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::issue::Wanted;
-use crate::store::EventKind;
-use crate::store::attempts::{Tried, TryLimits};
-use crate::store::mfa::{Factors, Proof, Try, TryOutcome};
+use vestibule_store::EventKind;
+use vestibule_store::attempts::{Tried, TryLimits};
+use vestibule_store::mfa::{Factors, Proof, Try, TryOutcome};
 
 pub async fn verify(
     app: &Arc<App>,

@@ -8,10 +8,10 @@ use crate::failure::{Failure, TryAgain};
 use crate::live::documents::endpoint;
 use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
 use crate::signin::{Fetching, check_signature};
-use crate::store::ReplayKey;
 use crate::strict_json;
 use crate::token::{Jws, Malformed, UnverifiedToken};
 use crate::verify::{Facts, check_claims, check_header};
+use vestibule_store::ReplayKey;
 
 /// How far clocks may be apart.
 const SKEW_SECONDS: i64 = 30;

@@ -14,7 +14,7 @@
 use crate::failure::{Code, Failure};
 use crate::issue::Carried;
 use crate::live::{Live, LivePolicy};
-use crate::store::Session;
+use vestibule_store::Session;
 
 use super::client::Proved;
 

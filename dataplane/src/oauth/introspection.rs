@@ -18,7 +18,7 @@ use crate::refresh::{check_session, still_allowed};
 use crate::refresh_token::{RefreshToken, is_current};
 use crate::session::{is_over, session_of, verify_access_token};
 use crate::signin::lifetime;
-use crate::store::{Session, User};
+use vestibule_store::{Session, User};
 
 /// `POST /oauth2/introspect`: for clients alone.
 pub async fn introspect(

@@ -18,8 +18,8 @@ use crate::refresh::still_allowed;
 use crate::refresh_token::RefreshToken;
 use crate::session::{Bearer, Opens, authenticate};
 use crate::signin::{OpenSession, session_end};
-use crate::store::passwords::{ChangeOutcome, ChangePassword, ChangedBy, PasswordTry};
-use crate::store::{EventKind, User};
+use vestibule_store::passwords::{ChangeOutcome, ChangePassword, ChangedBy, PasswordTry};
+use vestibule_store::{EventKind, User};
 
 /// Shortest password (NIST SP 800-63B-4, section 3.1.1.2, for one that is not the only factor).
 pub const CHARS_MIN: usize = 8;

@@ -11,7 +11,7 @@ use crate::agent;
 use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
-use crate::store::HashKey;
+use vestibule_store::HashKey;
 
 /// HMAC-SHA-256 with the store's key.
 pub struct Hashing(hmac::Key);

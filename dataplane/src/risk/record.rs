@@ -141,7 +141,7 @@ mod tests {
     use super::super::facts::{Known, Travel};
     use super::super::{Listed, Reason, assess_facts};
     use super::*;
-    use crate::store::EVENT_DETAIL_BYTES_MAX;
+    use vestibule_store::EVENT_DETAIL_BYTES_MAX;
 
     fn risk() -> Risk {
         Risk {

@@ -9,9 +9,9 @@ use crate::app::{App, Caller};
 use crate::dto::{SessionInfo, Sessions};
 use crate::failure::{Code, Failure};
 use crate::frame::Frame;
-use crate::store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
-use crate::store::{EventKind, Session};
 use crate::users::sessions::SessionRecord;
+use vestibule_store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
+use vestibule_store::{EventKind, Session};
 
 /// A page of them, the newest first. `after`: the last one of the page before.
 pub async fn list(

@@ -10,7 +10,7 @@ use super::VerifiedIdentity;
 use crate::account::{self, Plan};
 use crate::app::App;
 use crate::live::{Live, LiveProvider};
-use crate::store::{Account, IdentityKey};
+use vestibule_store::{Account, IdentityKey};
 
 pub(super) fn account_of(
     plan: &Plan,

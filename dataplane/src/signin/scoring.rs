@@ -13,7 +13,7 @@ use crate::limits::of_address;
 use crate::risk::facts::Facts;
 use crate::risk::history::{Population, UserHistory};
 use crate::risk::{self, Assessment, Context, History, Listed};
-use crate::store::{NewHistory, StoredHistory};
+use vestibule_store::{NewHistory, StoredHistory};
 
 /// What is asked of a sign-in: from where, with what, at which provider, by whom.
 pub(super) struct Sign<'s> {

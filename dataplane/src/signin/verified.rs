@@ -11,10 +11,10 @@ use crate::failure::{Code, Failure};
 use crate::frame::Frame;
 use crate::keys;
 use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
-use crate::store::sessions::{Login, Origin};
-use crate::store::{IdentityKey, ReplayKey};
 use crate::token::{Jws, UnverifiedToken};
 use crate::verify::{Facts, check_claims, check_header};
+use vestibule_store::sessions::{Login, Origin};
+use vestibule_store::{IdentityKey, ReplayKey};
 
 /// A person, as far as the provider's word and the provider's rules go.
 #[derive(Debug)]

@@ -14,12 +14,3 @@ fn a_collector_is_named_with_or_without_its_path() {
         assert_eq!(endpoint(&url), sent_to);
     }
 }
-
-#[test]
-fn a_question_is_called_by_its_type() {
-    assert_eq!(
-        name_of::<std::marker::PhantomData<Vec<u8>>>(),
-        "PhantomData"
-    );
-    assert_eq!(name_of::<u8>(), "u8");
-}

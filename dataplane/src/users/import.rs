@@ -6,10 +6,10 @@ use uuid::{Builder, Uuid};
 use vestibule_crds::secret::Secret;
 
 use crate::encoding::sha256;
-use crate::password::LocalPassword;
 use crate::password::hashing;
-use crate::store::passwords::ImportUser;
-use crate::store::{Event, EventKind, IdentityKey, Profile, User, UserStatus};
+use vestibule_store::LocalPassword;
+use vestibule_store::passwords::ImportUser;
+use vestibule_store::{Event, EventClass, EventKind, IdentityKey, Profile, User, UserStatus};
 
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 const TEXT_BYTES_MAX: usize = 512;
@@ -154,6 +154,7 @@ fn user_of(policy: &str, text: &str, now: i64) -> Result<ImportUser, String> {
             at: now,
             kind: EventKind::UserChange,
             outcome: "ok",
+            class: EventClass::Accepted,
             policy: policy.to_owned(),
             provider: String::new(),
             user_id: Some(id),

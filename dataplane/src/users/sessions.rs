@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::{Answer, AskError, Desk};
 use crate::clock::rfc3339;
-use crate::store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
-use crate::store::{Session, User};
+use vestibule_store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
+use vestibule_store::{Session, User};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {

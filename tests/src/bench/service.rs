@@ -1,7 +1,6 @@
 //! The service under measurement: its manifests, its tokens, and the process itself; or its request path with a store that
 //! keeps nothing, for what the store costs.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -32,21 +31,20 @@ use vestibule_dataplane::clock::Clock;
 use vestibule_dataplane::config::Manifests;
 use vestibule_dataplane::live::Serving;
 use vestibule_dataplane::metrics::Metrics;
-use vestibule_dataplane::risk::census::{Addition, Census};
 use vestibule_dataplane::server::bounds::Bounds;
 use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
-use vestibule_dataplane::store::mfa::{
+use vestibule_store::Sweep;
+use vestibule_store::mfa::{
     ConfirmOutcome, Confirming, DeviceKey, Enrollment, Factors, FoundChallenge, MfaStore,
     OpenChallenge, Removal, Try, TryOutcome, Waiting,
 };
-use vestibule_dataplane::store::passwords::{
+use vestibule_store::passwords::{
     ChangeOutcome, ChangePassword, ImportOutcome, ImportUser, PasswordStore, PasswordTry, UserPage,
 };
-use vestibule_dataplane::store::sessions::{
-    LogoutOutcome, ProviderLogout, SessionPage, SessionStore,
-};
-use vestibule_dataplane::store::{
+use vestibule_store::population::{Addition, Populations, ReadPopulations};
+use vestibule_store::sessions::{LogoutOutcome, ProviderLogout, SessionPage, SessionStore};
+use vestibule_store::{
     Event, Gather, Gathered, HashKey, Profile, ReplayKey, Rotation, RotationOutcome, Session,
     Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
 };
@@ -364,7 +362,7 @@ impl Store for NoStore {
         ready(())
     }
 
-    fn sweep(&self, _: i64, _: usize) -> StoreFuture<'_, usize> {
+    fn sweep(&self, _: Sweep) -> StoreFuture<'_, usize> {
         ready(0)
     }
 
@@ -384,8 +382,8 @@ impl Store for NoStore {
         ready(())
     }
 
-    fn censuses(&self) -> StoreFuture<'_, HashMap<String, Census>> {
-        ready(HashMap::new())
+    fn populations(&self, _: ReadPopulations) -> StoreFuture<'_, Populations> {
+        ready(Populations::new())
     }
 
     fn is_shared(&self) -> bool {

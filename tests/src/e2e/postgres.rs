@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
-use vestibule_dataplane::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
+use vestibule_store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 
 /// A server with an empty database; it ends with its owner, or with this process.
 #[derive(Debug)]

@@ -68,7 +68,10 @@ async fn a_code_that_was_mailed_signs_in_once() {
     let service = Service::builder()
         .manifests("corp.yaml", &[provider(&issuer)])
         .manifests("policy.yaml", &[policy()])
-        .environment("VESTIBULE_LOG", "vestibule_dataplane=trace,info")
+        .environment(
+            "VESTIBULE_LOG",
+            "vestibule_dataplane=trace,vestibule_store=trace,info",
+        )
         .start()
         .await;
     let token = known(&service, &issuer, &with(policy(), "/spec/mfa", mfa)).await;

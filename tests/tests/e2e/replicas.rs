@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vestibule_crds::algorithm::SigningAlgorithm;
 use vestibule_crds::signing_key::SigningKey;
 use vestibule_dataplane::clock::Clock;
-use vestibule_dataplane::store::{Store as _, UserStatus};
+use vestibule_store::{Store as _, UserStatus};
 use vestibule_tests::e2e::manifests::{file, policy, secret, with};
 use vestibule_tests::e2e::{Client, Load, LocalIssuer, Postgres, Reply, Service, eventually, is};
 

@@ -1,10 +1,30 @@
 use super::*;
-use crate::store::conformance::rows::{NOW, event};
+use vestibule_store::EventClass;
+
+const NOW: i64 = 1_800_000_000;
+
+fn event(kind: EventKind) -> Event {
+    Event {
+        at: NOW,
+        kind,
+        outcome: "ok",
+        class: EventClass::Accepted,
+        policy: "shop/default".to_owned(),
+        provider: "shop/example".to_owned(),
+        user_id: None,
+        session_id: None,
+        request_id: "r-1".to_owned(),
+        network: "192.0.2.0/24".to_owned(),
+        detail: String::new(),
+        count: 1,
+    }
+}
 
 fn refusal(network: &str, outcome: &'static str, at: i64) -> Event {
     Event {
         at,
         outcome,
+        class: EventClass::Refusal,
         network: network.to_owned(),
         ..event(EventKind::Signin)
     }
@@ -117,7 +137,10 @@ fn a_reuse_or_a_lock_is_written_though_refusals_have_used_up_the_minute() {
     }
     for outcome in ["refresh_token_reused", "mfa_locked", "password_locked"] {
         assert!(
-            is_written(&condenser.take(refusal("192.0.2.0/24", outcome, NOW))),
+            is_written(&condenser.take(Event {
+                class: EventClass::Incident,
+                ..refusal("192.0.2.0/24", outcome, NOW)
+            })),
             "{outcome}"
         );
     }

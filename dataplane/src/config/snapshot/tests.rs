@@ -12,8 +12,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::live::{ProviderKeys, Serving};
 use crate::metrics::Metrics;
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::testing::{self, NOW};
+use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
 
 struct Pod {
     loader: Arc<Loader>,

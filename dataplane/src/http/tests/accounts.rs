@@ -4,8 +4,8 @@ use uuid::Uuid;
 use vestibule_crds::snapshot::{Linking, Provisioning};
 
 use super::*;
-use crate::store::UserStatus;
 use crate::testing::without;
+use vestibule_store::UserStatus;
 
 fn id_of(reply: &Reply) -> Uuid {
     let id = reply.body["user"]["id"].as_str();
@@ -388,7 +388,7 @@ async fn linking_is_decided_again_inside_the_transaction() {
             "linking" => changed.linking = Linking::Never,
             _ => {}
         }
-        let identity = crate::store::IdentityKey {
+        let identity = vestibule_store::IdentityKey {
             policy: "auth/default".to_owned(),
             issuer: "https://second.example".to_owned(),
             subject: format!("late-{change}"),
@@ -410,9 +410,9 @@ async fn linking_is_decided_again_inside_the_transaction() {
             NOW,
             service.app.random().expect("random bytes"),
         );
-        let outcome = service.app.store.commit_signin(crate::store::Signin {
+        let outcome = service.app.store.commit_signin(vestibule_store::Signin {
             account: link,
-            session: crate::store::NewSession {
+            session: vestibule_store::NewSession {
                 id: session.session(),
                 provider: "auth/second".to_owned(),
                 refresh_digest: session.digest(),
@@ -427,7 +427,7 @@ async fn linking_is_decided_again_inside_the_transaction() {
             history: None,
             completion: None,
             event: crate::trail::Trail::new(
-                crate::store::EventKind::Signin,
+                vestibule_store::EventKind::Signin,
                 NOW,
                 "id",
                 String::new(),
@@ -436,9 +436,9 @@ async fn linking_is_decided_again_inside_the_transaction() {
             now: NOW,
         });
         let expected = if change == "none" {
-            crate::store::SigninOutcome::Committed
+            vestibule_store::SigninOutcome::Committed
         } else {
-            crate::store::SigninOutcome::LinkRefused
+            vestibule_store::SigninOutcome::LinkRefused
         };
         assert_eq!(outcome.await, Ok(expected), "{change}");
     }

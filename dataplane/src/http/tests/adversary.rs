@@ -8,9 +8,9 @@ use vestibule_crds::snapshot::{Client as OauthClient, ClientProof, UpstreamMfa};
 
 use super::*;
 use crate::frame::Frame;
-use crate::store::EventKind;
 use crate::testing::{sign, without};
 use crate::token::UnverifiedToken;
+use vestibule_store::EventKind;
 
 const PROXY: &str = "127.0.0.0/8";
 

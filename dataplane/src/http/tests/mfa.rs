@@ -7,7 +7,7 @@ use vestibule_crds::snapshot::{Mfa, Revision};
 
 use super::*;
 use crate::mfa::totp::Secret;
-use crate::store::UserStatus;
+use vestibule_store::UserStatus;
 
 mod enrolling;
 mod keys;

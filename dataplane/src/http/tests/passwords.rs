@@ -4,8 +4,8 @@ use vestibule_crds::duration::Duration;
 use vestibule_crds::snapshot::PasswordLife;
 
 use super::*;
-use crate::store::UserStatus;
-use crate::store::passwords::PasswordTry;
+use vestibule_store::UserStatus;
+use vestibule_store::passwords::PasswordTry;
 
 const DAY: i64 = 24 * 3600;
 const PASSWORD: &str = "correct horse";

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::store::UserStatus;
+use vestibule_store::UserStatus;
 
 fn session_of(reply: &Reply) -> String {
     let access = crate::token::UnverifiedToken::parse(reply.text("access_token")).expect("a token");

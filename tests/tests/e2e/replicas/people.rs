@@ -1,8 +1,8 @@
 //! What happens to a person at one replica counts at all of them.
 
 use vestibule_dataplane::clock::Clock;
-use vestibule_dataplane::store::passwords::PasswordStore as _;
-use vestibule_dataplane::store::{Event, EventKind};
+use vestibule_store::passwords::PasswordStore as _;
+use vestibule_store::{Event, EventKind};
 use vestibule_tests::e2e::totp;
 
 use super::*;
@@ -62,6 +62,7 @@ impl Replicas {
             at: Clock::System.now(),
             kind: EventKind::UserChange,
             outcome: "ok",
+            class: vestibule_store::EventClass::Accepted,
             policy: "auth/default".to_owned(),
             provider: String::new(),
             user_id: user,

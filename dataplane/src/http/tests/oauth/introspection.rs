@@ -4,8 +4,8 @@ use vestibule_crds::duration::Duration;
 use vestibule_crds::snapshot::Revision;
 
 use super::*;
-use crate::store::{EventKind, UserStatus};
 use crate::trail::Trail;
+use vestibule_store::{EventKind, UserStatus};
 
 fn inactive() -> Value {
     json!({"active": false})

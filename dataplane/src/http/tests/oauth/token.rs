@@ -3,7 +3,7 @@
 use vestibule_crds::signin_policy::MfaMode;
 
 use super::*;
-use crate::store::UserStatus;
+use vestibule_store::UserStatus;
 
 #[tokio::test]
 async fn an_id_token_is_exchanged_for_local_tokens() {

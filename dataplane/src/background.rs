@@ -1,0 +1,6 @@
+//! What runs beside requests, for as long as the process lives.
+
+pub mod population;
+pub mod prefetch;
+pub mod refusals;
+pub mod sweep;

@@ -1,0 +1,225 @@
+//! A user's challenges: opened by a sign-in, read by whoever has its token.
+
+use tokio_postgres::Client;
+
+use super::factors::{FACTORS, RECOVERY_CODES_LEFT, factors_of};
+use super::{Counters, begin};
+use crate::mfa::{CHALLENGES_MAX, Challenge, FoundChallenge, OpenChallenge};
+use crate::postgres::connect::Connection;
+use crate::postgres::events::{EVENT, insert_event, text};
+use crate::postgres::fault::Fault;
+use crate::postgres::pool::Ask;
+use crate::postgres::signin::{OWNERS, sole_owner};
+use crate::postgres::users::{status_of, user_columns, user_of};
+use crate::sessions::Login;
+use crate::{Account, IdentityKey, SigninOutcome, User, UserStatus};
+
+const STANDING: &str = "SELECT status, sessions_valid_from FROM users WHERE id = $1 FOR SHARE";
+const CREATE: &str = "INSERT INTO users (id, policy, email_verified, status, created_at, sessions_valid_from) \
+     VALUES ($1, $2, false, $3, $4, $5)";
+const NAME: &str =
+    "INSERT INTO identities (policy, issuer, subject, user_id) VALUES ($1, $2, $3, $4)";
+const REPLAY: &str =
+    "INSERT INTO replay_guard (expires_at, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const OPEN: &str = "INSERT INTO challenges (digest, user_id, provider, network, created_at, expires_at, tries, content) \
+     VALUES ($1, $2, $3, $4, $5, $6, 0, $7)";
+/// Of the user's challenges that can be answered all but one fewer than there may be are void: first the oldest from the
+/// network that asks for one more.
+const MAKE_ROOM: &str = "DELETE FROM challenges WHERE digest IN (SELECT digest FROM challenges WHERE user_id = $1 \
+     AND consumed_at IS NULL AND expires_at > $2 ORDER BY network = $3, created_at DESC OFFSET $4)";
+const ENDED: &str = "SELECT EXISTS (SELECT 1 FROM ended_logins WHERE provider = $1 AND digest IN ($2, $3) \
+     AND issued_until >= $4)";
+
+impl Ask for OpenChallenge {
+    type Answer = SigninOutcome;
+
+    async fn ask(&self, db: &mut Connection) -> Result<SigninOutcome, Fault> {
+        let Self {
+            account,
+            login,
+            replay,
+            digest,
+            provider,
+            expires_at,
+            content,
+            event,
+            now,
+        } = self;
+        let counters = Counters::prepare(db).await?;
+        let standing = db.prepared(STANDING).await?;
+        let create = db.prepared(CREATE).await?;
+        let name = db.prepared(NAME).await?;
+        let owners = db.prepared(OWNERS).await?;
+        let guard = db.prepared(REPLAY).await?;
+        let ended = db.prepared(ENDED).await?;
+        let make_room = db.prepared(MAKE_ROOM).await?;
+        let open = db.prepared(OPEN).await?;
+        let told = db.prepared(EVENT).await?;
+        // Dropped without a commit it is rolled back.
+        let transaction = begin(db).await?;
+        let client = transaction.client();
+        let user_id = match account {
+            Account::Existing { user_id, .. } | Account::Link { user_id, .. } => *user_id,
+            Account::Create { user, .. } => user.id,
+        };
+        let _counted = counters.lock(client, user_id).await?;
+        match account {
+            Account::Existing { .. } => {}
+            Account::Create { user, identity } => {
+                let created = create_bare(client, &create, &name, user, identity).await;
+                match created {
+                    // Somebody with this identity was created or linked while this ran.
+                    Err(fault) if fault.takes("identities") => return Ok(SigninOutcome::Changed),
+                    created => created?,
+                }
+            }
+            Account::Link {
+                user_id,
+                identity,
+                email,
+                recheck,
+            } => {
+                let owner = sole_owner(client, &owners, *user_id, identity, email);
+                if let Err(outcome) = owner.await? {
+                    return Ok(outcome);
+                }
+                if !recheck() {
+                    return Ok(SigninOutcome::LinkRefused);
+                }
+            }
+        }
+        let Some(row) = client.query_opt(&standing, &[&user_id]).await? else {
+            return Ok(SigninOutcome::Changed);
+        };
+        let status = status_of(row.try_get(0)?)?;
+        let valid_from: i64 = row.try_get(1)?;
+        if status != UserStatus::Active {
+            return Ok(SigninOutcome::UserNotActive(status));
+        }
+        if let Some(Login {
+            provider,
+            ended_by: [all, this],
+            issued_at,
+        }) = login
+        {
+            let (all, this) = (all.as_slice(), this.as_slice());
+            let row = client
+                .query_one(&ended, &[provider, &all, &this, issued_at])
+                .await?;
+            if row.try_get(0)? {
+                return Ok(SigninOutcome::LoginEnded);
+            }
+        }
+        if let Some(replay) = replay {
+            let digest = replay.digest.as_slice();
+            let first = client
+                .execute(&guard, &[&replay.expires_at, &digest])
+                .await?;
+            if first == 0 {
+                return Ok(SigninOutcome::Replayed);
+            }
+        }
+        // Sessions may have been revoked within this very second; this one came after.
+        let created_at = (*now).max(valid_from);
+        let digest = digest.as_slice();
+        let content = text(content);
+        let network = text(&event.network);
+        let network = network.as_ref();
+        let others_max = i64::try_from(CHALLENGES_MAX - 1).unwrap_or(i64::MAX);
+        client
+            .execute(&make_room, &[&user_id, now, &network, &others_max])
+            .await?;
+        client
+            .execute(
+                &open,
+                &[
+                    &digest,
+                    &user_id,
+                    provider,
+                    &network,
+                    &created_at,
+                    expires_at,
+                    &content.as_ref(),
+                ],
+            )
+            .await?;
+        insert_event(client, &told, event).await?;
+        transaction.commit().await?;
+        Ok(SigninOutcome::Committed)
+    }
+}
+
+async fn create_bare(
+    client: &Client,
+    create: &tokio_postgres::Statement,
+    name: &tokio_postgres::Statement,
+    user: &User,
+    identity: &IdentityKey,
+) -> Result<(), Fault> {
+    let User {
+        id,
+        policy,
+        profile: _,
+        status,
+        created_at,
+        sessions_valid_from,
+        // A sign-in gives nobody a password.
+        password: _,
+    } = user;
+    let IdentityKey {
+        policy: _same,
+        issuer,
+        subject,
+    } = identity;
+    // First, so that it is what fails when the identity is taken.
+    client.execute(name, &[policy, issuer, subject, id]).await?;
+    let status = status.name();
+    client
+        .execute(
+            create,
+            &[id, policy, &status, created_at, sessions_valid_from],
+        )
+        .await?;
+    Ok(())
+}
+
+pub(super) struct ReadChallenge(pub(super) [u8; 32]);
+
+impl Ask for ReadChallenge {
+    type Answer = Option<FoundChallenge>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Self::Answer, Fault> {
+        let read = db
+            .prepared(concat!(
+                "SELECT c.provider, c.created_at, c.expires_at, c.consumed_at, c.tries, c.content, c.pending, ",
+                user_columns!(),
+                " FROM challenges c JOIN users u ON u.id = c.user_id WHERE c.digest = $1"
+            ))
+            .await?;
+        let digest = self.0.as_slice();
+        let Some(row) = db.client.query_opt(&read, &[&digest]).await? else {
+            return Ok(None);
+        };
+        let user = user_of(&row, 7)?;
+        let tries: i32 = row.try_get(4)?;
+        let challenge = Challenge {
+            digest: self.0,
+            provider: row.try_get(0)?,
+            created_at: row.try_get(1)?,
+            expires_at: row.try_get(2)?,
+            consumed_at: row.try_get(3)?,
+            tries: u32::try_from(tries).unwrap_or(u32::MAX),
+            content: row.try_get(5)?,
+            pending: row.try_get(6)?,
+        };
+        let factors = db.prepared(FACTORS).await?;
+        let codes = db.prepared(RECOVERY_CODES_LEFT).await?;
+        let factors = factors_of(&db.client, &factors, &codes, user.id).await?;
+        Ok(Some(FoundChallenge {
+            challenge,
+            user,
+            factors,
+        }))
+    }
+}

@@ -1,0 +1,439 @@
+//! Local passwords, and users as an administrator sees them. What changes one locks the user's row first, so that what it
+//! compared holds until its commit.
+
+use tokio_postgres::{Client, Statement};
+use uuid::Uuid;
+use vestibule_crds::secret::Secret;
+
+use super::PostgresStore;
+use super::connect::Connection;
+use super::events::{EVENT, insert_event, text};
+use super::fault::Fault;
+use super::mfa::{FORGET_DEVICES, begin};
+use super::pool::Ask;
+use super::users::{after, status_of, user_columns, user_of};
+use crate::attempts::{Attempts, Locked};
+use crate::passwords::{
+    ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, ImportUser, NAMED_USERS_MAX,
+    PAGE_USERS_MAX, PASSWORD_TRIES, PasswordStore, PasswordTry, UserPage, valid_after_change,
+};
+use crate::sessions::Origin;
+use crate::{Event, IdentityKey, NewSession, Profile, StoreFuture, User, UserStatus};
+
+impl PasswordStore for PostgresStore {
+    fn password_hash(&self, user: Uuid) -> StoreFuture<'_, Option<Secret>> {
+        Box::pin(async move { self.pool.ask(&ReadHash(user)).await })
+    }
+
+    fn count_password_try(&self, user: Uuid, now: i64) -> StoreFuture<'_, PasswordTry> {
+        Box::pin(self.write(CountTry { user, now }))
+    }
+
+    fn change_password(&self, change: ChangePassword) -> StoreFuture<'_, ChangeOutcome> {
+        Box::pin(self.write(change))
+    }
+
+    fn require_password_change(&self, user: Uuid, event: Event) -> StoreFuture<'_, bool> {
+        Box::pin(self.write(RequireChange { user, event }))
+    }
+
+    fn import_user(&self, import: ImportUser) -> StoreFuture<'_, ImportOutcome> {
+        Box::pin(self.write(import))
+    }
+
+    fn user(&self, id: Uuid) -> StoreFuture<'_, Option<User>> {
+        Box::pin(async move { self.pool.ask(&ReadUser(id)).await })
+    }
+
+    fn users(&self, page: UserPage) -> StoreFuture<'_, Vec<User>> {
+        Box::pin(async move { self.pool.ask(&page).await })
+    }
+
+    fn users_named(&self, policy: String, name: String) -> StoreFuture<'_, Vec<User>> {
+        Box::pin(async move { self.pool.ask(&Named { policy, name }).await })
+    }
+}
+
+const HASH: &str = "SELECT hash FROM passwords WHERE user_id = $1";
+
+struct ReadHash(Uuid);
+
+impl Ask for ReadHash {
+    type Answer = Option<Secret>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Option<Secret>, Fault> {
+        let statement = db.prepared(HASH).await?;
+        hash_of(&db.client, &statement, self.0).await
+    }
+}
+
+async fn hash_of(
+    client: &Client,
+    statement: &Statement,
+    user: Uuid,
+) -> Result<Option<Secret>, Fault> {
+    let row = client.query_opt(statement, &[&user]).await?;
+    let hash = row.map(|row| row.try_get::<_, String>(0)).transpose()?;
+    Ok(hash.map(Secret::new))
+}
+
+struct ReadUser(Uuid);
+
+impl Ask for ReadUser {
+    type Answer = Option<User>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Option<User>, Fault> {
+        let statement = db
+            .prepared(concat!(
+                "SELECT ",
+                user_columns!(),
+                " FROM users u WHERE u.id = $1"
+            ))
+            .await?;
+        let row = db.client.query_opt(&statement, &[&self.0]).await?;
+        row.map(|row| user_of(&row, 0)).transpose()
+    }
+}
+
+impl Ask for UserPage {
+    type Answer = Vec<User>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Vec<User>, Fault> {
+        let Self {
+            policy,
+            status,
+            after,
+            limit,
+        } = self;
+        let statement = db
+            .prepared(concat!(
+                "SELECT ",
+                user_columns!(),
+                " FROM users u WHERE u.id > $1 AND ($2::text IS NULL OR u.policy = $2) \
+                 AND ($3::text IS NULL OR u.status = $3) ORDER BY u.id LIMIT $4"
+            ))
+            .await?;
+        let after = after.unwrap_or(Uuid::nil());
+        let status = status.map(UserStatus::name);
+        let limit = i64::from((*limit).min(PAGE_USERS_MAX));
+        let found = db
+            .client
+            .query(&statement, &[&after, policy, &status, &limit])
+            .await?;
+        found.iter().map(|row| user_of(row, 0)).collect()
+    }
+}
+
+struct Named {
+    policy: String,
+    name: String,
+}
+
+impl Ask for Named {
+    type Answer = Vec<User>;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Vec<User>, Fault> {
+        // Each part has an index of its own.
+        let statement = db
+            .prepared(concat!(
+                "SELECT ",
+                user_columns!(),
+                " FROM users u WHERE u.policy = $1 AND u.username = $2 UNION SELECT ",
+                user_columns!(),
+                " FROM users u WHERE u.policy = $1 AND u.email = $2 AND u.email_verified UNION SELECT ",
+                user_columns!(),
+                " FROM users u WHERE u.policy = $1 AND u.email = $2 AND NOT u.email_verified LIMIT $3"
+            ))
+            .await?;
+        let (policy, name) = (text(&self.policy), text(&self.name));
+        let limit = i64::from(NAMED_USERS_MAX);
+        let found = db
+            .client
+            .query(&statement, &[&policy.as_ref(), &name.as_ref(), &limit])
+            .await?;
+        found.iter().map(|row| user_of(row, 0)).collect()
+    }
+}
+
+struct CountTry {
+    user: Uuid,
+    now: i64,
+}
+
+impl Ask for CountTry {
+    type Answer = PasswordTry;
+
+    async fn ask(&self, db: &mut Connection) -> Result<PasswordTry, Fault> {
+        let lock = db
+            .prepared("SELECT tries FROM passwords WHERE user_id = $1 FOR UPDATE")
+            .await?;
+        let set = db
+            .prepared("UPDATE passwords SET tries = $2 WHERE user_id = $1")
+            .await?;
+        // Dropped without a commit it is rolled back.
+        let transaction = begin(db).await?;
+        let Some(row) = transaction.query_opt(&lock, &[&self.user]).await? else {
+            return Ok(PasswordTry::Gone);
+        };
+        // What nobody of us wrote has counted nothing.
+        let mut tries = Attempts::decode(row.try_get(0)?).unwrap_or_default();
+        if let Err(Locked(seconds)) = tries.count(PASSWORD_TRIES, self.now) {
+            return Ok(PasswordTry::Locked(seconds));
+        }
+        transaction
+            .execute(&set, &[&self.user, &tries.encode()])
+            .await?;
+        transaction.commit().await?;
+        Ok(PasswordTry::Counted)
+    }
+}
+
+const LOCK_USER: &str =
+    "SELECT status, sessions_valid_from FROM users WHERE id = $1 FOR NO KEY UPDATE";
+const LIVE_SESSION: &str = "\
+    SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL AND ends_at > $3 AND created_at >= $4";
+const SET_USER: &str = "\
+    UPDATE users SET password_changed_at = $2, password_must_change = $3, \
+    sessions_valid_from = $4 WHERE id = $1";
+const SET_HASH: &str = "\
+    INSERT INTO passwords (user_id, hash, tries) VALUES ($1, $2, $3) \
+    ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, tries = excluded.tries";
+const SESSION: &str = "\
+    INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried, device, \
+    network, subject_digest, sid_digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+impl Ask for ChangePassword {
+    type Answer = ChangeOutcome;
+
+    async fn ask(&self, db: &mut Connection) -> Result<ChangeOutcome, Fault> {
+        let Self {
+            user,
+            by,
+            hash,
+            must_change,
+            event,
+            now,
+        } = self;
+        let lock = db.prepared(LOCK_USER).await?;
+        let read_hash = db.prepared(HASH).await?;
+        let live_session = db.prepared(LIVE_SESSION).await?;
+        let set_user = db.prepared(SET_USER).await?;
+        let set_hash = db.prepared(SET_HASH).await?;
+        let forget_devices = db.prepared(FORGET_DEVICES).await?;
+        let session = db.prepared(SESSION).await?;
+        let tell = db.prepared(EVENT).await?;
+        // Dropped without a commit it is rolled back.
+        let transaction = begin(db).await?;
+        let client = transaction.client();
+        let Some(row) = client.query_opt(&lock, &[user]).await? else {
+            return Ok(ChangeOutcome::Gone);
+        };
+        let status = status_of(row.try_get(0)?)?;
+        let valid_from: i64 = row.try_get(1)?;
+        match by {
+            ChangedBy::User {
+                hash: verified,
+                session: id,
+                next: _,
+            } => {
+                if status != UserStatus::Active {
+                    return Ok(ChangeOutcome::UserNotActive(status));
+                }
+                let live = client
+                    .query_opt(&live_session, &[id, user, now, &valid_from])
+                    .await?;
+                if live.is_none() || hash_of(client, &read_hash, *user).await? != *verified {
+                    return Ok(ChangeOutcome::Gone);
+                }
+            }
+            ChangedBy::Administrator => {}
+        }
+        let valid_from = valid_after_change(valid_from, *now);
+        client
+            .execute(&set_user, &[user, now, must_change, &valid_from])
+            .await?;
+        let none = Attempts::default().encode();
+        client
+            .execute(&set_hash, &[user, &hash.expose(), &none])
+            .await?;
+        client.execute(&forget_devices, &[user]).await?;
+        if let ChangedBy::User { next, .. } = by {
+            let NewSession {
+                id,
+                provider,
+                refresh_digest,
+                refresh_expires_at,
+                ends_at,
+                carried,
+                device,
+                origin: Origin { subject, sid },
+            } = &**next;
+            let (carried, network) = (text(carried), text(&event.network));
+            let (subject, sid) = (subject.as_ref(), sid.as_ref());
+            let (subject, sid) = (subject.map(|of| of.as_slice()), sid.map(|of| of.as_slice()));
+            client
+                .execute(
+                    &session,
+                    &[
+                        id,
+                        user,
+                        provider,
+                        &valid_from,
+                        &refresh_digest.as_slice(),
+                        refresh_expires_at,
+                        ends_at,
+                        &carried.as_ref(),
+                        device,
+                        &network.as_ref(),
+                        &subject,
+                        &sid,
+                    ],
+                )
+                .await?;
+        }
+        insert_event(client, &tell, event).await?;
+        transaction.commit().await?;
+        Ok(ChangeOutcome::Changed)
+    }
+}
+
+struct RequireChange {
+    user: Uuid,
+    event: Event,
+}
+
+impl Ask for RequireChange {
+    type Answer = bool;
+
+    async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
+        let demand = db
+            .prepared(
+                "UPDATE users SET password_must_change = TRUE WHERE id = $1 AND password_changed_at IS NOT NULL",
+            )
+            .await?;
+        let tell = db.prepared(EVENT).await?;
+        let transaction = begin(db).await?;
+        let changed = transaction.execute(&demand, &[&self.user]).await?;
+        if changed == 1 {
+            insert_event(transaction.client(), &tell, &self.event).await?;
+            transaction.commit().await?;
+        }
+        Ok(changed == 1)
+    }
+}
+
+const IMPORT: &str = "\
+    INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, sessions_valid_from, \
+    password_changed_at, password_must_change, link_email, unverified_phone) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+const NAME: &str = "INSERT INTO identities (policy, issuer, subject, user_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+
+impl Ask for ImportUser {
+    type Answer = ImportOutcome;
+
+    async fn ask(&self, db: &mut Connection) -> Result<ImportOutcome, Fault> {
+        let Self {
+            user,
+            hash,
+            identity,
+            event,
+        } = self;
+        let insert = db.prepared(IMPORT).await?;
+        let name = db.prepared(NAME).await?;
+        let set_hash = db.prepared(SET_HASH).await?;
+        let tell = db.prepared(EVENT).await?;
+        let User {
+            id,
+            policy,
+            profile,
+            status,
+            created_at,
+            sessions_valid_from,
+            password,
+        } = user;
+        let Profile {
+            username,
+            email,
+            email_verified,
+            email_linkable: _,
+            phone,
+            phone_unverified: _,
+        } = profile;
+        let changed_at = password.map(|password| password.changed_at);
+        let must_change = password.is_some_and(|password| password.must_change);
+        // Dropped without a commit it is rolled back.
+        let transaction = begin(db).await?;
+        let client = transaction.client();
+        let inserted = client
+            .execute(
+                &insert,
+                &[
+                    id,
+                    policy,
+                    username,
+                    email,
+                    email_verified,
+                    phone,
+                    &status.name(),
+                    created_at,
+                    sessions_valid_from,
+                    &changed_at,
+                    &must_change,
+                    &profile.link_email(),
+                    &profile.unverified_phone(),
+                ],
+            )
+            .await?;
+        if inserted == 0 {
+            return Ok(ImportOutcome::Known);
+        }
+        if let Some(identity) = identity {
+            let IdentityKey {
+                policy,
+                issuer,
+                subject,
+            } = identity;
+            let named = client
+                .execute(&name, &[policy, issuer, subject, id])
+                .await?;
+            if named == 0 {
+                return Ok(ImportOutcome::IdentityTaken);
+            }
+        }
+        if let Some(hash) = hash {
+            let none = Attempts::default().encode();
+            client
+                .execute(&set_hash, &[id, &hash.expose(), &none])
+                .await?;
+        }
+        insert_event(client, &tell, event).await?;
+        transaction.commit().await?;
+        Ok(ImportOutcome::Added)
+    }
+}
+
+/// Somebody has proved to own the address: whoever only said so loses the password and the sessions that may have been made
+/// to wait for its owner. The parameters are the owner, the address and from when on sessions are valid.
+pub(super) const EVICT: &str = "\
+    WITH evicted AS (UPDATE users SET password_changed_at = NULL, password_must_change = FALSE, \
+    sessions_valid_from = greatest(sessions_valid_from, $3) \
+    WHERE policy = (SELECT policy FROM users WHERE id = $1) AND email = $2 AND NOT email_verified AND id <> $1 \
+    AND password_changed_at IS NOT NULL RETURNING id) \
+    DELETE FROM passwords USING evicted WHERE passwords.user_id = evicted.id";
+
+pub(super) async fn evict_unverified(
+    client: &Client,
+    statement: &Statement,
+    owner: Uuid,
+    email: &str,
+    now: i64,
+) -> Result<(), Fault> {
+    client
+        .execute(statement, &[&owner, &email, &after(now)])
+        .await?;
+    Ok(())
+}

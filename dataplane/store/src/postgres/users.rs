@@ -1,0 +1,255 @@
+//! Users and the identities that belong to them.
+
+pub(super) mod together;
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::connect::Connection;
+use super::events::Line;
+use super::fault::Fault;
+use super::pool::Ask;
+use crate::LocalPassword;
+use crate::attempts::Attempts;
+use crate::{Event, Gather, Gathered, IdentityKey, Profile, StoredHistory, User, UserStatus};
+
+/// What [`user_of`] reads, in its order.
+macro_rules! user_columns {
+    () => {
+        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from, \
+         u.password_changed_at, u.password_must_change, u.link_email, u.unverified_phone"
+    };
+}
+pub(super) use user_columns;
+
+const USER_COLUMNS: usize = 13;
+
+/// The known user, or at most two owners of the address: two already mean that it is not plain whose it is. `$more` are the
+/// columns that come after the user's, and `$join` where they come from.
+macro_rules! known {
+    ($more:literal, $join:literal) => {
+        concat!(
+            "SELECT ",
+            user_columns!(),
+            $more,
+            " FROM identities i JOIN users u ON u.id = i.user_id",
+            $join,
+            " WHERE i.policy = $1 AND i.issuer = $2 AND i.subject = $3"
+        )
+    };
+}
+
+macro_rules! known_or_owners {
+    ($more:literal, $join:literal) => {
+        concat!(
+            "WITH known AS MATERIALIZED (",
+            known!($more, $join),
+            ") SELECT known.*, true FROM known UNION ALL (SELECT ",
+            user_columns!(),
+            $more,
+            ", false FROM users u",
+            $join,
+            " WHERE u.policy = $1 AND u.email = $4 AND u.email_verified AND u.link_email = $4 AND NOT EXISTS (SELECT 1 FROM known) LIMIT 2)"
+        )
+    };
+}
+
+const KNOWN: &str = known!("", "");
+const KNOWN_OR_OWNERS: &str = known_or_owners!("", "");
+const KNOWN_WITH_HISTORY: &str = known!(
+    ", h.version, h.content",
+    " LEFT JOIN risk_history h ON h.user_id = u.id"
+);
+const KNOWN_OR_OWNERS_WITH_HISTORY: &str = known_or_owners!(
+    ", h.version, h.content",
+    " LEFT JOIN risk_history h ON h.user_id = u.id"
+);
+const HISTORY_COLUMNS: usize = 2;
+
+impl Ask for Gather {
+    type Answer = Gathered;
+    const ONLY_READS: bool = true;
+
+    async fn ask(&self, db: &mut Connection) -> Result<Gathered, Fault> {
+        let IdentityKey {
+            policy,
+            issuer,
+            subject,
+        } = &self.identity;
+        let (known, known_or_owners, more) = if self.history {
+            (
+                KNOWN_WITH_HISTORY,
+                KNOWN_OR_OWNERS_WITH_HISTORY,
+                HISTORY_COLUMNS,
+            )
+        } else {
+            (KNOWN, KNOWN_OR_OWNERS, 0)
+        };
+        let history = |row: &Row| -> Result<Option<StoredHistory>, Fault> {
+            if self.history {
+                history_of(row, USER_COLUMNS)
+            } else {
+                Ok(None)
+            }
+        };
+        let mut gathered = Gathered::default();
+        let Some(email) = &self.linkable_email else {
+            let statement = db.prepared(known).await?;
+            let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+                [policy, issuer, subject];
+            if let Some(row) = db.client.query_opt(&statement, &parameters).await? {
+                gathered.user = Some(user_of(&row, 0)?);
+                gathered.history = history(&row)?;
+            }
+            return Ok(gathered);
+        };
+        let statement = db.prepared(known_or_owners).await?;
+        let rows = db
+            .client
+            .query(&statement, &[policy, issuer, subject, email])
+            .await?;
+        if let [row] = rows.as_slice() {
+            gathered.history = history(row)?;
+        }
+        for row in rows {
+            let user = user_of(&row, 0)?;
+            if row.try_get(USER_COLUMNS + more)? {
+                gathered.user = Some(user);
+            } else {
+                gathered.email_owners.push(user);
+            }
+        }
+        Ok(gathered)
+    }
+}
+
+fn history_of(row: &Row, first: usize) -> Result<Option<StoredHistory>, Fault> {
+    let (version, content): (Option<i64>, Option<Vec<u8>>) =
+        (row.try_get(first)?, row.try_get(first + 1)?);
+    Ok(version
+        .zip(content)
+        .map(|(version, content)| StoredHistory { version, content }))
+}
+
+pub(super) fn user_of(row: &Row, first: usize) -> Result<User, Fault> {
+    Ok(User {
+        id: row.try_get(first)?,
+        policy: row.try_get(first + 1)?,
+        profile: Profile {
+            username: row.try_get(first + 2)?,
+            email: row.try_get(first + 3)?,
+            email_verified: row.try_get(first + 4)?,
+            phone: row.try_get(first + 5)?,
+            ..Profile::default()
+        }
+        .read(row.try_get(first + 11)?, row.try_get(first + 12)?),
+        status: status_of(row.try_get(first + 6)?)?,
+        created_at: row.try_get(first + 7)?,
+        sessions_valid_from: row.try_get(first + 8)?,
+        password: password_of(row, first + 9)?,
+    })
+}
+
+fn password_of(row: &Row, first: usize) -> Result<Option<LocalPassword>, Fault> {
+    let changed_at: Option<i64> = row.try_get(first)?;
+    let must_change = row.try_get(first + 1)?;
+    Ok(changed_at.map(|changed_at| LocalPassword {
+        changed_at,
+        must_change,
+    }))
+}
+
+pub(super) fn status_of(name: &str) -> Result<UserStatus, Fault> {
+    UserStatus::named(name).ok_or(Fault::Unreadable("users"))
+}
+
+/// False when there is no such user. A user who is no longer active loses the sessions too, so that they do not come back
+/// to life with the user.
+#[derive(Debug)]
+pub(super) struct SetStatus {
+    pub(super) user: Uuid,
+    pub(super) status: UserStatus,
+    pub(super) now: i64,
+}
+
+impl Ask for SetStatus {
+    type Answer = bool;
+
+    async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
+        let statement = db
+            .prepared(
+                // Whoever unlocks a user lets the user try second factors again.
+                "WITH forgiven AS (DELETE FROM mfa_counters WHERE user_id = $1 AND $2 = 'active'), \
+                 tried AS (UPDATE passwords SET tries = $4 WHERE user_id = $1 AND $2 = 'active') \
+                 UPDATE users SET status = $2, sessions_valid_from = \
+                 CASE WHEN $2 = 'active' THEN sessions_valid_from ELSE greatest(sessions_valid_from, $3) END \
+                 WHERE id = $1",
+            )
+            .await?;
+        let valid_from = after(self.now);
+        let changed = db
+            .client
+            .execute(
+                &statement,
+                &[
+                    &self.user,
+                    &self.status.name(),
+                    &valid_from,
+                    &Attempts::default().encode(),
+                ],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+}
+
+/// False when there is no such user.
+#[derive(Debug)]
+pub(super) struct RevokeSessions {
+    pub(super) user: Uuid,
+    pub(super) now: i64,
+    pub(super) event: Event,
+}
+
+impl Ask for RevokeSessions {
+    type Answer = bool;
+
+    async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
+        let statement = db
+            .prepared(
+                "WITH changed AS (UPDATE users SET sessions_valid_from = greatest(sessions_valid_from, $2) WHERE id = $1 RETURNING 1) \
+                 INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
+                 SELECT $3::bigint, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::uuid, $10::text, $11::text, $12::text \
+                 FROM changed",
+            )
+            .await?;
+        let valid_from = after(self.now);
+        let line = Line::from(&self.event);
+        let changed = db
+            .client
+            .execute(
+                &statement,
+                &[
+                    &self.user,
+                    &valid_from,
+                    &line.event.at,
+                    &line.event.kind.as_str(),
+                    &line.event.outcome,
+                    &line.policy.as_ref(),
+                    &line.provider.as_ref(),
+                    &line.event.user_id,
+                    &line.event.session_id,
+                    &line.request_id.as_ref(),
+                    &line.network.as_ref(),
+                    &line.detail.as_ref(),
+                ],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+}
+
+/// Times are whole seconds: one more than now, so that a session made earlier in this second is over as well.
+pub(super) fn after(now: i64) -> i64 {
+    now.saturating_add(1)
+}

@@ -1,0 +1,244 @@
+//! Sessions: made at a sign-in, carried on by refreshes, ended once.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use super::SqliteStore;
+use super::events::insert_event;
+use super::job::Write;
+use super::signin::{end_login, is_first_use};
+use super::users::{id_of, identity_owner, user_columns, user_of};
+use crate::rotated::{decode, encode};
+use crate::sessions::{
+    LogoutOutcome, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage, SessionStore,
+};
+use crate::{Event, NewSession, Rotation, RotationOutcome, Session, StoreFuture, User};
+
+/// What [`session_of`] reads, in its order.
+macro_rules! session_columns {
+    () => {
+        "s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, s.rotated, s.carried, \
+         s.last_used_at, s.device, s.network, s.subject_digest, s.sid_digest, u.policy"
+    };
+}
+/// How many columns they are.
+const SESSION_COLUMNS: usize = 15;
+
+impl SessionStore for SqliteStore {
+    fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>> {
+        self.read(|db| sessions_of(db, page))
+    }
+
+    fn log_out(&self, logout: ProviderLogout) -> StoreFuture<'_, LogoutOutcome> {
+        self.submit(logout)
+    }
+}
+
+/// A session and its user.
+pub(super) fn session(db: &Connection, id: Uuid) -> rusqlite::Result<Option<(Session, User)>> {
+    db.prepare_cached(concat!(
+        "SELECT ",
+        session_columns!(),
+        ", ",
+        user_columns!(),
+        " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?1"
+    ))?
+    .query_row([id.as_bytes()], |row| {
+        Ok((session_of(row)?, user_of(row, SESSION_COLUMNS)?))
+    })
+    .optional()
+}
+
+fn sessions_of(db: &Connection, page: SessionPage) -> rusqlite::Result<Vec<Session>> {
+    let SessionPage {
+        user,
+        after,
+        limit,
+        now,
+    } = page;
+    let before = after.unwrap_or(Uuid::max());
+    db.prepare_cached(concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.user_id = ?1 AND s.id < ?2 AND s.ended_at IS NULL \
+         AND s.ends_at > ?3 AND s.refresh_expires_at > ?3 AND s.created_at >= u.sessions_valid_from ORDER BY s.id DESC LIMIT ?4"
+    ))?
+    .query_map(
+        params![
+            user.as_bytes(),
+            before.as_bytes(),
+            now,
+            limit.min(PAGE_SESSIONS_MAX)
+        ],
+        session_of,
+    )?
+    .collect()
+}
+
+fn session_of(row: &Row<'_>) -> rusqlite::Result<Session> {
+    let rotated = row.get_ref(7)?.as_bytes_or_null()?.unwrap_or_default();
+    Ok(Session {
+        id: id_of(row, 0)?,
+        policy: row.get(14)?,
+        provider: row.get(1)?,
+        created_at: row.get(2)?,
+        refresh_digest: row.get(3)?,
+        refresh_expires_at: row.get(4)?,
+        ends_at: row.get(5)?,
+        ended_at: row.get(6)?,
+        rotated: decode(rotated).ok_or_else(not_rotated)?,
+        carried: row.get(8)?,
+        last_used_at: row.get(9)?,
+        device: row.get(10)?,
+        network: row.get(11)?,
+        origin: Origin {
+            subject: row.get(12)?,
+            sid: row.get(13)?,
+        },
+    })
+}
+
+/// `network`: where it is made from.
+pub(super) fn insert_session(
+    db: &Connection,
+    session: &NewSession,
+    user_id: Uuid,
+    created_at: i64,
+    network: &str,
+) -> rusqlite::Result<()> {
+    let NewSession {
+        id,
+        provider,
+        refresh_digest,
+        refresh_expires_at,
+        ends_at,
+        carried,
+        device,
+        origin: Origin { subject, sid },
+    } = session;
+    db.prepare_cached(
+        "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried, device, \
+         network, subject_digest, sid_digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?
+    .execute(params![
+        id.as_bytes(),
+        user_id.as_bytes(),
+        provider,
+        created_at,
+        refresh_digest,
+        refresh_expires_at,
+        ends_at,
+        carried,
+        device,
+        network,
+        subject,
+        sid
+    ])?;
+    Ok(())
+}
+
+impl Write for Rotation {
+    type Answer = RotationOutcome;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<RotationOutcome> {
+        let Self {
+            session,
+            expected_digest,
+            new_digest,
+            refresh_expires_at,
+            rotated,
+            now,
+            event,
+        } = self;
+        let changed = db
+            .prepare_cached(
+                "UPDATE sessions SET refresh_digest = ?3, refresh_expires_at = ?4, rotated = ?5, last_used_at = ?6, network = ?7 \
+                 WHERE id = ?1 AND refresh_digest = ?2 AND ended_at IS NULL AND refresh_expires_at > ?6 AND ends_at > ?6 \
+                 AND EXISTS (SELECT 1 FROM users u WHERE u.id = user_id AND u.status = 'active' \
+                 AND u.sessions_valid_from <= sessions.created_at)",
+            )?
+            .execute(params![
+                session.as_bytes(),
+                expected_digest,
+                new_digest,
+                refresh_expires_at,
+                encode(rotated),
+                now,
+                event.network
+            ])?;
+        if changed == 0 {
+            return Ok(RotationOutcome::Changed);
+        }
+        insert_event(db, event)?;
+        Ok(RotationOutcome::Rotated)
+    }
+}
+
+impl Write for ProviderLogout {
+    type Answer = LogoutOutcome;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<LogoutOutcome> {
+        if !is_first_use(db, &self.replay)? {
+            return Ok(LogoutOutcome::Replayed);
+        }
+        let (mut ended, mut user) = (0, None);
+        for one in &self.meant {
+            for login in self.ended_logins(one) {
+                end_login(db, &login)?;
+            }
+            let Origin { subject, sid } = self.origin_at(one);
+            if let Some(subject) = subject {
+                let Some(owner) = identity_owner(db, &one.identity)? else {
+                    continue;
+                };
+                ended += db
+                    .prepare_cached(
+                        "UPDATE sessions SET ended_at = ?1 WHERE user_id = ?2 AND provider = ?3 AND ended_at IS NULL \
+                         AND (subject_digest IS NULL OR subject_digest = ?4) \
+                         AND (?5 IS NULL OR sid_digest IS NULL OR sid_digest = ?5)",
+                    )?
+                    .execute(params![self.now, owner.as_bytes(), one.provider, subject, sid])?;
+                db.prepare_cached(
+                    "UPDATE challenges SET consumed_at = ?1 WHERE user_id = ?2 AND provider = ?3 AND consumed_at IS NULL",
+                )?
+                .execute(params![self.now, owner.as_bytes(), one.provider])?;
+                user = Some(owner);
+            } else {
+                ended += db
+                    .prepare_cached(
+                        "UPDATE sessions SET ended_at = ?1 WHERE sid_digest = ?2 AND provider = ?3 AND ended_at IS NULL",
+                    )?
+                    .execute(params![self.now, sid, one.provider])?;
+            }
+        }
+        insert_event(db, &self.event_of(user, ended))?;
+        Ok(LogoutOutcome::Ended(ended))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct EndSession {
+    pub(super) id: Uuid,
+    pub(super) now: i64,
+    pub(super) event: Event,
+}
+
+impl Write for EndSession {
+    type Answer = bool;
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
+        let changed = db
+            .prepare_cached("UPDATE sessions SET ended_at = ?2 WHERE id = ?1 AND ended_at IS NULL")?
+            .execute(params![self.id.as_bytes(), self.now])?;
+        if changed == 0 {
+            return Ok(false);
+        }
+        insert_event(db, &self.event)?;
+        Ok(true)
+    }
+}
+
+fn not_rotated() -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(7, "rotated".to_owned(), Type::Blob)
+}
