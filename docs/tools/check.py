@@ -185,7 +185,8 @@ def check_yaml(text, folder):
         only = documents[0]
         if set(only) == {"spec"}:
             said = [check_manifests([merged(base, only), *rest]) for base, rest in ((POLICY, []), (PROVIDER, [POLICY]))]
-            return None if None in said else "\n".join(part for part in said if part)
+            # Of the two faults the one that is not "this is the other kind".
+            return None if None in said else min(said, key=lambda text: "the field is not known" in text)
         if set(only) <= set(chart_schema()["properties"]):
             return check_values(only)
     return None
@@ -211,7 +212,8 @@ def check_manifests(documents):
 
 
 @cache
-def material(kind):
+def material(kind, name):
+    """Another one for each name; `name` is only the key of the cache."""
     if kind == "key":
         return subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], capture_output=True, text=True, check=True).stdout
     if kind == "certificate":
@@ -225,7 +227,7 @@ def material(kind):
 
 def surroundings(namespace):
     for (kind, name), entries in SURROUNDINGS.items():
-        data = {key: material(what) for key, what in (entry.split(":") for entry in entries)}
+        data = {key: material(what, name) for key, what in (entry.split(":") for entry in entries)}
         if kind == "Secret":
             data = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         yield {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}, "data": data}
