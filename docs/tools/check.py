@@ -3,7 +3,7 @@
 
 - A link inside the repository leads to a file, and its anchor to a heading. A page of the book links to pages of the book only.
 - A `yaml` block that is a manifest passes `vestibule check`. A block that is only a `spec:` is completed to a SigninPolicy or an
-  OidcProvider first, and the Secrets and ConfigMaps of SURROUNDINGS lie beside both. Other `yaml` blocks are values of the chart when
+  OidcProvider first, and the Secrets and ConfigMaps of SURROUNDINGS are added to both. Other `yaml` blocks are values of the chart when
   their names are, and are held to its schema; else they only parse.
 - A `json` block parses.
 - A `sh` block is valid for bash; what it asks of `vestibule`, `vestibule-operator` and `make` exists, and so do the values that it sets with Helm.
