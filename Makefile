@@ -58,6 +58,7 @@ lint: ## formatting, clippy, shell scripts, dependencies
 docs: tools ## builds the book into target/book, checks links, manifests and commands; installs mdBook the first time (2 minutes)
 	cargo build --quiet --package vestibule-dataplane --package vestibule-operator
 	@docs/tools/mdbook.sh
+	target/tools/python/bin/python tests/tools/python-tests discover --start-directory docs/tools
 	target/tools/python/bin/python docs/tools/check.py
 
 bench: tools ## measures against the floor of the same run, prints it and writes target/bench.json

@@ -249,7 +249,7 @@ def command_line(program):
 def helps(program, words):
     text = subprocess.run(
         # No variable of the caller's: --help shows the values of those that it knows.
-        [PROGRAMS / program, *words, "--help"], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"], "COLUMNS": "100"}
+        [PROGRAMS / program, *words, "--help"], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL, env={"PATH": os.environ["PATH"], "COLUMNS": "100"}
     ).stdout
     out = [f"{'#' * min(len(words) + 1, 3)} `{' '.join([program, *words])}`\n"] if words else []
     out.append(f"```text\n{re.sub(r'[ ]+$', '', text, flags=re.MULTILINE).rstrip()}\n```\n")
