@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # `make image IMAGE_PROFILE=dev` is what the tests use: built already when they begin.
 IMAGE_PROFILE ?= release
-# Property tests try the same cases in each run, so that nobody's change fails over somebody else's. Another number tries others.
+# Property tests try the same cases in each run, so that a change fails for its own faults only. Another number tries others.
 export PROPTEST_RNG_SEED ?= 1
 # Where each check that does not run says so: `tests/tools/skips`.
 export VESTIBULE_SKIPS ?= $(CURDIR)/target/skips
@@ -16,7 +16,7 @@ NODE_REPORTERS := --test-reporter=spec --test-reporter-destination=stdout --test
 help: ## lists these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | while IFS= read -r line; do printf '  make %-13s %s\n' "$${line%%:*}" "$${line#*## }"; done
 
-demo: ## signs in at a provider of its own, tells each step, and keeps serving
+demo: ## signs in at a provider of its own, prints each step, and keeps serving
 	@command -v cargo >/dev/null || { echo "missing: Rust; install rustup and run this again" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "missing: a C compiler named cc; install one and run this again" >&2; exit 1; }
 	@echo "building vestibule (minutes the first time, seconds after that)"
