@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use vestibule_crds::signin_policy::{Actions, OnError, Signals, Thresholds};
 use vestibule_crds::snapshot::{Acting, Risk};
-use vestibule_dataplane::risk::history::{Kind, Popularity, Population, UserHistory, VALUES_MAX};
-use vestibule_dataplane::risk::{Context, History, Listed, Values, assess};
+use vestibule_risk::history::{Kind, Popularity, Population, UserHistory, VALUES_MAX};
+use vestibule_risk::{Context, History, Listed, Values, assess};
 
 const NOW: i64 = 1_900_000_000;
 const TIMES: usize = 200_000;

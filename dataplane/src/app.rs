@@ -12,15 +12,15 @@ use uuid::{Builder, Uuid};
 use crate::audit::condense::{Condensed, Condenser};
 use crate::clock::Clock;
 use crate::encoding::hex;
+use crate::evidence::Hashing;
 use crate::failure::{Code, Failure};
 use crate::geography::Geography;
 use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::password;
-use crate::risk::census::Censuses;
-use crate::risk::evidence::Hashing;
-use crate::risk::failures::RecentFailures;
+use vestibule_risk::census::Censuses;
+use vestibule_risk::failures::RecentFailures;
 use vestibule_store::{Event, Store};
 
 /// Mails to users that are sent at the same time, beside the requests that they are about.

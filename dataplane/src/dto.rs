@@ -12,7 +12,7 @@ use vestibule_crds::snapshot::Risk;
 use crate::clock::rfc3339;
 use crate::password::{Standing, Warning};
 use crate::refresh_token::RefreshToken;
-use crate::risk::Assessment;
+use vestibule_risk::Assessment;
 use vestibule_store::{User, UserStatus};
 
 /// The longest JWT that is looked at.

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use maxminddb::Reader;
 use serde::Deserialize;
 
-use crate::risk::Place;
+use vestibule_risk::Place;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -162,7 +162,7 @@ mod tests {
     fn every_reason_has_a_sentence_of_its_own() {
         for language in [Language::English, Language::Chinese] {
             let reasons = object(language, "reasons");
-            let codes = crate::risk::reason_codes().chain(["always", "risk"]);
+            let codes = vestibule_risk::reason_codes().chain(["always", "risk"]);
             for code in codes {
                 assert!(reasons.contains_key(code), "{code}");
             }

@@ -24,8 +24,8 @@ use crate::mfa::device::DeviceToken;
 use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
-use crate::risk::{self, Assessment, Context};
 use crate::token::UnverifiedToken;
+use vestibule_risk::{self as risk, Assessment, Context};
 use vestibule_store::mfa::DeviceKey;
 use vestibule_store::sessions::Origin;
 use vestibule_store::{
@@ -388,7 +388,7 @@ impl Attempt<'_, '_> {
             facts,
             learnt,
         } = scoring::assess(risk, context, stored, population);
-        let record = risk::record(&assessment, facts, risk, &policy.spec);
+        let record = risk::record(&assessment, facts, risk, &policy.spec.revision);
         match (risk.acting, assessment.action) {
             (Acting::Enforce, RiskAction::Deny) => {
                 return Err(Code::RiskDenied.because(record).into());

@@ -3,7 +3,14 @@
 use uuid::Uuid;
 
 use crate::failure::Failure;
+use vestibule_risk::RECORD_BYTES_MAX;
 use vestibule_store::{EVENT_DETAIL_BYTES_MAX, Event, EventClass, EventKind, Session, User};
+
+/// An assessment has room in an event, with the longest name of an OAuth client before it.
+const _: () = {
+    let client = r#""client":"","#.len() + 128;
+    assert!(RECORD_BYTES_MAX + client <= EVENT_DETAIL_BYTES_MAX);
+};
 
 #[derive(Debug)]
 pub struct Trail {

@@ -12,9 +12,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_xorshift::XorShiftRng;
 use vestibule_crds::signin_policy::{Actions, OnError, Signals, Thresholds};
 use vestibule_crds::snapshot::{Acting, Risk};
-use vestibule_dataplane::risk::census::Census;
-use vestibule_dataplane::risk::history::UserHistory;
-use vestibule_dataplane::risk::{Context, History, assess};
+use vestibule_risk::census::Census;
+use vestibule_risk::history::UserHistory;
+use vestibule_risk::{Context, History, assess};
 
 use attackers::Attacker;
 use people::{DAYS, Person, World};

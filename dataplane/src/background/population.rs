@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use vestibule_store::population::{Addition, Populations, ReadPopulations};
 
 use crate::app::App;
-use crate::risk::census::{self, ADD_EVERY, Census, READ_EVERY, VALUES_MAX};
-use crate::risk::history::Kind;
+use vestibule_risk::census::{self, ADD_EVERY, Census, READ_EVERY, VALUES_MAX};
+use vestibule_risk::history::Kind;
 
 /// Values that one write adds.
 const PART_VALUES: usize = 256;
@@ -96,8 +96,8 @@ fn censuses(populations: Populations) -> HashMap<String, Census> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::risk::Values;
-    use crate::risk::history::Popularity;
+    use vestibule_risk::Values;
+    use vestibule_risk::history::Popularity;
 
     #[test]
     fn what_is_added_is_what_is_read() {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use vestibule_store::{StaleHistories, Sweep};
 
 use crate::app::App;
-use crate::risk::history::{HEAD_BYTES, is_forgotten};
+use vestibule_risk::history::{HEAD_BYTES, is_forgotten};
 
 const EVERY: Duration = Duration::from_secs(30);
 /// Rows that one sweep deletes: a commit of this size delays others by milliseconds.

@@ -19,7 +19,7 @@ use super::terminal::{BAD, GOOD, STRONG, styled};
 use crate::cli::{Output, ReplayArgs};
 use crate::clock::Clock;
 use crate::config::{inputs, reason};
-use crate::risk::{Record, Replayed, assess_facts};
+use vestibule_risk::{Record, Replayed, assess_facts};
 use vestibule_store::database::decisions::Decisions;
 
 const DAY_SECONDS: i64 = 86_400;

@@ -10,9 +10,9 @@ use crate::geography::Location;
 use crate::issue::Upstream;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
-use crate::risk::facts::Facts;
-use crate::risk::history::{Population, UserHistory};
-use crate::risk::{self, Assessment, Context, History, Listed};
+use vestibule_risk::facts::Facts;
+use vestibule_risk::history::{Population, UserHistory};
+use vestibule_risk::{self as risk, Assessment, Context, History, Listed};
 use vestibule_store::{NewHistory, StoredHistory};
 
 /// What is asked of a sign-in: from where, with what, at which provider, by whom.

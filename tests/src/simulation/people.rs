@@ -3,8 +3,8 @@
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 
 use rand::{Rng, RngExt as _};
-use vestibule_dataplane::risk::history::Kind;
-use vestibule_dataplane::risk::{Context, Listed, Place, Values};
+use vestibule_risk::history::Kind;
+use vestibule_risk::{Context, Listed, Place, Values};
 
 pub const DAYS: u32 = 180;
 pub const DAY: i64 = 86_400;

@@ -6,7 +6,7 @@ use vestibule_crds::snapshot::{Acting, Risk, UpstreamMfa};
 
 use std::collections::HashMap;
 
-use crate::risk::census::Census;
+use vestibule_risk::census::Census;
 
 use super::*;
 
@@ -226,7 +226,7 @@ async fn a_refused_sign_in_leaves_nothing_but_its_event() {
     let record: Value = serde_json::from_str(detail).expect("JSON");
     let revision = service.app.serving.live();
     let revision = revision.policy("default").expect("it is served");
-    assert_eq!(record["engine"], crate::risk::ENGINE_VERSION);
+    assert_eq!(record["engine"], vestibule_risk::ENGINE_VERSION);
     assert_eq!(record["policy"], revision.spec.revision.as_str());
     assert_eq!(record["score"], 100);
     assert_eq!(record["action"], "Deny");

@@ -1,7 +1,7 @@
 //! A user's history as the store keeps it: a version, fixed fields, and the values of each kind. Numbers are big-endian.
 
 use super::{Kind, PlaceAt, Seen, UserHistory, VALUES_MAX};
-use crate::risk::Place;
+use crate::Place;
 
 const VERSION: u8 = 1;
 /// The version, the number of sign-ins, and the time of the last.

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use aws_lc_rs::hmac;
 
-use super::Values;
-use super::history::Kind;
 use crate::agent;
 use crate::geography::Location;
 use crate::keys::egress::is_public;
 use crate::limits::of_address;
+use vestibule_risk::Values;
+use vestibule_risk::history::Kind;
 use vestibule_store::HashKey;
 
 /// HMAC-SHA-256 with the store's key.

@@ -10,7 +10,6 @@ use vestibule_crds::signin_policy::{OnError, RiskAction};
 use vestibule_crds::snapshot::Risk;
 
 pub mod census;
-pub mod evidence;
 pub mod facts;
 pub mod failures;
 mod freeman;
@@ -23,7 +22,7 @@ mod tests;
 
 use facts::Facts;
 use history::{Kind, Population, UserHistory};
-pub use record::{Record, Replayed, record};
+pub use record::{RECORD_BYTES_MAX, Record, Replayed, record};
 use score::Signal;
 
 /// Changes whenever the same input may get another score; recorded with each assessment.
