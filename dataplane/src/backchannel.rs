@@ -9,10 +9,11 @@ use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
 use crate::frame::Frame;
 use crate::live::LiveProvider;
-use crate::signin::{Fetching, check_signature, lifetime};
-use crate::token::UnverifiedToken;
-use crate::verify::Facts;
-use crate::verify::logout::{check_claims, check_header};
+use crate::signin::lifetime;
+use vestibule_idtoken::keys::{Fetching, check_signature};
+use vestibule_idtoken::token::UnverifiedToken;
+use vestibule_idtoken::verify::Facts;
+use vestibule_idtoken::verify::logout::{check_claims, check_header};
 use vestibule_store::sessions::{LoggedOut, LogoutOutcome, ProviderLogout};
 use vestibule_store::{EventKind, IdentityKey, ReplayKey};
 
@@ -85,7 +86,7 @@ async fn meant(
             nonce: None,
             now: frame.now,
         };
-        if let Err(failure) = verify(provider, &facts, Fetching::of(frame)).await {
+        if let Err(failure) = verify(provider, &facts, frame.fetching()).await {
             refused.get_or_insert(failure);
             continue;
         }

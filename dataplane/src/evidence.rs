@@ -7,8 +7,8 @@ use aws_lc_rs::hmac;
 
 use crate::agent;
 use crate::geography::Location;
-use crate::keys::egress::is_public;
 use crate::limits::of_address;
+use vestibule_idtoken::keys::egress::is_public;
 use vestibule_risk::Values;
 use vestibule_risk::history::Kind;
 use vestibule_store::HashKey;

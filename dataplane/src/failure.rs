@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use vestibule_idtoken::refusal::{self, KeyError, Reason, UnavailableCause};
 use vestibule_store::{EventClass, StoreError};
 
 /// Either kind of failure.
@@ -232,6 +233,55 @@ impl From<Refused> for Failure {
 impl From<TryAgain> for Failure {
     fn from(again: TryAgain) -> Self {
         Self::TryAgain(again)
+    }
+}
+
+impl From<Reason> for Code {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Malformed => Self::TokenMalformed,
+            Reason::AlgorithmNotAllowed => Self::TokenAlgorithmNotAllowed,
+            Reason::KeyUnknown => Self::TokenKeyUnknown,
+            Reason::SignatureInvalid => Self::TokenSignatureInvalid,
+            Reason::IssuerMismatch => Self::TokenIssuerMismatch,
+            Reason::AudienceMismatch => Self::TokenAudienceMismatch,
+            Reason::Expired => Self::TokenExpired,
+            Reason::NotYetValid => Self::TokenNotYetValid,
+            Reason::TooOld => Self::TokenTooOld,
+            Reason::NonceMismatch => Self::TokenNonceMismatch,
+            Reason::NonceRequired => Self::TokenNonceRequired,
+            Reason::TypeNotAllowed => Self::TokenTypeNotAllowed,
+        }
+    }
+}
+
+impl From<refusal::Refused> for Refused {
+    fn from(refused: refusal::Refused) -> Self {
+        Code::from(refused.reason).because(refused.detail)
+    }
+}
+
+impl From<refusal::Refused> for Failure {
+    fn from(refused: refusal::Refused) -> Self {
+        Refused::from(refused).into()
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let unavailable = match error {
+            KeyError::Refused(refused) => return refused.into(),
+            KeyError::Unavailable(unavailable) => unavailable,
+        };
+        let reason = match unavailable.cause {
+            UnavailableCause::Provider => TryAgainReason::ProviderUnavailable,
+            UnavailableCause::KeyNotSeen => TryAgainReason::KeyNotSeen,
+            // Only what is over a limit may not fetch.
+            UnavailableCause::FetchNotAllowed => TryAgainReason::RateLimited,
+        };
+        reason
+            .after(unavailable.retry_after_seconds, unavailable.detail)
+            .into()
     }
 }
 

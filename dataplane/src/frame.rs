@@ -17,11 +17,12 @@ use crate::agent;
 use crate::app::{App, Caller};
 use crate::client_address::{self, client_address, network};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::keys::egress::is_public;
 use crate::limits::of_address;
 use crate::live::{Live, LivePolicy};
 use crate::refresh_token::Holder;
 use crate::trail::Trail;
+use vestibule_idtoken::keys::Fetching;
+use vestibule_idtoken::keys::egress::is_public;
 use vestibule_store::{EventKind, IdentityKey, Session, User};
 
 /// Failures of one address in a minute that no policy is known for.
@@ -111,6 +112,16 @@ impl<'c> Frame<'c> {
     /// Whether the address has failed too often: then only what is good goes on, and nothing is fetched for it.
     pub fn is_limited(&self) -> bool {
         self.limit.exceeded.is_some()
+    }
+
+    /// Above the limit nothing is fetched.
+    pub fn fetching(&self) -> Fetching {
+        match self.limit.exceeded {
+            None => Fetching::Allowed,
+            Some(retry_after_seconds) => Fetching::Forbidden {
+                retry_after_seconds,
+            },
+        }
     }
 
     /// What a request over the limit is answered with; one below it should not ask.

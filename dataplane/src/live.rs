@@ -14,11 +14,11 @@ use vestibule_crds::verification_key::KeySet;
 
 use crate::clock::Clock;
 use crate::failure::{TryAgain, TryAgainReason};
-use crate::keys::{Changes, RemoteKeys, Settings};
 use crate::mfa::email::MailServer;
 use crate::mfa::seal::SealingKeys;
 use crate::mfa::sms::Webhook;
 use crate::mfa::webauthn::RelyingParty;
+use vestibule_idtoken::keys::{Changes, ProviderKeys, RemoteKeys, Settings};
 
 pub mod clients;
 pub mod documents;
@@ -57,12 +57,6 @@ pub struct LiveProvider {
     pub key: String,
     pub rules: Arc<ClaimRules>,
     pub keys: ProviderKeys,
-}
-
-#[derive(Debug)]
-pub enum ProviderKeys {
-    Static(KeySet),
-    Remote(Arc<RemoteKeys>),
 }
 
 #[derive(Debug)]

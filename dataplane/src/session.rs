@@ -19,7 +19,7 @@ use crate::oauth::door::{Admission, Door};
 use crate::password::{self, CHANGE_SCOPE};
 use crate::refresh_token::RefreshToken;
 use crate::signin::lifetime;
-use crate::token::UnverifiedToken;
+use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_store::{EventKind, Session, User};
 
 pub mod own;

@@ -24,7 +24,7 @@ use crate::mfa::device::DeviceToken;
 use crate::oauth::door::Door;
 use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
-use crate::token::UnverifiedToken;
+use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_risk::{self as risk, Assessment, Context};
 use vestibule_store::mfa::DeviceKey;
 use vestibule_store::sessions::Origin;
@@ -42,7 +42,7 @@ use carrying::carry;
 pub use choosing::choose_provider;
 use linking::account_of;
 use scoring::Scored;
-pub use verified::{Fetching, VerifiedIdentity, check_signature, verify};
+pub use verified::{VerifiedIdentity, verify};
 
 /// How often a sign-in is decided anew because its account changed between the read and the commit.
 const DECISIONS_MAX: usize = 4;
@@ -186,7 +186,7 @@ impl Attempt<'_, '_> {
         policy.current_key()?;
         let now = self.frame.now;
         let nonce = request.nonce.as_deref();
-        let fetching = Fetching::of(&self.frame);
+        let fetching = self.frame.fetching();
         let identity = verify(provider, policy, token, nonce, fetching, now).await?;
         if policy.spec.risk.is_some() {
             self.frame.suspect(identity.identity.clone());

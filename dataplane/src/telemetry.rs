@@ -23,14 +23,13 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tokio::runtime::Handle;
 use tracing::Span;
 use tracing::field::Empty;
-use tracing::instrument::{Instrument as _, Instrumented};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
-use crate::keys::fetch::public_roots;
+use vestibule_idtoken::keys::fetch::public_roots;
 
 pub use vestibule_store::trace::TARGET;
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
@@ -58,17 +57,6 @@ pub fn request(method: &Method, route: &'static str, headers: &HeaderMap) -> Spa
         let _set = span.set_parent(caller);
     }
     span
-}
-
-/// A part of a request that waits for a provider, or that several wait for together: it is told with the first.
-pub fn fetch<F: Future>(provider: &str, future: F) -> Instrumented<F> {
-    future.instrument(tracing::info_span!(
-        target: TARGET,
-        "fetch",
-        otel.name = "fetch provider keys",
-        otel.kind = "client",
-        vestibule.provider = provider,
-    ))
 }
 
 /// Sends spans to a collector, in batches, from a thread of its own.

@@ -21,8 +21,8 @@ use vestibule_dataplane::oauth::assertion::Unverified;
 use vestibule_dataplane::oauth::credentials::{Credentials, credentials};
 use vestibule_dataplane::refresh_token::RefreshToken;
 use vestibule_dataplane::server::first_line::{FirstLine, Protocol};
-use vestibule_dataplane::strict_json;
-use vestibule_dataplane::token::{TOKEN_BYTES_MAX, UnverifiedToken};
+use vestibule_idtoken::strict_json;
+use vestibule_idtoken::token::{TOKEN_BYTES_MAX, UnverifiedToken};
 
 /// A parser under test.
 #[derive(Debug, Clone, Copy)]

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use vestibule_crds::algorithm::Algorithm;
 use vestibule_crds::verification_key::KeySet;
-use vestibule_dataplane::live::ProviderKeys;
-use vestibule_dataplane::signin::{Fetching, check_signature};
-use vestibule_dataplane::token::Jws;
+use vestibule_idtoken::keys::ProviderKeys;
+use vestibule_idtoken::keys::{Fetching, check_signature};
+use vestibule_idtoken::token::Jws;
 
 /// Why valid vectors are refused on purpose, and which.
 type Deviation = (&'static str, fn(&Vector) -> bool);
@@ -56,7 +56,7 @@ impl Vector {
         let Ok(jws) = Jws::parse(&self.jws) else {
             return false;
         };
-        check_signature(&ProviderKeys::Static(keys), &jws, Fetching::Yes)
+        check_signature(&ProviderKeys::Static(keys), &jws, Fetching::Allowed)
             .await
             .is_ok()
     }

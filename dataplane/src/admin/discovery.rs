@@ -3,8 +3,9 @@
 use vestibule_crds::report::{DISCOVERY_PAGE_BYTES, DiscoveryReport, ProviderKeysReport};
 
 use crate::app::App;
-use crate::keys::Known;
-use crate::live::{LiveProvider, ProviderKeys};
+use crate::live::LiveProvider;
+use vestibule_idtoken::keys::Known;
+use vestibule_idtoken::keys::ProviderKeys;
 
 /// What changed after `since`, the oldest change first.
 pub(super) fn report(app: &App, since: u64) -> DiscoveryReport {

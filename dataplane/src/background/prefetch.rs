@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::keys::RemoteKeys;
-use crate::live::ProviderKeys;
+use vestibule_idtoken::keys::ProviderKeys;
+use vestibule_idtoken::keys::RemoteKeys;
 
 /// Fetches under way at once, of all providers.
 const FETCHES_MAX: usize = 8;

@@ -22,7 +22,7 @@ use super::serve::{self, Running};
 use super::terminal::{FAINT, GOOD, STRONG, styled};
 use crate::cli::{Cli, Command, DemoArgs, ServeArgs};
 use crate::clock::Clock;
-use crate::token::UnverifiedToken;
+use vestibule_idtoken::token::UnverifiedToken;
 
 mod provider;
 

@@ -20,9 +20,10 @@ use crate::clock::{Clock, rfc3339};
 use crate::config::inputs;
 use crate::failure::Failure;
 use crate::live::{Live, LiveProvider, Serving};
-use crate::signin::{Fetching, check_signature, choose_provider};
-use crate::token::{TOKEN_BYTES_MAX, UnverifiedToken};
-use crate::verify::{CLAIM_CHECKS, Check, Facts, HEADER_CHECKS};
+use crate::signin::choose_provider;
+use vestibule_idtoken::keys::{Fetching, check_signature};
+use vestibule_idtoken::token::{TOKEN_BYTES_MAX, UnverifiedToken};
+use vestibule_idtoken::verify::{CLAIM_CHECKS, Check, Facts, HEADER_CHECKS};
 
 /// One step, judged.
 #[derive(Debug, Clone, Serialize)]
@@ -251,9 +252,9 @@ impl Steps {
     async fn signature(&mut self, provider: &LiveProvider, token: &UnverifiedToken<'_>) {
         let (step, source) = SIGNATURE;
         let expected = "a signature by a key that the provider publishes for the token's algorithm";
-        match check_signature(&provider.keys, &token.jws, Fetching::Yes).await {
+        match check_signature(&provider.keys, &token.jws, Fetching::Allowed).await {
             Ok(()) => self.passed(step, source, expected, "a valid signature"),
-            Err(failure) => self.failed(step, source, expected, &failure),
+            Err(error) => self.failed(step, source, expected, &error.into()),
         }
     }
 

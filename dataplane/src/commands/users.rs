@@ -22,11 +22,11 @@ use super::terminal::{BAD, GOOD, STRONG, styled};
 use crate::admin::users::read as read_token;
 use crate::cli::{Output, UserArgs, UsersArgs, UsersCommand};
 use crate::clock::Clock;
-use crate::keys::fetch::Reach;
 use crate::password::hashing::Hashing;
 use crate::users::import::{self, ImportLine};
 use crate::users::sessions::SessionRecord;
 use crate::users::{Answer, Ask, Desk, IMPORT_LINES_MAX, Imported, UserRecord};
+use vestibule_idtoken::keys::fetch::Reach;
 use vestibule_store::database::{Database, Opened};
 
 /// A page of the longest users fits.

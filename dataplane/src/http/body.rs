@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::{Code, Failure};
 use crate::server::reading_body;
-use crate::strict_json;
+use vestibule_idtoken::strict_json;
 
 /// An ID token of 16 KiB, its JSON escapes and the other members fit.
 pub const BODY_BYTES_MAX: usize = 32 * 1024;

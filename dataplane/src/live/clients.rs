@@ -12,7 +12,8 @@ use vestibule_crds::signin_policy::ClientPermission;
 use vestibule_crds::snapshot::{Client, ClientProof};
 use vestibule_crds::verification_key::KeySet;
 
-use super::{LivePolicy, ProviderKeys};
+use super::LivePolicy;
+use vestibule_idtoken::keys::ProviderKeys;
 
 #[derive(Debug)]
 pub struct LiveClient {

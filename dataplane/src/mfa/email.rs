@@ -15,7 +15,7 @@ use uuid::Uuid;
 use vestibule_crds::signin_policy::EmailTls;
 use vestibule_crds::snapshot::{Egress, Email};
 
-use crate::keys::egress::allows;
+use vestibule_idtoken::keys::egress::allows;
 
 /// For everything: resolution, connection, handshake, and the last answer.
 pub const SEND_TIME_MAX: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::snapshot::{Egress, Sms};
 
-use crate::keys::fetch::{FetchError, Reach, unreachable};
+use vestibule_idtoken::keys::fetch::{FetchError, Reach, unreachable};
 
 /// For everything: resolution, connection and the head of the answer.
 pub const SEND_TIME_MAX: Duration = Duration::from_secs(3);

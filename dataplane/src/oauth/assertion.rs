@@ -6,11 +6,13 @@ use crate::app::App;
 use crate::encoding::sha256;
 use crate::failure::{Failure, TryAgain};
 use crate::live::documents::endpoint;
-use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
-use crate::signin::{Fetching, check_signature};
-use crate::strict_json;
-use crate::token::{Jws, Malformed, UnverifiedToken};
-use crate::verify::{Facts, check_claims, check_header};
+use crate::live::{LivePolicy, LiveProvider};
+use vestibule_idtoken::keys::ProviderKeys;
+use vestibule_idtoken::keys::{Fetching, check_signature};
+use vestibule_idtoken::refusal::Refused;
+use vestibule_idtoken::strict_json;
+use vestibule_idtoken::token::{Jws, Malformed, UnverifiedToken};
+use vestibule_idtoken::verify::{Facts, check_claims, check_header};
 use vestibule_store::ReplayKey;
 
 /// How far clocks may be apart.
@@ -104,9 +106,9 @@ pub async fn by_own_key(
     now: i64,
 ) -> Result<(), Unproved> {
     let expires_at = check_assertion(policy, client_id, token, now)?;
-    check_signature(keys, &token.jws, Fetching::Yes)
+    check_signature(keys, &token.jws, Fetching::Allowed)
         .await
-        .map_err(unproved)?;
+        .map_err(|error| unproved(error.into()))?;
     let jti = token.text("jti").unwrap_or_default();
     let identity = [policy.key.as_str(), client_id, jti].join("\n");
     let first = app.store.use_once(ReplayKey {
@@ -187,11 +189,11 @@ pub async fn by_service_account(
         nonce: None,
         now,
     };
-    let refused = |refused: crate::failure::Refused| Unproved::Refused(refused.audit.into_owned());
+    let refused = |refused: Refused| Unproved::Refused(refused.detail.into_owned());
     check_header(&facts).map_err(refused)?;
     check_signature(&provider.keys, &token.jws, fetching)
         .await
-        .map_err(unproved)?;
+        .map_err(|error| unproved(error.into()))?;
     check_claims(&facts).map_err(refused)
 }
 

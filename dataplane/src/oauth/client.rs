@@ -15,7 +15,6 @@ use crate::frame::Frame;
 use crate::http::form::Form;
 use crate::live::clients::{Declared, LiveClient, Proof, SecretDigest};
 use crate::live::{Live, LivePolicy};
-use crate::signin::Fetching;
 
 /// How many wrong secrets for one client are answered in a minute, from all addresses; more are told to come again.
 const WRONG_SECRETS_PER_MINUTE: u32 = 60;
@@ -141,7 +140,7 @@ async fn by_token(
             Proof::ServiceAccount { provider, subject } => {
                 let key = format!("{}/{provider}", policy.spec.namespace);
                 let provider = live.provider(&key);
-                let fetching = Fetching::of(frame);
+                let fetching = frame.fetching();
                 assertion::by_service_account(provider, subject, token, fetching, now).await
             }
             Proof::Secret(_) => Err(Unproved::NoKey),

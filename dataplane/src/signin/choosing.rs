@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::failure::{Code, Failure};
 use crate::live::{Live, LiveProvider};
-use crate::token::UnverifiedToken;
+use vestibule_idtoken::token::UnverifiedToken;
 
 /// The provider that the request names, or the one that the token points to.
 pub fn choose_provider<'l>(

@@ -1,18 +1,15 @@
 //! From an unverified token to a verified identity.
 
-use aws_lc_rs::signature::ParsedPublicKey;
 use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::snapshot::Replay;
-use vestibule_crds::verification_key::Lookup;
 
 use super::lifetime;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
-use crate::frame::Frame;
-use crate::keys;
-use crate::live::{LivePolicy, LiveProvider, ProviderKeys};
-use crate::token::{Jws, UnverifiedToken};
-use crate::verify::{Facts, check_claims, check_header};
+use crate::live::{LivePolicy, LiveProvider};
+use vestibule_idtoken::keys::{Fetching, check_signature};
+use vestibule_idtoken::token::UnverifiedToken;
+use vestibule_idtoken::verify::{Facts, check_claims, check_header};
 use vestibule_store::sessions::{Login, Origin};
 use vestibule_store::{IdentityKey, ReplayKey};
 
@@ -97,59 +94,5 @@ pub async fn verify<'a>(
         issued_at: token.issued_at,
         signed: token.jws.signing_input,
         claims: token.claims,
-    })
-}
-
-/// Whether a key that is not at hand may be fetched.
-#[derive(Debug)]
-pub enum Fetching {
-    Yes,
-    /// A token whose key is not cached is answered with this.
-    No(Failure),
-}
-
-impl Fetching {
-    /// Above the limit of failures nothing is fetched.
-    pub fn of(frame: &Frame<'_>) -> Self {
-        if frame.is_limited() {
-            Self::No(frame.limited())
-        } else {
-            Self::Yes
-        }
-    }
-}
-
-/// Finds the key, fetching where that is due and allowed, and verifies the signature with it.
-pub async fn check_signature(
-    keys: &ProviderKeys,
-    jws: &Jws<'_>,
-    fetching: Fetching,
-) -> Result<(), Failure> {
-    let algorithm = jws
-        .header
-        .algorithm
-        .ok_or_else(|| Code::TokenAlgorithmNotAllowed.because("an unknown algorithm"))?;
-    let kid = jws.header.kid.as_deref();
-    let message = jws.signing_input.as_bytes();
-    let verified = match keys {
-        ProviderKeys::Static(set) => match set.find(kid, algorithm) {
-            Lookup::Found(key) => key.verify_sig(message, &jws.signature),
-            lookup => return Err(keys::not_found(&lookup, kid).into()),
-        },
-        ProviderKeys::Remote(remote) => {
-            let verify = |key: &ParsedPublicKey| key.verify_sig(message, &jws.signature);
-            match fetching {
-                Fetching::Yes => remote.with_key(kid, algorithm, verify).await?,
-                Fetching::No(failure) => {
-                    let cached = remote.with_cached_key(kid, algorithm, verify);
-                    cached.ok_or(failure)?
-                }
-            }
-        }
-    };
-    verified.map_err(|_| {
-        Code::TokenSignatureInvalid
-            .because("the signature does not verify with the key that the token names")
-            .into()
     })
 }

@@ -10,9 +10,10 @@ use vestibule_crds::snapshot::{KeySource, Snapshot};
 
 use super::*;
 use crate::clock::Clock;
-use crate::live::{ProviderKeys, Serving};
+use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::testing::{self, NOW};
+use vestibule_idtoken::keys::ProviderKeys;
 use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
 
 struct Pod {

@@ -9,7 +9,7 @@ use vestibule_crds::snapshot::{Client as OauthClient, ClientProof, UpstreamMfa};
 use super::*;
 use crate::frame::Frame;
 use crate::testing::{sign, without};
-use crate::token::UnverifiedToken;
+use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_store::EventKind;
 
 const PROXY: &str = "127.0.0.0/8";
@@ -745,7 +745,8 @@ async fn over_the_limit_nothing_is_fetched_and_nothing_is_written() {
     let reply = service.signin_of(&good, &malformed).await;
     assert_eq!((reply.status, reply.code()), (429, "rate_limited"));
     let live = service.app.serving.live();
-    let crate::live::ProviderKeys::Remote(keys) = &live.provider("corp").expect("served").keys
+    let vestibule_idtoken::keys::ProviderKeys::Remote(keys) =
+        &live.provider("corp").expect("served").keys
     else {
         panic!("they are fetched");
     };
@@ -882,7 +883,7 @@ async fn a_challenge_of_a_login_that_the_provider_has_ended_is_not_completed() {
     let challenge = opened.text("challenge_token").to_owned();
     let head = json!({"alg": "ES256", "kid": service.key.kid, "typ": "logout+jwt"});
     let logout = json!({"iss": testing::ISSUER, "sid": "s-1", "aud": "web", "jti": "1", "iat": now, "exp": now + 60,
-        "events": {crate::verify::logout::EVENT: {}}});
+        "events": {vestibule_idtoken::verify::logout::EVENT: {}}});
     let form = format!("logout_token={}", sign(&service.key, &head, &logout));
     let reply = service
         .call(Call::form("/auth/logout/backchannel", &form))

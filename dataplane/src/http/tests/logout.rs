@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing::{header, sign, without};
 
-const EVENT: &str = crate::verify::logout::EVENT;
+const EVENT: &str = vestibule_idtoken::verify::logout::EVENT;
 
 /// A logout token's claims, each time of another id.
 fn logout(id: &str) -> Value {

@@ -133,7 +133,7 @@ impl Service {
 
 /// A claim of the reply's access token.
 fn claim(reply: &Reply, name: &str) -> Value {
-    let token = crate::token::UnverifiedToken::parse(reply.text("access_token"));
+    let token = vestibule_idtoken::token::UnverifiedToken::parse(reply.text("access_token"));
     token.expect("a token").claims[name].clone()
 }
 

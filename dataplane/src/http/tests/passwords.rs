@@ -126,7 +126,7 @@ async fn a_password_that_must_be_changed_opens_its_change_and_nothing_else() {
     assert_eq!(reply.body["expires_in"], 600);
     assert_eq!(reply.body.get("refresh_token"), None);
     let token = reply.text("access_token");
-    let parsed = crate::token::UnverifiedToken::parse(token).expect("a token");
+    let parsed = vestibule_idtoken::token::UnverifiedToken::parse(token).expect("a token");
     assert_eq!(parsed.text("scope"), Some("password:change"));
     assert_eq!(parsed.claims["aud"], parsed.claims["iss"], "for us alone");
     for refused in [
@@ -167,7 +167,7 @@ async fn a_password_that_must_be_changed_opens_its_change_and_nothing_else() {
     assert_eq!(service.get("/auth/userinfo", Some(full)).await.code(), "ok");
     let refreshed = service.refresh(changed.text("refresh_token")).await;
     assert_eq!(refreshed.code(), "ok");
-    let scope = crate::token::UnverifiedToken::parse(full).expect("a token");
+    let scope = vestibule_idtoken::token::UnverifiedToken::parse(full).expect("a token");
     assert_eq!(scope.text("scope"), Some("openid"));
     let used = service.password(token, &body).await;
     assert_eq!(used.code(), "access_token_invalid", "it has done its work");

@@ -6,7 +6,8 @@ use super::*;
 use vestibule_store::UserStatus;
 
 fn session_of(reply: &Reply) -> String {
-    let access = crate::token::UnverifiedToken::parse(reply.text("access_token")).expect("a token");
+    let access = vestibule_idtoken::token::UnverifiedToken::parse(reply.text("access_token"))
+        .expect("a token");
     access.text("sid").expect("a session").to_owned()
 }
 

@@ -21,7 +21,8 @@ async fn a_token_of_another_issuer_fails_for_a_named_provider_before_any_fetch()
         "token_issuer_mismatch"
     );
     let live = service.app.serving.live();
-    let crate::live::ProviderKeys::Remote(keys) = &live.provider("corp").expect("served").keys
+    let vestibule_idtoken::keys::ProviderKeys::Remote(keys) =
+        &live.provider("corp").expect("served").keys
     else {
         panic!("its keys are remote");
     };
@@ -208,7 +209,8 @@ async fn the_provider_is_inferred_when_issuer_and_audience_point_to_one() {
     assert_eq!(infer(json!("nobody")).await.code(), "provider_required");
     assert_eq!(infer(json!("mobile")).await.code(), "provider_required");
     let reply = infer(json!("desk")).await;
-    let access = crate::token::UnverifiedToken::parse(reply.text("access_token")).expect("a token");
+    let access = vestibule_idtoken::token::UnverifiedToken::parse(reply.text("access_token"))
+        .expect("a token");
     assert_eq!(access.text("idp"), Some("old"), "the older of two is meant");
     let unknown = json!({"id_token": token(&key, &claims()), "provider": "nobody"});
     assert_eq!(
@@ -283,7 +285,8 @@ async fn claims_are_ruled_by_the_providers_expressions() {
         json!(["x", "y"]),
     );
     let reply = service.signin(&service.token(&good)).await;
-    let access = crate::token::UnverifiedToken::parse(reply.text("access_token")).expect("a token");
+    let access = vestibule_idtoken::token::UnverifiedToken::parse(reply.text("access_token"))
+        .expect("a token");
     assert_eq!(access.claims["groups"], json!(["corp:x", "corp:y"]));
     assert_eq!(access.claims["roles"], json!(["corp:x", "corp:y"]));
     assert_eq!(access.claims["tenant"], "acme");
@@ -296,7 +299,8 @@ async fn the_access_token_is_an_rfc_9068_token() {
     let reply = service
         .signin(&service.token(&with(claims(), "auth_time", NOW - 60)))
         .await;
-    let access = crate::token::UnverifiedToken::parse(reply.text("access_token")).expect("a token");
+    let access = vestibule_idtoken::token::UnverifiedToken::parse(reply.text("access_token"))
+        .expect("a token");
     assert_eq!(access.jws.header.typ.as_deref(), Some("at+jwt"));
     assert_eq!(access.issuer, "https://auth.example.com");
     assert_eq!(access.subject, reply.body["user"]["id"]);
@@ -317,7 +321,8 @@ async fn the_access_token_is_an_rfc_9068_token() {
     // Whoever does not say when the person authenticated is not quoted as saying it.
     let silent = service.token(&without(claims(), "auth_time"));
     let reply = service.signin(&silent).await;
-    let access = crate::token::UnverifiedToken::parse(reply.text("access_token")).expect("a token");
+    let access = vestibule_idtoken::token::UnverifiedToken::parse(reply.text("access_token"))
+        .expect("a token");
     assert!(access.claims.get("auth_time").is_none());
     // It is no ID token: even a provider with our issuer would not take it.
     assert_eq!(

@@ -497,7 +497,7 @@ async fn a_policy_with_clients_wants_one_at_every_oauth_endpoint() {
 async fn a_session_is_its_clients_and_nobody_else_refreshes_it() {
     let service = with_gateway().await;
     let exchanged = service.exchange_by_gateway(&service.token(&claims())).await;
-    let access = crate::token::UnverifiedToken::parse(exchanged.text("access_token"));
+    let access = vestibule_idtoken::token::UnverifiedToken::parse(exchanged.text("access_token"));
     assert_eq!(access.expect("a token").text("client_id"), Some("gateway"));
     let token = exchanged.text("refresh_token");
     assert_eq!(service.refresh(token).await.code(), "refresh_token_invalid");

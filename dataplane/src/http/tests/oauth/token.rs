@@ -294,7 +294,7 @@ async fn a_second_factor_is_asked_for_and_what_completes_it_is_the_clients_sessi
     let code = app.code(&service, 1);
     let completed = service.verify(challenge, "totp", &code).await;
     assert_eq!(completed.code(), "ok", "{}", completed.body);
-    let access = crate::token::UnverifiedToken::parse(completed.text("access_token"));
+    let access = vestibule_idtoken::token::UnverifiedToken::parse(completed.text("access_token"));
     assert_eq!(access.expect("a token").text("client_id"), Some("gateway"));
     let token = completed.text("refresh_token");
     assert_eq!(service.refresh(token).await.code(), "refresh_token_invalid");

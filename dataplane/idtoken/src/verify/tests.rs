@@ -13,7 +13,7 @@ fn outcome(
     header: &Value,
     claims: &Value,
     nonce: Option<&str>,
-) -> Result<(), Code> {
+) -> Result<(), Reason> {
     let key = testing::key(SigningAlgorithm::ES256);
     let text = testing::sign(&key, header, claims);
     let token = UnverifiedToken::parse(&text).expect("the form is right");
@@ -25,7 +25,7 @@ fn outcome(
     };
     check_header(&facts)
         .and_then(|()| check_claims(&facts))
-        .map_err(|refused| refused.code)
+        .map_err(|refused| refused.reason)
 }
 
 fn provider() -> Provider {
@@ -36,7 +36,7 @@ fn es256() -> Value {
     json!({"alg": "ES256", "kid": "k", "typ": "JWT"})
 }
 
-fn with_claims(claims: &Value) -> Result<(), Code> {
+fn with_claims(claims: &Value) -> Result<(), Reason> {
     outcome(&provider(), &es256(), claims, None)
 }
 
@@ -55,7 +55,7 @@ fn the_issuer_is_exact_or_an_alias() {
     ] {
         assert_eq!(
             with_claims(&with(claims(), "iss", issuer)),
-            Err(Code::TokenIssuerMismatch),
+            Err(Reason::IssuerMismatch),
             "{issuer}"
         );
     }
@@ -71,7 +71,7 @@ fn the_algorithm_is_on_the_providers_list() {
         let header = with(es256(), "alg", name);
         assert_eq!(
             outcome(&provider(), &header, &claims(), None),
-            Err(Code::TokenAlgorithmNotAllowed),
+            Err(Reason::AlgorithmNotAllowed),
             "{name}"
         );
     }
@@ -94,7 +94,7 @@ fn an_access_or_logout_token_is_refused_by_its_type() {
         let header = with(es256(), "typ", typ);
         assert_eq!(
             outcome(&provider(), &header, &claims(), None),
-            Err(Code::TokenTypeNotAllowed),
+            Err(Reason::TypeNotAllowed),
             "{typ}"
         );
     }
@@ -121,7 +121,7 @@ fn an_access_or_logout_token_is_refused_by_its_type() {
     ] {
         assert_eq!(
             with_claims(&with(claims(), name, value.clone())),
-            Err(Code::TokenTypeNotAllowed),
+            Err(Reason::TypeNotAllowed),
             "{name}: {value}"
         );
     }
@@ -144,23 +144,23 @@ fn at_least_one_audience_is_configured() {
     ] {
         assert_eq!(
             with_claims(&with(claims(), "aud", audience.clone())),
-            Err(Code::TokenAudienceMismatch),
+            Err(Reason::AudienceMismatch),
             "{audience}"
         );
     }
     assert_eq!(
         with_claims(&without(claims(), "aud")),
-        Err(Code::TokenAudienceMismatch)
+        Err(Reason::AudienceMismatch)
     );
 }
 
 #[test]
 fn several_audiences_are_all_ours_or_name_a_party_that_is() {
     let several = with(claims(), "aud", json!(["web", "other"]));
-    assert_eq!(with_claims(&several), Err(Code::TokenAudienceMismatch));
+    assert_eq!(with_claims(&several), Err(Reason::AudienceMismatch));
     assert_eq!(with_claims(&with(several.clone(), "azp", "web")), Ok(()));
     let other = with(several.clone(), "azp", "other");
-    assert_eq!(with_claims(&other), Err(Code::TokenAudienceMismatch));
+    assert_eq!(with_claims(&other), Err(Reason::AudienceMismatch));
     for ours in [json!(["web", "mobile"]), json!(["web", "web"])] {
         assert_eq!(with_claims(&with(claims(), "aud", ours)), Ok(()));
     }
@@ -170,7 +170,7 @@ fn several_audiences_are_all_ours_or_name_a_party_that_is() {
     for (party, expected) in [
         ("android", Ok(())),
         ("web", Ok(())),
-        ("other", Err(Code::TokenAudienceMismatch)),
+        ("other", Err(Reason::AudienceMismatch)),
     ] {
         let claims = with(several.clone(), "azp", party);
         let found = outcome(&listed, &es256(), &claims, None);
@@ -182,7 +182,7 @@ fn several_audiences_are_all_ours_or_name_a_party_that_is() {
 fn a_party_that_is_not_ours_is_refused_with_one_audience_too() {
     // Google's Android case: `aud` is the web client, `azp` the app.
     let android = with(claims(), "azp", "android");
-    assert_eq!(with_claims(&android), Err(Code::TokenAudienceMismatch));
+    assert_eq!(with_claims(&android), Err(Reason::AudienceMismatch));
     let mut listed = provider();
     listed.authorized_parties = vec!["android".to_owned()];
     assert_eq!(outcome(&listed, &es256(), &android, None), Ok(()));
@@ -213,12 +213,12 @@ fn an_access_token_whose_audience_is_the_client_signs_nobody_in() {
     ];
     for (name, value) in &signs {
         let claims = with(claims(), name, value.clone());
-        let refused = Err(Code::TokenTypeNotAllowed);
+        let refused = Err(Reason::TypeNotAllowed);
         assert_eq!(with_claims(&claims), refused, "{name}: {value}");
     }
     let both = with(claims(), "client_id", "web");
     let both = with(both, "scope", "openid");
-    assert_eq!(with_claims(&both), Err(Code::TokenTypeNotAllowed));
+    assert_eq!(with_claims(&both), Err(Reason::TypeNotAllowed));
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn a_claim_that_the_provider_is_let_have_is_accepted_and_no_other() {
     let scope = with(claims(), "scope", "read");
     assert_eq!(outcome(&odd, &es256(), &scope, None), Ok(()));
     let client = with(scope, "client_id", "web");
-    let refused = Err(Code::TokenTypeNotAllowed);
+    let refused = Err(Reason::TypeNotAllowed);
     assert_eq!(outcome(&odd, &es256(), &client, None), refused);
     odd.token.accept = vec![AcceptedClaim::Events];
     let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
@@ -258,13 +258,13 @@ fn a_claim_that_the_provider_is_let_have_is_accepted_and_no_other() {
 fn times_hold_to_the_second_of_the_skew() {
     for (name, offset, expected) in [
         ("exp", -29, Ok(())),
-        ("exp", -30, Err(Code::TokenExpired)),
+        ("exp", -30, Err(Reason::Expired)),
         ("nbf", 30, Ok(())),
-        ("nbf", 31, Err(Code::TokenNotYetValid)),
+        ("nbf", 31, Err(Reason::NotYetValid)),
         ("iat", 30, Ok(())),
-        ("iat", 31, Err(Code::TokenNotYetValid)),
+        ("iat", 31, Err(Reason::NotYetValid)),
         ("iat", -3630, Ok(())),
-        ("iat", -3631, Err(Code::TokenTooOld)),
+        ("iat", -3631, Err(Reason::TooOld)),
     ] {
         let claims = with(claims(), name, NOW + offset);
         assert_eq!(with_claims(&claims), expected, "{name} {offset}");
@@ -278,15 +278,15 @@ fn times_hold_to_the_second_of_the_skew() {
     let expired = with(claims(), "exp", NOW);
     assert_eq!(
         outcome(&strict, &es256(), &expired, None),
-        Err(Code::TokenExpired)
+        Err(Reason::Expired)
     );
 }
 
 #[test]
 fn a_nonce_is_checked_as_the_provider_asks() {
     let hashed = "78377b525757b494427f89014f97d79928f3938d14eb51e20fb5dec9834eb304"; // of "nonce"
-    let required = Err(Code::TokenNonceRequired);
-    let mismatch = Err(Code::TokenNonceMismatch);
+    let required = Err(Reason::NonceRequired);
+    let mismatch = Err(Reason::NonceMismatch);
     for (rule, form, sent, claimed, expected) in [
         (Nonce::IfPresent, NonceForm::Either, None, None, Ok(())),
         (

@@ -20,7 +20,7 @@ use vestibule_crds::snapshot::Egress;
 
 use super::fetch::{BODY_BYTES_MAX, REDIRECTS_MAX};
 use super::*;
-use crate::failure::TryAgain;
+use crate::refusal::Unavailable;
 use crate::testing::{self, NOW};
 
 type Answer = Response<Full<Bytes>>;
@@ -106,12 +106,16 @@ fn keys_at(url: String, clock: &Clock) -> Arc<RemoteKeys> {
     )
 }
 
-async fn find(keys: &Arc<RemoteKeys>, kid: &str) -> Result<(), Failure> {
+async fn find(keys: &Arc<RemoteKeys>, kid: &str) -> Result<(), KeyError> {
     keys.with_key(Some(kid), Algorithm::ES256, |_| ()).await
 }
 
-fn code(result: &Result<(), Failure>) -> &'static str {
-    result.as_ref().err().map_or("ok", Failure::code)
+fn code(result: &Result<(), KeyError>) -> &'static str {
+    match result {
+        Ok(()) => "ok",
+        Err(KeyError::Refused(refused)) => refused.reason.as_str(),
+        Err(KeyError::Unavailable(_)) => "provider_unavailable",
+    }
 }
 
 #[tokio::test]
@@ -204,10 +208,10 @@ async fn an_uncommon_kid_just_before_a_rotation_makes_no_good_token_refused() {
     let jwks = jwks_of(&new);
     endpoint.now_answer(move |_| json_answer(&jwks));
     clock.advance(3);
-    let Err(Failure::TryAgain(again)) = find(&keys, &new.kid).await else {
+    let Err(KeyError::Unavailable(again)) = find(&keys, &new.kid).await else {
         panic!("it is asked to come again, and not refused");
     };
-    assert_eq!(again.reason, TryAgainReason::KeyNotSeen);
+    assert_eq!(again.cause, UnavailableCause::KeyNotSeen);
     assert_eq!(again.retry_after_seconds, 7);
     clock.advance(7);
     assert_eq!(find(&keys, &new.kid).await, Ok(()));
@@ -274,7 +278,7 @@ async fn retry_after_is_respected_and_bounded() {
         .await;
         let clock = Clock::set_to(NOW);
         let keys = keys_at(endpoint.url("/jwks"), &clock);
-        let Err(Failure::TryAgain(TryAgain {
+        let Err(KeyError::Unavailable(Unavailable {
             retry_after_seconds,
             ..
         })) = find(&keys, "k").await

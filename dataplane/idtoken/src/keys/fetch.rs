@@ -76,7 +76,7 @@ static PUBLIC_ROOTS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
 });
 
 /// Trusts what browsers trust.
-pub(crate) fn public_roots() -> ClientConfig {
+pub fn public_roots() -> ClientConfig {
     (**PUBLIC_ROOTS).clone()
 }
 
@@ -148,7 +148,7 @@ impl Reach {
         Err(FetchError::TooManyRedirects)
     }
 
-    pub(crate) fn admit(&self, url: &str) -> Result<Url, FetchError> {
+    pub fn admit(&self, url: &str) -> Result<Url, FetchError> {
         let parsed = parse_endpoint(url, self.http)
             .map_err(|error| FetchError::Url(shortened(url), error))?;
         if !allows_literal(self.egress, &parsed) {
@@ -158,7 +158,7 @@ impl Reach {
     }
 
     /// A client for one request: connections are not worth keeping for minutes.
-    pub(crate) fn client<B>(&self) -> Client<HttpsConnector<HttpConnector<GuardedResolver>>, B>
+    pub fn client<B>(&self) -> Client<HttpsConnector<HttpConnector<GuardedResolver>>, B>
     where
         B: Body + Send + Unpin + 'static,
         B::Data: Send,
@@ -235,7 +235,7 @@ async fn read(mut body: hyper::body::Incoming) -> Result<Bytes, FetchError> {
 }
 
 /// The innermost cause says most: "connection refused" rather than "client error".
-pub(crate) fn unreachable(error: hyper_util::client::legacy::Error) -> FetchError {
+pub fn unreachable(error: hyper_util::client::legacy::Error) -> FetchError {
     let mut cause: &dyn std::error::Error = &error;
     loop {
         // An I/O error does not name what it wraps as its source.

@@ -5,11 +5,12 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use serde_json::Value;
 use vestibule_crds::oidc_provider::AcceptedClaim;
 use vestibule_crds::snapshot::{Nonce, NonceForm, Provider};
 
-use crate::failure::{Code, Refused};
+use crate::refusal::{Reason, Refused};
 use crate::token::UnverifiedToken;
 
 pub mod logout;
@@ -31,16 +32,16 @@ pub struct Check {
     pub name: &'static str,
     /// Where the rule comes from.
     pub source: &'static str,
-    pub verify: fn(&Facts) -> Result<(), Code>,
+    pub verify: fn(&Facts) -> Result<(), Reason>,
     pub expected: fn(&Facts) -> String,
     pub found: fn(&Facts) -> String,
 }
 
 impl Check {
     fn run(&self, facts: &Facts) -> Result<(), Refused> {
-        (self.verify)(facts).map_err(|code| {
+        (self.verify)(facts).map_err(|reason| {
             let (expected, found) = ((self.expected)(facts), (self.found)(facts));
-            code.because(format!("{}: expected {expected}; found {found}", self.name))
+            reason.because(format!("{}: expected {expected}; found {found}", self.name))
         })
     }
 }
@@ -73,7 +74,7 @@ const ISSUER: Check = Check {
         let provider = facts.provider;
         let named = provider.issuer.as_str() == facts.token.issuer
             || provider.issuer_aliases.contains(&facts.token.issuer);
-        named.then_some(()).ok_or(Code::TokenIssuerMismatch)
+        named.then_some(()).ok_or(Reason::IssuerMismatch)
     },
     expected: |facts| {
         let provider = facts.provider;
@@ -88,7 +89,7 @@ const ALGORITHM: Check = Check {
     source: "RFC 8725, 3.1",
     verify: |facts| match facts.token.jws.header.algorithm {
         Some(algorithm) if facts.provider.algorithms.contains(&algorithm) => Ok(()),
-        _ => Err(Code::TokenAlgorithmNotAllowed),
+        _ => Err(Reason::AlgorithmNotAllowed),
     },
     expected: |facts| list(facts.provider.algorithms.iter().map(|alg| alg.name())),
     found: |facts| shown(&facts.token.jws.header.algorithm_name),
@@ -99,7 +100,7 @@ const TYPE: Check = Check {
     source: "RFC 8725, 3.11; RFC 9068, 4",
     verify: |facts| match other_kind(facts.token, &facts.provider.token.accept) {
         None => Ok(()),
-        Some(_) => Err(Code::TokenTypeNotAllowed),
+        Some(_) => Err(Reason::TypeNotAllowed),
     },
     expected: |facts| {
         let accepted = facts.provider.token.accept.iter().map(|claim| claim.name());
@@ -125,7 +126,7 @@ const AUDIENCE: Check = Check {
             .iter()
             .any(|audience| facts.provider.audiences.contains(audience))
             .then_some(())
-            .ok_or(Code::TokenAudienceMismatch)
+            .ok_or(Reason::AudienceMismatch)
     },
     expected: |facts| {
         let audiences = facts.provider.audiences.iter();
@@ -140,7 +141,7 @@ const AUTHORIZED_PARTY: Check = Check {
     verify: |facts| {
         authorized_party(facts)
             .then_some(())
-            .ok_or(Code::TokenAudienceMismatch)
+            .ok_or(Reason::AudienceMismatch)
     },
     expected: |facts| {
         let provider = facts.provider;
@@ -170,7 +171,7 @@ const EXPIRY: Check = Check {
     source: "RFC 7519, 4.1.4",
     verify: |facts| {
         let expired = facts.now >= facts.token.expires_at + skew(facts);
-        (!expired).then_some(()).ok_or(Code::TokenExpired)
+        (!expired).then_some(()).ok_or(Reason::Expired)
     },
     expected: |facts| format!("exp after {} less {} s", facts.now, skew(facts)),
     found: |facts| facts.token.expires_at.to_string(),
@@ -180,7 +181,7 @@ const NOT_BEFORE: Check = Check {
     name: "not before",
     source: "RFC 7519, 4.1.5",
     verify: |facts| match facts.token.not_before {
-        Some(from) if from > facts.now + skew(facts) => Err(Code::TokenNotYetValid),
+        Some(from) if from > facts.now + skew(facts) => Err(Reason::NotYetValid),
         _ => Ok(()),
     },
     expected: |facts| {
@@ -201,7 +202,7 @@ const ISSUED_AT: Check = Check {
     source: "OpenID Connect Core 3.1.3.7, 10",
     verify: |facts| {
         if facts.token.issued_at > facts.now + skew(facts) {
-            return Err(Code::TokenNotYetValid);
+            return Err(Reason::NotYetValid);
         }
         let Some(max_age) = facts.provider.token.max_age else {
             return Ok(());
@@ -209,7 +210,7 @@ const ISSUED_AT: Check = Check {
         let age = facts.now - facts.token.issued_at;
         (age <= seconds(max_age.as_secs()) + skew(facts))
             .then_some(())
-            .ok_or(Code::TokenTooOld)
+            .ok_or(Reason::TooOld)
     },
     expected: |facts| {
         let age = match facts.provider.token.max_age {
@@ -326,16 +327,16 @@ fn authorized_party(facts: &Facts) -> bool {
     }
 }
 
-fn nonce(facts: &Facts) -> Result<(), Code> {
+fn nonce(facts: &Facts) -> Result<(), Reason> {
     let rule = facts.provider.token.nonce;
     match (rule, facts.nonce, facts.token.text("nonce")) {
         (Nonce::Off, _, _) | (Nonce::IfPresent, None, None) => Ok(()),
-        (Nonce::Required | Nonce::IfPresent, None, _) => Err(Code::TokenNonceRequired),
-        (Nonce::Required | Nonce::IfPresent, Some(_), None) => Err(Code::TokenNonceMismatch),
+        (Nonce::Required | Nonce::IfPresent, None, _) => Err(Reason::NonceRequired),
+        (Nonce::Required | Nonce::IfPresent, Some(_), None) => Err(Reason::NonceMismatch),
         (Nonce::Required | Nonce::IfPresent, Some(sent), Some(claimed)) => {
             is_same_nonce(facts.provider.token.nonce_form, sent, claimed)
                 .then_some(())
-                .ok_or(Code::TokenNonceMismatch)
+                .ok_or(Reason::NonceMismatch)
         }
     }
 }
@@ -343,7 +344,7 @@ fn nonce(facts: &Facts) -> Result<(), Code> {
 fn is_same_nonce(form: NonceForm, sent: &str, claimed: &str) -> bool {
     let raw = || verify_slices_are_equal(sent.as_bytes(), claimed.as_bytes()).is_ok();
     let hashed = || {
-        let hex = crate::encoding::hex(digest(&SHA256, sent.as_bytes()).as_ref());
+        let hex = HEXLOWER.encode(digest(&SHA256, sent.as_bytes()).as_ref());
         verify_slices_are_equal(hex.as_bytes(), claimed.as_bytes()).is_ok()
     };
     match form {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     ALGORITHM, AUDIENCE, Check, EXPIRY, Facts, ISSUED_AT, ISSUER, NOT_BEFORE, list, shown,
 };
-use crate::failure::{Code, Refused};
+use crate::refusal::{Reason, Refused};
 use crate::token::UnverifiedToken;
 
 /// Only a logout token has this event.
@@ -36,7 +36,7 @@ const TYPE: Check = Check {
     verify: |facts| {
         is_logout_token_type(facts.token)
             .then_some(())
-            .ok_or(Code::TokenTypeNotAllowed)
+            .ok_or(Reason::TypeNotAllowed)
     },
     expected: |_| "a logout token: typ logout+jwt, absent or JWT".to_owned(),
     found: |facts| shown(facts.token.jws.header.typ.as_deref().unwrap_or("absent")),
@@ -51,7 +51,7 @@ const AUDIENCES: Check = Check {
         audiences
             .all(|audience| facts.provider.audiences.contains(audience))
             .then_some(())
-            .ok_or(Code::TokenAudienceMismatch)
+            .ok_or(Reason::AudienceMismatch)
     },
     expected: |facts| list(facts.provider.audiences.iter().map(String::as_str)),
     found: |facts| list(facts.token.audiences.iter().map(String::as_str)),
@@ -66,7 +66,7 @@ const WHAT: Check = Check {
         event
             .is_some_and(Value::is_object)
             .then_some(())
-            .ok_or(Code::TokenTypeNotAllowed)
+            .ok_or(Reason::TypeNotAllowed)
     },
     expected: |_| format!("the event {EVENT}"),
     found: |_| "none, or no object".to_owned(),
@@ -77,7 +77,7 @@ const NO_NONCE: Check = Check {
     source: "OpenID Connect Back-Channel Logout 1.0, 2.6, 7",
     verify: |facts| match facts.token.claims.get("nonce") {
         None => Ok(()),
-        Some(_) => Err(Code::TokenNonceMismatch),
+        Some(_) => Err(Reason::NonceMismatch),
     },
     expected: |_| "no nonce, so that no ID token passes".to_owned(),
     found: |_| "a nonce".to_owned(),
@@ -92,7 +92,7 @@ const WHOM: Check = Check {
             None => !facts.token.subject.is_empty(),
             Some(sid) => sid.as_str().is_some_and(|sid| !sid.is_empty()),
         };
-        named.then_some(()).ok_or(Code::TokenMalformed)
+        named.then_some(()).ok_or(Reason::Malformed)
     },
     expected: |_| "sub, sid or both, each a text".to_owned(),
     found: |_| "neither, or another type".to_owned(),
@@ -105,7 +105,7 @@ const ID: Check = Check {
         let id = facts.token.text("jti");
         id.is_some_and(|id| !id.is_empty() && id.chars().count() <= ID_CHARS_MAX)
             .then_some(())
-            .ok_or(Code::TokenMalformed)
+            .ok_or(Reason::Malformed)
     },
     expected: |_| format!("jti of 1 to {ID_CHARS_MAX} characters"),
     found: |_| "none, or a longer one".to_owned(),

@@ -17,6 +17,7 @@ use arc_swap::ArcSwapOption;
 use aws_lc_rs::signature::ParsedPublicKey;
 use serde_json::Value;
 use tokio::sync::watch;
+use tracing::Instrument as _;
 use vestibule_crds::algorithm::Algorithm;
 use vestibule_crds::duration::Duration;
 use vestibule_crds::issuer::HttpIssuers;
@@ -26,8 +27,8 @@ use vestibule_crds::snapshot::{KeySource, Provider};
 use vestibule_crds::verification_key::{KeySet, Lookup};
 
 use crate::clock::Clock;
-use crate::failure::{Code, Failure, TryAgainReason};
-use crate::telemetry;
+use crate::refusal::{KeyError, Reason, Refused, UnavailableCause};
+use crate::token::Jws;
 
 pub mod egress;
 pub mod fetch;
@@ -38,6 +39,67 @@ use fetch::{FetchError, Reach};
 pub const UNKNOWN_KEY_WINDOW_SECONDS: i64 = 10;
 /// The longest pause after failures in a row.
 const BACKOFF_SECONDS_MAX: i64 = 30;
+
+/// The target of spans, which tells them from log messages.
+pub const TRACE_TARGET: &str = "vestibule_trace";
+
+/// The keys of a provider.
+#[derive(Debug)]
+pub enum ProviderKeys {
+    Static(KeySet),
+    Remote(Arc<RemoteKeys>),
+}
+
+/// Whether a key that is not cached may be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetching {
+    Allowed,
+    /// A token whose key is not cached is [`Unavailable`](crate::refusal::Unavailable) for so long.
+    Forbidden {
+        retry_after_seconds: u32,
+    },
+}
+
+/// Finds the key of a token, fetching where that is due and allowed, and verifies the signature.
+pub async fn check_signature(
+    keys: &ProviderKeys,
+    jws: &Jws<'_>,
+    fetching: Fetching,
+) -> Result<(), KeyError> {
+    let algorithm = jws
+        .header
+        .algorithm
+        .ok_or_else(|| Reason::AlgorithmNotAllowed.because("an unknown algorithm"))?;
+    let kid = jws.header.kid.as_deref();
+    let message = jws.signing_input.as_bytes();
+    let verify = |key: &ParsedPublicKey| key.verify_sig(message, &jws.signature);
+    let verified = match (keys, fetching) {
+        (ProviderKeys::Static(set), _) => match set.find(kid, algorithm) {
+            Lookup::Found(key) => verify(key),
+            lookup => return Err(not_found(&lookup, kid).into()),
+        },
+        (ProviderKeys::Remote(remote), Fetching::Allowed) => {
+            remote.with_key(kid, algorithm, verify).await?
+        }
+        (
+            ProviderKeys::Remote(remote),
+            Fetching::Forbidden {
+                retry_after_seconds,
+            },
+        ) => {
+            let cached = remote.with_cached_key(kid, algorithm, verify);
+            cached.ok_or_else(|| {
+                UnavailableCause::FetchNotAllowed
+                    .after(retry_after_seconds, "the key is not cached")
+            })?
+        }
+    };
+    verified.map_err(|_| {
+        Reason::SignatureInvalid
+            .because("the signature does not verify with the key that the token names")
+            .into()
+    })
+}
 
 /// A provider's keys from its endpoints.
 #[derive(Debug)]
@@ -255,7 +317,7 @@ impl RemoteKeys {
         kid: Option<&str>,
         algorithm: Algorithm,
         with: impl FnOnce(&ParsedPublicKey) -> T,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, KeyError> {
         let now = self.clock.now();
         let mut fetched = match self.usable(now) {
             Some(fetched) => {
@@ -299,7 +361,7 @@ impl RemoteKeys {
             .filter(|fetched| now - fetched.at < seconds(self.settings.max_stale))
     }
 
-    async fn fetch_and_wait(self: &Arc<Self>, now: i64) -> Result<Arc<Fetched>, Failure> {
+    async fn fetch_and_wait(self: &Arc<Self>, now: i64) -> Result<Arc<Fetched>, KeyError> {
         if let Some(done) = self.begin_fetch(now) {
             wait(done).await;
         }
@@ -312,7 +374,7 @@ impl RemoteKeys {
     async fn refetch_for_unknown_key(
         self: &Arc<Self>,
         now: i64,
-    ) -> Result<Option<Arc<Fetched>>, Failure> {
+    ) -> Result<Option<Arc<Fetched>>, KeyError> {
         let done = {
             let mut state = self.state();
             let opens_at = state
@@ -326,7 +388,7 @@ impl RemoteKeys {
                 }
                 None if state.last_error.is_none() && opens_at > now => {
                     let seconds = u32::try_from(opens_at - now).unwrap_or(1);
-                    return Err(TryAgainReason::KeyNotSeen
+                    return Err(UnavailableCause::KeyNotSeen
                         .after(seconds, "the key was not there at the last fetch")
                         .into());
                 }
@@ -364,7 +426,14 @@ impl RemoteKeys {
             keys.settle(outcome);
             drop(done);
         };
-        tokio::spawn(telemetry::fetch(&self.settings.issuer, fetching));
+        let span = tracing::info_span!(
+            target: TRACE_TARGET,
+            "fetch",
+            otel.name = "fetch provider keys",
+            otel.kind = "client",
+            vestibule.provider = self.settings.issuer,
+        );
+        tokio::spawn(fetching.instrument(span));
         waiting
     }
 
@@ -418,16 +487,14 @@ impl RemoteKeys {
         }
     }
 
-    fn unavailable(&self, now: i64) -> Failure {
+    fn unavailable(&self, now: i64) -> KeyError {
         let state = self.state();
         let seconds = u32::try_from((state.not_before - now).max(1)).unwrap_or(1);
         let audit = match &state.last_error {
             Some(error) => error.to_string(),
             None => "no keys have been fetched".to_owned(),
         };
-        TryAgainReason::ProviderUnavailable
-            .after(seconds, audit)
-            .into()
+        UnavailableCause::Provider.after(seconds, audit).into()
     }
 
     /// Held for a few assignments, never across I/O; what a panic left is still a valid state.
@@ -466,16 +533,17 @@ fn retry_after(error: &KeysError) -> Option<u32> {
 }
 
 /// The refusal for a key that a set does not have.
-pub fn not_found(lookup: &Lookup, kid: Option<&str>) -> crate::failure::Refused {
+fn not_found(lookup: &Lookup, kid: Option<&str>) -> Refused {
     let kid = kid.map_or_else(
         || "no kid".to_owned(),
         |kid| format!("kid {:?}", kid.chars().take(100).collect::<String>()),
     );
     match lookup {
-        Lookup::AlgorithmMismatch => Code::TokenAlgorithmNotAllowed
-            .because(format!("{kid}: the key is for other algorithms")),
+        Lookup::AlgorithmMismatch => {
+            Reason::AlgorithmNotAllowed.because(format!("{kid}: the key is for other algorithms"))
+        }
         Lookup::Unknown | Lookup::Found(_) => {
-            Code::TokenKeyUnknown.because(format!("{kid}: the provider publishes no such key"))
+            Reason::KeyUnknown.because(format!("{kid}: the provider publishes no such key"))
         }
     }
 }
