@@ -27,7 +27,8 @@ use vestibule_crds::report::{
 
 use crate::app::App;
 use crate::clock::rfc3339;
-use crate::http::{Answer, host};
+use crate::http::host;
+use crate::server::Answer;
 
 mod discovery;
 pub mod users;

@@ -16,19 +16,16 @@ use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::app::{App, Caller};
 use crate::failure::{Code, Failure};
-use crate::mfa::demand::can_be_enrolled;
+use crate::flows::mfa_requirement::can_be_enrolled;
+use crate::server::Answer;
 use crate::telemetry;
 
-pub mod body;
-pub mod form;
 pub mod handlers;
 pub mod host;
 pub mod oauth;
 pub mod openapi;
 pub mod page;
 pub mod problem;
-
-pub type Answer = Response<Full<Bytes>>;
 
 /// The code of an answer that is none of success, for who counts and times answers.
 #[derive(Debug, Clone, Copy)]
@@ -141,13 +138,13 @@ fn route(path: &str) -> Option<Route> {
         "/auth/token/revoke" => Some(Route::Revoke),
         "/auth/signout" => Some(Route::Signout),
         "/auth/signout/everywhere" => Some(Route::SignoutEverywhere),
-        crate::backchannel::PATH => Some(Route::ProviderLogout),
+        crate::flows::backchannel_logout::PATH => Some(Route::ProviderLogout),
         "/auth/sessions" => Some(Route::Sessions),
         "/auth/userinfo" => Some(Route::Userinfo),
         "/auth/password" => Some(Route::Password),
-        crate::oauth::TOKEN_PATH => Some(Route::OauthToken),
-        crate::oauth::INTROSPECTION_PATH => Some(Route::OauthIntrospect),
-        crate::oauth::REVOCATION_PATH => Some(Route::OauthRevoke),
+        crate::protocol::TOKEN_PATH => Some(Route::OauthToken),
+        crate::protocol::INTROSPECTION_PATH => Some(Route::OauthIntrospect),
+        crate::protocol::REVOCATION_PATH => Some(Route::OauthRevoke),
         "/openapi.json" => Some(Route::OpenApi),
         "/auth/mfa/challenge" => Some(Route::MfaChallenge),
         "/auth/mfa/verify" => Some(Route::MfaVerify),
@@ -187,10 +184,10 @@ impl Route {
             Self::SignoutEverywhere => "/auth/signout/everywhere",
             Self::Sessions => "/auth/sessions",
             Self::EndSession(_) => "/auth/sessions/{id}",
-            Self::OauthToken => crate::oauth::TOKEN_PATH,
-            Self::OauthIntrospect => crate::oauth::INTROSPECTION_PATH,
-            Self::OauthRevoke => crate::oauth::REVOCATION_PATH,
-            Self::ProviderLogout => crate::backchannel::PATH,
+            Self::OauthToken => crate::protocol::TOKEN_PATH,
+            Self::OauthIntrospect => crate::protocol::INTROSPECTION_PATH,
+            Self::OauthRevoke => crate::protocol::REVOCATION_PATH,
+            Self::ProviderLogout => crate::flows::backchannel_logout::PATH,
             Self::Userinfo => "/auth/userinfo",
             Self::Password => "/auth/password",
             Self::MfaChallenge => "/auth/mfa/challenge",

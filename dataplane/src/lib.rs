@@ -1,12 +1,11 @@
 //! The Vestibule data plane: ID tokens in, local tokens out.
 
-pub mod account;
 pub mod admin;
 pub mod agent;
 pub mod app;
 pub mod audit;
-pub mod backchannel;
 pub mod background;
+pub mod body;
 pub mod cli;
 pub mod client_address;
 pub mod clock;
@@ -16,11 +15,11 @@ pub mod core_dumps;
 pub mod dto;
 pub mod encoding;
 pub mod evidence;
+pub mod factors;
 pub mod failure;
-pub mod frame;
+pub mod flows;
 pub mod geography;
 pub mod http;
-pub mod issue;
 pub mod language;
 pub mod limits;
 pub mod live;
@@ -28,11 +27,9 @@ pub mod metrics;
 pub mod mfa;
 pub mod oauth;
 pub mod password;
-pub mod refresh;
+pub mod protocol;
 pub mod refresh_token;
 pub mod server;
-pub mod session;
-pub mod signin;
 pub mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 use vestibule_crds::claims::{ClaimRules, ExtraClaims};
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::publication::{ProofKey, Published, Seeds};
@@ -13,11 +16,11 @@ use vestibule_crds::snapshot::{FORMAT, KeySource, KeyState, Policy, Provider, Re
 use vestibule_crds::verification_key::KeySet;
 
 use crate::clock::Clock;
+use crate::factors::email::MailServer;
+use crate::factors::seal::SealingKeys;
+use crate::factors::sms::Webhook;
+use crate::factors::webauthn::RelyingParty;
 use crate::failure::{TryAgain, TryAgainReason};
-use crate::mfa::email::MailServer;
-use crate::mfa::seal::SealingKeys;
-use crate::mfa::sms::Webhook;
-use crate::mfa::webauthn::RelyingParty;
 use vestibule_idtoken::keys::{Changes, ProviderKeys, RemoteKeys, Settings};
 
 pub mod clients;
@@ -401,8 +404,8 @@ impl LivePolicy {
             let signing = SigningKey::parse(&key.pem, wanted)
                 .map_err(|error| format!("signing key {}: {error}", key.kid))?;
             keys.push(PolicyKey {
-                encoded_header: crate::issue::encoded_header(&signing),
-                public: crate::session::public_half(&signing.jwk, signing.algorithm),
+                encoded_header: encoded_header(&signing),
+                public: crate::live::public_half(&signing.jwk, signing.algorithm),
                 signing,
                 state: key.state,
             });
@@ -456,4 +459,15 @@ impl LivePolicy {
     pub fn key_of(&self, kid: &str) -> Option<&PolicyKey> {
         self.keys.iter().find(|key| key.signing.kid == kid)
     }
+}
+
+/// Our own published key, ready to verify.
+pub fn public_half(jwk: &Value, algorithm: vestibule_crds::algorithm::Algorithm) -> KeySet {
+    KeySet::parse(&json!({"keys": [jwk]}), &[algorithm]).unwrap_or_default()
+}
+
+/// `typ` says access token (RFC 9068, section 2.1), so that no verifier takes one for an ID token.
+pub fn encoded_header(key: &SigningKey) -> String {
+    let header = json!({"alg": key.algorithm.name(), "kid": key.kid, "typ": "at+jwt"});
+    URL_SAFE_NO_PAD.encode(header.to_string())
 }

@@ -4,22 +4,13 @@
 //! Until then it leaves no session, teaches the risk engine nothing and changes no profile.
 
 mod attempt;
-pub mod challenge;
 mod complete;
-pub mod demand;
 pub mod describe;
-pub mod device;
-pub mod email;
 pub mod enroll;
 mod notice;
 mod pending;
-pub mod recovery;
-pub mod seal;
 mod send;
-pub mod sms;
-pub mod totp;
 pub mod verify;
-pub mod webauthn;
 
 /// A text for a person with the code, and for how many minutes it is good.
 pub fn fill(text: &str, code: &str, minutes: u64) -> String {

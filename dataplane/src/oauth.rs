@@ -6,36 +6,31 @@ use std::sync::Arc;
 use vestibule_crds::signin_policy::ClientPermission;
 
 use crate::app::{App, Caller};
+use crate::body::form::{BODY_BYTES_MAX, Form};
 use crate::dto::{LoginResponse, RefreshRequest, SigninRequest, TokenResponse};
 use crate::failure::{Code, Failure};
-use crate::frame::Frame;
-use crate::http::form::{BODY_BYTES_MAX, Form};
-use crate::issue::Wanted;
+use crate::flows::challenge::ChallengeToken;
+use crate::flows::device::DeviceToken;
+use crate::flows::frame::Frame;
+use crate::flows::issue::Wanted;
+use crate::flows::refresh::refresh_at;
+use crate::flows::session::revoke_at;
+use crate::flows::signin::signin_at;
 use crate::live::Live;
 use crate::live::documents::endpoint;
-use crate::mfa::challenge::ChallengeToken;
-use crate::mfa::device::DeviceToken;
-use crate::refresh::refresh_at;
-use crate::session::revoke_at;
-use crate::signin::signin_at;
 use vestibule_store::EventKind;
 
 pub mod assertion;
 pub mod client;
 pub mod credentials;
-pub mod door;
 pub mod introspection;
 
-use client::{Proved, authenticate};
-use door::Door;
+use crate::flows::client::AuthenticatedClient;
+use crate::flows::client::Door;
+use crate::protocol::{REFRESH_TOKEN, TOKEN_EXCHANGE};
+use client::authenticate;
 pub use introspection::introspect;
 
-pub const TOKEN_PATH: &str = "/oauth2/token";
-pub const INTROSPECTION_PATH: &str = "/oauth2/introspect";
-pub const REVOCATION_PATH: &str = "/oauth2/revoke";
-
-pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-pub const REFRESH_TOKEN: &str = "refresh_token";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// For what is one of a few short values.
@@ -102,7 +97,7 @@ pub async fn token(
 async fn exchange(
     app: &Arc<App>,
     live: &Live,
-    client: Option<&Proved>,
+    client: Option<&AuthenticatedClient>,
     mut form: Form,
     caller: Caller<'_>,
 ) -> Result<TokenResponse, OauthFailure> {
@@ -158,7 +153,7 @@ async fn exchange(
 
 async fn refresh(
     app: &Arc<App>,
-    client: Option<&Proved>,
+    client: Option<&AuthenticatedClient>,
     mut form: Form,
     caller: Caller<'_>,
 ) -> Result<TokenResponse, OauthFailure> {
@@ -211,7 +206,7 @@ async fn client_of(
     live: &Live,
     form: &mut Form,
     caller: Caller<'_>,
-) -> Result<Option<Proved>, Failure> {
+) -> Result<Option<AuthenticatedClient>, Failure> {
     let mut frame = Frame::begin(app, EventKind::ClientAuthentication, caller);
     let client = authenticate(app, &mut frame, form).await;
     let client = client.and_then(|client| match client {

@@ -13,20 +13,18 @@
 //! An administrator can demand a change: then it must be changed, whatever the time says, and there is no grace.
 //! In a policy without `spec.password` nobody has a password, whatever is stored.
 
-pub mod change;
 pub mod hashing;
 
 use vestibule_crds::duration::Duration;
+use vestibule_crds::secret::Secret;
 use vestibule_crds::snapshot::PasswordLife;
 
-use crate::issue::Carried;
 use vestibule_store::LocalPassword;
 
-/// The scope of a token that changes the password and opens nothing else.
-pub const CHANGE_SCOPE: &str = "password:change";
-/// How long such a token lives.
-pub const CHANGE_SECONDS: i64 = 600;
-
+/// The shortest password (NIST SP 800-63B-4, section 3.1.1.2, for one that is not the only factor).
+pub const CHARS_MIN: usize = 8;
+/// The longest password, which bounds what is hashed.
+pub const BYTES_MAX: usize = 256;
 const DAY_SECONDS: i64 = 24 * 3600;
 
 /// What becomes of whoever has it.
@@ -43,15 +41,6 @@ pub enum Warning {
     Expiring,
     ExpiredGrace,
     Expired,
-}
-
-impl Standing {
-    /// Has the tokens of a sign-in change the password and nothing else, where it must be changed.
-    pub fn restrict(self, carried: &mut Carried) {
-        if self.must_change {
-            CHANGE_SCOPE.clone_into(&mut carried.scope);
-        }
-    }
 }
 
 impl Warning {
@@ -111,6 +100,18 @@ fn days_rounded_up(seconds: i64) -> i64 {
 
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// What holds for every new password, whoever sets it.
+pub fn check_text(new: &Secret) -> Result<(), &'static str> {
+    let text = new.expose();
+    if text.chars().count() < CHARS_MIN {
+        Err("it has less than 8 characters")
+    } else if text.len() > BYTES_MAX {
+        Err("it is longer than 256 bytes")
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

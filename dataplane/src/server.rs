@@ -5,14 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::http::Answer;
 use crate::tls::Tls;
 
 pub mod bounds;
@@ -33,6 +34,9 @@ use progress::Progress;
 pub use progress::reading_body;
 use stream::Watched;
 use threads::Threads;
+
+/// What a request is answered with.
+pub type Answer = Response<Full<Bytes>>;
 
 /// How long requests under way may take after the signal to stop; Kubernetes gives 30 seconds in all.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(24);

@@ -12,7 +12,7 @@ use vestibule_crds::secret::Secret;
 use self::import::{ImportLine, LineError};
 use self::sessions::SessionRecord;
 use crate::clock::rfc3339;
-use crate::password::change::check_text;
+use crate::password::check_text;
 use crate::password::hashing::Hashing;
 use vestibule_store::passwords::{
     ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, PAGE_USERS_MAX, UserPage,

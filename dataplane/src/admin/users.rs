@@ -15,7 +15,7 @@ use vestibule_crds::secret::Secret;
 use super::{JSON, NO_STORE, text};
 use crate::app::App;
 use crate::encoding::sha256;
-use crate::http::Answer;
+use crate::server::Answer;
 use crate::users::{Ask, AskError, Desk, IMPORT_LINES_MAX, import::LINE_BYTES_MAX};
 
 /// Shortest token: one that can be guessed protects nobody.

@@ -13,14 +13,14 @@ use vestibule_crds::compile::compile;
 use vestibule_crds::manifests;
 use vestibule_crds::snapshot::Replay;
 
-use super::check;
-use super::terminal::{BAD, FAINT, GOOD, STRONG, styled};
 use crate::cli::{ExplainArgs, Output};
 use crate::clock::{Clock, rfc3339};
+use crate::commands::check;
+use crate::commands::terminal::{BAD, FAINT, GOOD, STRONG, styled};
 use crate::config::inputs;
 use crate::failure::Failure;
+use crate::flows::signin::choose_provider;
 use crate::live::{Live, LiveProvider, Serving};
-use crate::signin::choose_provider;
 use vestibule_idtoken::keys::{Fetching, check_signature};
 use vestibule_idtoken::token::{TOKEN_BYTES_MAX, UnverifiedToken};
 use vestibule_idtoken::verify::{CLAIM_CHECKS, Check, Facts, HEADER_CHECKS};

@@ -6,16 +6,20 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use vestibule_crds::secret::Secret;
 
-use super::body::BODY_BYTES_MAX;
-use super::{Answer, body, no_content, private_json};
 use crate::app::{App, Caller};
+use crate::body;
+use crate::body::BODY_BYTES_MAX;
 use crate::dto::{
     self, LoginResponse, PasswordRequest, Problem, RefreshRequest, RevokeRequest, SigninRequest,
     UserInfo,
 };
 use crate::failure::Failure;
-use crate::password::change;
-use crate::{refresh as refreshing, session, signin as signing_in};
+use crate::flows::password_change;
+use crate::flows::refresh as refreshing;
+use crate::flows::session;
+use crate::flows::signin as signing_in;
+use crate::http::{no_content, private_json};
+use crate::server::Answer;
 
 pub mod logout;
 pub mod mfa;
@@ -187,5 +191,5 @@ pub async fn password(
         current_password: current.map(Secret::new),
         new_password: Secret::new(members.required_text("new_password", BODY_BYTES_MAX)?),
     };
-    private_json(&change::change(app, request, caller).await?)
+    private_json(&password_change::change(app, request, caller).await?)
 }

@@ -7,10 +7,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::problem::{status_of, status_of_try_again};
-use super::{Answer, JSON, NO_STORE, Outcome};
+use super::{JSON, NO_STORE, Outcome};
 use crate::dto::OauthError;
 use crate::failure::{Code, Failure, Refused};
 use crate::oauth::{Interaction, OauthFailure};
+use crate::server::Answer;
 
 /// Codes that are OAuth's own names.
 const NAMES: [Code; 6] = [

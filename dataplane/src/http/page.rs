@@ -14,9 +14,9 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use super::Answer;
 use crate::encoding::{hex, sha256};
 use crate::language::{self, Language};
+use crate::server::Answer;
 
 const HTML: &str = include_str!("../mfa/page/page.html");
 const SCRIPT: &str = include_str!("../mfa/page/page.js");

@@ -5,9 +5,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use super::{Answer, Outcome};
+use super::Outcome;
 use crate::dto::Problem;
 use crate::failure::{Code, Failure, Refused, TryAgain, TryAgainReason};
+use crate::server::Answer;
 
 pub fn status_of(code: Code) -> StatusCode {
     match code {

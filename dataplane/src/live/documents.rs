@@ -16,10 +16,10 @@ use url::Url;
 use vestibule_crds::algorithm::Algorithm;
 use vestibule_crds::issuer::{DocumentPaths, Issuer, POLICIES_PATH, document_paths};
 
-use super::LivePolicy;
-use super::clients::Proof;
-use crate::issue::{ACCOUNT_SCOPE, FULL_SCOPE};
-use crate::oauth::{
+use crate::live::LivePolicy;
+use crate::live::clients::Proof;
+use crate::protocol::{ACCOUNT_SCOPE, FULL_SCOPE};
+use crate::protocol::{
     INTROSPECTION_PATH, REFRESH_TOKEN, REVOCATION_PATH, TOKEN_EXCHANGE, TOKEN_PATH,
 };
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use vestibule_crds::signin_policy::MfaMethod;
 
-use super::challenge::{ChallengeToken, Kept};
-use super::demand::{Contact, Offer, offer};
 use crate::agent::device;
 use crate::app::{App, Caller};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::frame::Frame;
+use crate::flows::challenge::{ChallengeToken, Kept};
+use crate::flows::client::Door;
+use crate::flows::frame::Frame;
+use crate::flows::mfa_requirement::{Contact, Offer, offer};
+use crate::flows::refresh::still_allowed;
 use crate::live::{LivePolicy, LiveProvider};
-use crate::oauth::door::Door;
-use crate::refresh::still_allowed;
 use vestibule_store::mfa::{Challenge, Factors, FoundChallenge};
 use vestibule_store::{EventKind, User};
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::signin_policy::MfaMethod;
 
-use super::attempt::{Attempt, Open, invalid};
-use super::challenge::KeptAccount;
-use super::device::DeviceToken;
 use crate::app::App;
+use crate::clock::lifetime;
 use crate::dto::{LoginResponse, UserInfo};
 use crate::failure::Failure;
-use crate::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::challenge::KeptAccount;
+use crate::flows::device::DeviceToken;
+use crate::flows::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::signin::linking::link_account;
+use crate::flows::signin::{OpenSession, decide_again, session_end};
+use crate::mfa::attempt::{Attempt, Open, invalid};
 use crate::password;
 use crate::refresh_token::RefreshToken;
-use crate::signin::linking::link_account;
-use crate::signin::{OpenSession, decide_again, lifetime, session_end};
 use vestibule_store::attempts::Tried;
 use vestibule_store::mfa::{Completion, NewDevice, Proof};
 use vestibule_store::sessions::Login;
@@ -56,7 +57,7 @@ pub(super) async fn complete(
         amr: amr(&proved_upstream(&kept.carried), method, kept.by_risk),
         ..kept.carried.clone()
     };
-    standing.restrict(&mut carried);
+    carried.restrict(standing);
     let refresh = RefreshToken::first(now, app.random()?);
     let (from, origin) = (attempt.device.take(), kept.origin);
     let provider = &open.provider.key;

@@ -10,26 +10,27 @@ use uuid::Uuid;
 use vestibule_crds::signin_policy::MfaMethod;
 use vestibule_crds::snapshot::Provider;
 
-use super::attempt::{Attempt, Open};
-use super::complete::{Proved, complete, holds_second_factor};
-use super::demand::can_be_enrolled;
-use super::notice::Notice;
-use super::verify::{keys_of, no_key_yet};
-use super::webauthn::Owner;
-use super::{recovery, totp};
 use crate::app::{App, Caller};
 use crate::clock::rfc3339;
 use crate::dto::{
     ConfirmRequest, EnrollRequest, Enrollment, EnrollmentConfirmed, EnrollmentInfo, Enrollments,
     LoginResponse,
 };
+use crate::factors::recovery;
+use crate::factors::totp;
+use crate::factors::webauthn::Owner;
 use crate::failure::{Code, Failure};
-use crate::frame::Frame;
-use crate::issue::{Carried, Wanted};
+use crate::flows::frame::Frame;
+use crate::flows::issue::{Carried, Wanted};
+use crate::flows::mfa_requirement::can_be_enrolled;
+use crate::flows::refresh::still_allowed;
+use crate::flows::session::{Bearer, Opens, authenticate};
 use crate::language::Language;
 use crate::live::LivePolicy;
-use crate::refresh::still_allowed;
-use crate::session::{Bearer, Opens, authenticate};
+use crate::mfa::attempt::{Attempt, Open};
+use crate::mfa::complete::{Proved, complete, holds_second_factor};
+use crate::mfa::notice::Notice;
+use crate::mfa::verify::{keys_of, no_key_yet};
 use vestibule_store::mfa::{
     ConfirmOutcome, Confirmation, Confirming, Enrollment as NewEnrollment, Factor, Factors, Proof,
     Removal,
@@ -358,8 +359,8 @@ async fn enroller(
             return Err(Code::MfaMethodUnavailable.into());
         }
         let kept = match &open.kept.account {
-            super::challenge::KeptAccount::Existing(profile) => profile.as_ref(),
-            super::challenge::KeptAccount::Link(_) => None,
+            crate::flows::challenge::KeptAccount::Existing(profile) => profile.as_ref(),
+            crate::flows::challenge::KeptAccount::Link(_) => None,
         };
         let profile = kept.unwrap_or(&open.user.profile);
         return Ok(Enroller {

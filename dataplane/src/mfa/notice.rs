@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use vestibule_crds::signin_policy::MfaMethod;
 
-use super::email::Letter;
 use crate::app::App;
+use crate::factors::email::Letter;
 use crate::language::{Language, object};
 use crate::live::LivePolicy;
 use vestibule_store::Profile;

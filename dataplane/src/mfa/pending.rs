@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 use vestibule_crds::signin_policy::MfaMethod;
 
-use super::challenge::ChallengeToken;
+use crate::flows::challenge::ChallengeToken;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Pending {

@@ -2,15 +2,15 @@
 
 use vestibule_crds::signin_policy::MfaMethod;
 
-use super::attempt::{Attempt, Open};
-use super::demand::number_for_codes;
-use super::email::Letter;
-use super::fill;
-use super::pending::Pending;
-use super::sms::Message;
 use crate::app::App;
+use crate::factors::email::Letter;
+use crate::factors::sms::Message;
 use crate::failure::{Code, Failure};
+use crate::flows::mfa_requirement::number_for_codes;
 use crate::language::{Language, object};
+use crate::mfa::attempt::{Attempt, Open};
+use crate::mfa::fill;
+use crate::mfa::pending::Pending;
 use vestibule_store::mfa::{TryOutcome, Waiting};
 
 /// How long a code is good, where the challenge is not over before.
@@ -73,8 +73,8 @@ pub(super) async fn wait(
     };
     match app.store.await_answer(waiting).await? {
         TryOutcome::Counted(_) => Ok(()),
-        TryOutcome::Gone => Err(super::attempt::invalid("it was answered meanwhile")),
-        TryOutcome::Locked(seconds) => Err(super::attempt::budget_used(sends, seconds)),
+        TryOutcome::Gone => Err(crate::mfa::attempt::invalid("it was answered meanwhile")),
+        TryOutcome::Locked(seconds) => Err(crate::mfa::attempt::budget_used(sends, seconds)),
     }
 }
 

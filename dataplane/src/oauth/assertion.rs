@@ -142,7 +142,8 @@ fn check_assertion(
         return Err(Unproved::Claim("sub"));
     }
     let audience = token.audience();
-    if audience != Some(issuer) && audience != Some(&endpoint(issuer, super::TOKEN_PATH)) {
+    if audience != Some(issuer) && audience != Some(&endpoint(issuer, crate::protocol::TOKEN_PATH))
+    {
         return Err(Unproved::Claim("aud"));
     }
     let jti = token.text("jti").map_or(0, |jti| jti.chars().count());

@@ -4,53 +4,27 @@
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use vestibule_crds::signin_policy::ClientPermission;
 
-use super::assertion::{self, Unproved};
-use super::credentials::{Credentials, credentials};
 use crate::app::App;
+use crate::body::form::Form;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::frame::Frame;
-use crate::http::form::Form;
-use crate::live::clients::{Declared, LiveClient, Proof, SecretDigest};
-use crate::live::{Live, LivePolicy};
+use crate::flows::client::AuthenticatedClient;
+use crate::flows::frame::Frame;
+use crate::live::clients::{Declared, Proof, SecretDigest};
+use crate::live::Live;
+use crate::oauth::assertion::{self, Unproved};
+use crate::oauth::credentials::{Credentials, credentials};
 
 /// How many wrong secrets for one client are answered in a minute, from all addresses; more are told to come again.
 const WRONG_SECRETS_PER_MINUTE: u32 = 60;
-
-/// A client that has proved itself, and the policy that declares it.
-#[derive(Debug, Clone)]
-pub struct Proved {
-    pub policy: Arc<LivePolicy>,
-    pub client: Arc<LiveClient>,
-}
-
-impl From<&Declared> for Proved {
-    fn from(declared: &Declared) -> Self {
-        let Declared { policy, client } = declared.clone();
-        Self { policy, client }
-    }
-}
-
-impl Proved {
-    pub fn check_may(&self, what: ClientPermission) -> Result<(), Failure> {
-        if self.client.may(what) {
-            Ok(())
-        } else {
-            Err(Code::ClientNotAllowed
-                .because(format!("{what:?} is not allowed to it"))
-                .into())
-        }
-    }
-}
 
 /// None where the request shows no proof of a client at all. The audit event names whom it says that it is.
 pub async fn authenticate(
     app: &App,
     frame: &mut Frame<'_>,
     form: &mut Form,
-) -> Result<Option<Proved>, Failure> {
+) -> Result<Option<AuthenticatedClient>, Failure> {
     let live = Arc::clone(&frame.live);
     let Some(shown) = credentials(frame.caller.headers, form)? else {
         return Ok(None);
@@ -90,7 +64,7 @@ fn by_secret(
     client_id: &str,
     shown: &[[u8; 32]],
     now: i64,
-) -> Result<Proved, Failure> {
+) -> Result<AuthenticatedClient, Failure> {
     let mut why = "no client of this name";
     for declared in live.clients_named(client_id) {
         let client = &declared.client;
@@ -128,7 +102,7 @@ async fn by_token(
     live: &Live,
     name: &str,
     token: &assertion::Unverified<'_>,
-) -> Result<Proved, Failure> {
+) -> Result<AuthenticatedClient, Failure> {
     let now = frame.now;
     let mut last = Unproved::Unknown;
     for declared in live.clients_named(name) {

@@ -8,8 +8,8 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use vestibule_crds::secret::Secret;
 
+use crate::body::form::{self, Form};
 use crate::failure::{Code, Failure};
-use crate::http::form::{self, Form};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// As long as a declared one may be.

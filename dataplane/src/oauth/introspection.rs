@@ -6,18 +6,19 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use vestibule_crds::signin_policy::ClientPermission;
 
-use super::client::Proved;
-use super::{OauthFailure, client_of};
 use crate::app::{App, Caller};
+use crate::body::form::{BODY_BYTES_MAX, Form};
+use crate::clock::lifetime;
 use crate::failure::{Code, Failure};
-use crate::http::form::{BODY_BYTES_MAX, Form};
-use crate::issue::Carried;
+use crate::flows::client::AuthenticatedClient;
+use crate::flows::issue::Carried;
+use crate::flows::refresh::{check_session, still_allowed};
+use crate::flows::session::{is_over, session_of, verify_access_token};
 use crate::live::Live;
-use crate::password::{self, CHANGE_SCOPE};
-use crate::refresh::{check_session, still_allowed};
+use crate::oauth::{OauthFailure, client_of};
+use crate::password;
+use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::{RefreshToken, is_current};
-use crate::session::{is_over, session_of, verify_access_token};
-use crate::signin::lifetime;
 use vestibule_store::{Session, User};
 
 /// `POST /oauth2/introspect`: for clients alone.
@@ -48,7 +49,7 @@ pub async fn introspect(
 async fn of_access_token(
     app: &App,
     live: &Live,
-    client: &Proved,
+    client: &AuthenticatedClient,
     text: &str,
 ) -> Result<Option<Map<String, Value>>, Failure> {
     let now = app.clock.now();
@@ -79,7 +80,7 @@ async fn of_access_token(
 async fn of_refresh_token(
     app: &App,
     live: &Live,
-    client: &Proved,
+    client: &AuthenticatedClient,
     token: &RefreshToken,
 ) -> Result<Option<Map<String, Value>>, Failure> {
     let now = app.clock.now();
@@ -126,7 +127,7 @@ async fn of_refresh_token(
 /// Whether user, provider and policy still let this session go on, and it is one of the client's policy.
 fn is_allowed(
     live: &Live,
-    client: &Proved,
+    client: &AuthenticatedClient,
     session: &Session,
     user: &User,
 ) -> Result<bool, Failure> {

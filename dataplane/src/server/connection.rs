@@ -21,7 +21,7 @@ use super::bounds::{Bounds, Ended};
 use super::first_line::OnlyHttp;
 use super::progress::Progress;
 use super::taken::Taken;
-use crate::http::Answer;
+use crate::server::Answer;
 
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: u32 = 16 * 1024;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use vestibule_crds::secret::Secret;
 use vestibule_crds::signin_policy::EmailTls;
 use vestibule_crds::snapshot::{Credentials, Egress, Email};
-use vestibule_dataplane::mfa::email::{Letter, MailServer, SendError};
+use vestibule_dataplane::factors::email::{Letter, MailServer, SendError};
 use vestibule_tests::e2e::mailbox::{PASSWORD, USERNAME};
 use vestibule_tests::e2e::{MailTls, Mailbox};
 

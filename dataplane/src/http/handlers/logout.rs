@@ -5,12 +5,14 @@ use std::sync::Arc;
 use http::StatusCode;
 use hyper::body::Incoming;
 
-use super::BODY_BYTES_MAX;
-use super::oauth::conclude;
 use crate::app::{App, Caller};
-use crate::backchannel;
+use crate::body::form;
 use crate::dto::{LogoutRequest, OauthError};
-use crate::http::{Answer, empty, form};
+use crate::flows::backchannel_logout;
+use crate::http::empty;
+use crate::http::handlers::BODY_BYTES_MAX;
+use crate::http::handlers::oauth::conclude;
+use crate::server::Answer;
 
 /// Sign out at the provider's word
 ///
@@ -38,8 +40,8 @@ pub async fn backchannel(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> 
             // A longer token is a malformed one, and says so.
             logout_token: form.required("logout_token", BODY_BYTES_MAX)?,
         };
-        backchannel::log_out(app, &request.logout_token, caller).await?;
+        backchannel_logout::log_out(app, &request.logout_token, caller).await?;
         Ok(empty(StatusCode::OK))
     };
-    conclude(backchannel::PATH, answered.await, caller)
+    conclude(backchannel_logout::PATH, answered.await, caller)
 }

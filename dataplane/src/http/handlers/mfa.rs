@@ -8,15 +8,17 @@ use uuid::Uuid;
 use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::app::{App, Caller};
+use crate::body;
+use crate::body::BODY_BYTES_MAX;
 use crate::dto::{
     self, ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
     EnrollmentConfirmed, Enrollments, LoginResponse, Problem, VerifyRequest,
 };
 use crate::failure::Failure;
-use crate::http::body::BODY_BYTES_MAX;
-use crate::http::{Answer, body, no_content, private_json};
+use crate::http::{no_content, private_json};
 use crate::mfa::enroll::Confirmed;
 use crate::mfa::{describe, enroll, verify};
+use crate::server::Answer;
 
 /// Describe a challenge, or begin to answer it
 ///

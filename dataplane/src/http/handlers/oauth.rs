@@ -6,11 +6,14 @@ use http::StatusCode;
 use hyper::body::Incoming;
 
 use crate::app::{App, Caller};
+use crate::body::form;
 use crate::dto::{
     Introspection, IntrospectionRequest, OauthError, RevocationRequest, TokenRequest, TokenResponse,
 };
-use crate::http::{Answer, empty, form, oauth as wire, private_json, problem};
+use crate::http::{empty, oauth as wire, private_json, problem};
 use crate::oauth::{self, OauthFailure};
+use crate::protocol;
+use crate::server::Answer;
 
 /// Get tokens
 ///
@@ -39,7 +42,7 @@ pub async fn token(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer
         let tokens = oauth::token(app, form, caller).await?;
         Ok(private_json(&tokens)?)
     };
-    conclude(oauth::TOKEN_PATH, answered.await, caller)
+    conclude(protocol::TOKEN_PATH, answered.await, caller)
 }
 
 /// What a token says
@@ -69,7 +72,7 @@ pub async fn introspect(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> A
         let said = oauth::introspect(app, form, caller).await?;
         Ok(private_json(&said)?)
     };
-    conclude(oauth::INTROSPECTION_PATH, answered.await, caller)
+    conclude(protocol::INTROSPECTION_PATH, answered.await, caller)
 }
 
 /// End the session of a token
@@ -99,7 +102,7 @@ pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answe
         oauth::revoke(app, form, caller).await?;
         Ok(empty(StatusCode::OK))
     };
-    conclude(oauth::REVOCATION_PATH, answered.await, caller)
+    conclude(protocol::REVOCATION_PATH, answered.await, caller)
 }
 
 /// A failure is told in OAuth's form.

@@ -7,8 +7,9 @@ use uuid::Uuid;
 use crate::app::{App, Caller};
 use crate::dto::{Problem, Sessions};
 use crate::failure::Failure;
-use crate::http::{Answer, no_content, private_json};
-use crate::session::own;
+use crate::flows::own_sessions;
+use crate::http::{no_content, private_json};
+use crate::server::Answer;
 
 /// The user's sessions
 ///
@@ -35,7 +36,7 @@ pub async fn list(
     // An id needs no decoding.
     let mut parameters = query.unwrap_or_default().split('&');
     let after = parameters.find_map(|pair| pair.strip_prefix("after="));
-    private_json(&own::list(app, caller, after).await?)
+    private_json(&own_sessions::list(app, caller, after).await?)
 }
 
 /// End a session
@@ -56,7 +57,7 @@ pub async fn list(
     )
 )]
 pub async fn end(app: &Arc<App>, caller: Caller<'_>, id: Uuid) -> Result<Answer, Failure> {
-    own::end(app, id, caller).await?;
+    own_sessions::end(app, id, caller).await?;
     Ok(no_content())
 }
 
@@ -76,6 +77,6 @@ pub async fn end(app: &Arc<App>, caller: Caller<'_>, id: Uuid) -> Result<Answer,
     )
 )]
 pub async fn signout_everywhere(app: &Arc<App>, caller: Caller<'_>) -> Result<Answer, Failure> {
-    own::end_all(app, caller).await?;
+    own_sessions::end_all(app, caller).await?;
     Ok(no_content())
 }

@@ -398,8 +398,13 @@ async fn linking_is_decided_again_inside_the_transaction() {
             email_verified: true,
             ..Default::default()
         };
-        let link =
-            crate::signin::linking::link_account(&service.app, &second, &mapped, identity, first);
+        let link = crate::flows::signin::linking::link_account(
+            &service.app,
+            &second,
+            &mapped,
+            identity,
+            first,
+        );
         let providers = if change == "deleted" {
             vec![]
         } else {

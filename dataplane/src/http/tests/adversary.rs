@@ -7,7 +7,7 @@ use vestibule_crds::issuer::Issuer;
 use vestibule_crds::snapshot::{Client as OauthClient, ClientProof, UpstreamMfa};
 
 use super::*;
-use crate::frame::Frame;
+use crate::flows::frame::Frame;
 use crate::testing::{sign, without};
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_store::EventKind;
@@ -790,7 +790,7 @@ async fn a_number_that_is_not_verified_gets_no_codes() {
             .await
             .expect("the store")
             .expect("the user");
-        let number = crate::mfa::demand::number_for_codes(&user.profile);
+        let number = crate::flows::mfa_requirement::number_for_codes(&user.profile);
         assert_eq!(number.is_some(), usable, "{verified}");
     }
 }

@@ -6,7 +6,7 @@ use vestibule_crds::signin_policy::{MfaMethod, MfaMode};
 use vestibule_crds::snapshot::{Mfa, Revision};
 
 use super::*;
-use crate::mfa::totp::Secret;
+use crate::factors::totp::Secret;
 use vestibule_store::UserStatus;
 
 mod enrolling;

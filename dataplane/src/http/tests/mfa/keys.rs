@@ -3,7 +3,7 @@
 use vestibule_crds::snapshot::Webauthn;
 
 use super::*;
-use crate::mfa::webauthn::tests::Device;
+use crate::factors::webauthn::tests::Device;
 
 const APP: &str = "https://app.example.com";
 

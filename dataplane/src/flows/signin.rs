@@ -9,20 +9,22 @@ use uuid::Uuid;
 use vestibule_crds::signin_policy::RiskAction;
 use vestibule_crds::snapshot::{Acting, Risk};
 
-use crate::account::{self, Plan};
 use crate::agent::device as device_of;
 use crate::app::{App, Caller, time_ordered};
+use crate::clock::lifetime;
 use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::frame::Frame;
-use crate::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::account::{self, Plan};
+use crate::flows::challenge::{self, Asked};
+use crate::flows::client::Door;
+use crate::flows::device::DeviceToken;
+use crate::flows::frame::Frame;
+use crate::flows::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::mfa_requirement::{Contact, Seen, demand};
 use crate::language::Language;
 use crate::live::{Live, LivePolicy, LiveProvider};
-use crate::mfa::challenge::{self, Asked};
-use crate::mfa::demand::{Contact, Seen, demand};
-use crate::mfa::device::DeviceToken;
-use crate::oauth::door::Door;
-use crate::password::{self, CHANGE_SCOPE, CHANGE_SECONDS};
+use crate::password;
+use crate::protocol::{CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_risk::{self as risk, Assessment, Context};
@@ -325,7 +327,7 @@ impl Attempt<'_, '_> {
             };
             return challenge::open(app, asked, &mut self.frame.trail).await;
         }
-        standing.restrict(&mut carried);
+        carried.restrict(standing);
         let refresh = &fresh.refresh;
         self.frame.trail.session_id = Some(refresh.session());
         let origin = identity.origin();
@@ -517,8 +519,4 @@ fn question(provider: &LiveProvider, policy: &LivePolicy, identity: &VerifiedIde
         linkable_email: account::linkable_email(&provider.spec, &identity.mapped)
             .map(str::to_owned),
     }
-}
-
-pub fn lifetime(duration: vestibule_crds::duration::Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

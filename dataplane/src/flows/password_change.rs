@@ -4,27 +4,24 @@ use std::sync::Arc;
 
 use vestibule_crds::secret::Secret;
 
-use super::hashing::HashingError;
-use super::{LocalPassword, standing};
-use crate::account::status_refusal;
 use crate::agent::device;
 use crate::app::{App, Caller};
 use crate::dto::{LoginResponse, PasswordRequest, UserInfo};
 use crate::failure::{Code, Failure, Refused, TryAgainReason};
-use crate::frame::Frame;
-use crate::issue::{Carried, FULL_SCOPE, Stamp, Wanted, access_token};
-use crate::oauth::door::Door;
-use crate::refresh::still_allowed;
+use crate::flows::account::status_refusal;
+use crate::flows::client::Door;
+use crate::flows::frame::Frame;
+use crate::flows::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::refresh::still_allowed;
+use crate::flows::session::{Bearer, Opens, authenticate};
+use crate::flows::signin::{OpenSession, session_end};
+use crate::password::hashing::HashingError;
+use crate::password::{BYTES_MAX, check_text, standing};
+use crate::protocol::FULL_SCOPE;
 use crate::refresh_token::RefreshToken;
-use crate::session::{Bearer, Opens, authenticate};
-use crate::signin::{OpenSession, session_end};
+use vestibule_store::LocalPassword;
 use vestibule_store::passwords::{ChangeOutcome, ChangePassword, ChangedBy, PasswordTry};
 use vestibule_store::{EventKind, User};
-
-/// Shortest password (NIST SP 800-63B-4, section 3.1.1.2, for one that is not the only factor).
-pub const CHARS_MIN: usize = 8;
-/// Longest, so that nobody has a book hashed.
-pub const BYTES_MAX: usize = 256;
 
 pub async fn change(
     app: &Arc<App>,
@@ -165,18 +162,6 @@ fn check_new(new: &Secret, current: Option<&Secret>, user: &User) -> Result<(), 
         return Err(Code::PasswordNotAcceptable.because("it is the current one"));
     }
     Ok(())
-}
-
-/// What holds for every new password, whoever sets it.
-pub fn check_text(new: &Secret) -> Result<(), &'static str> {
-    let text = new.expose();
-    if text.chars().count() < CHARS_MIN {
-        Err("it has less than 8 characters")
-    } else if text.len() > BYTES_MAX {
-        Err("it is longer than 256 bytes")
-    } else {
-        Ok(())
-    }
 }
 
 fn unhashed(error: HashingError) -> Failure {

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::snapshot::Provider;
 
-use super::VerifiedIdentity;
-use crate::account::{self, Plan};
 use crate::app::App;
+use crate::flows::account::{self, Plan};
+use crate::flows::signin::VerifiedIdentity;
 use crate::live::{Live, LiveProvider};
 use vestibule_store::{Account, IdentityKey};
 

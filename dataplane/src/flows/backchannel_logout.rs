@@ -5,11 +5,11 @@ use std::sync::Arc;
 use vestibule_crds::snapshot::TokenRules;
 
 use crate::app::{App, Caller};
+use crate::clock::lifetime;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
-use crate::frame::Frame;
+use crate::flows::frame::Frame;
 use crate::live::LiveProvider;
-use crate::signin::lifetime;
 use vestibule_idtoken::keys::{Fetching, check_signature};
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_idtoken::verify::Facts;

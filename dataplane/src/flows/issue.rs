@@ -5,15 +5,17 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
-use vestibule_crds::signing_key::{SigningFailed, SigningKey};
+use vestibule_crds::signing_key::SigningFailed;
 use vestibule_crds::snapshot::Provider;
 
+use crate::clock::lifetime;
 use crate::failure::{Code, Failure, Refused};
 use crate::live::{LivePolicy, PolicyKey};
-use crate::password::{CHANGE_SCOPE, CHANGE_SECONDS};
-use crate::signin::lifetime;
+use crate::password::Standing;
+use crate::protocol::{ACCOUNT_SCOPE, ACCOUNT_SECONDS, FULL_SCOPE};
+use crate::protocol::{CHANGE_SCOPE, CHANGE_SECONDS};
 use vestibule_store::User;
 
 /// Ordinary claims fit; more grow.
@@ -44,6 +46,13 @@ pub struct Carried {
 }
 
 impl Carried {
+    /// Has the tokens of a sign-in change the password and nothing else, where it must be changed.
+    pub fn restrict(&mut self, standing: Standing) {
+        if standing.must_change {
+            CHANGE_SCOPE.clone_into(&mut self.scope);
+        }
+    }
+
     /// As a session keeps it.
     pub fn read(text: &str) -> Result<Self, Refused> {
         serde_json::from_str(text).map_err(|_| Code::Internal.because("the session cannot be read"))
@@ -102,13 +111,6 @@ pub fn is_recent(at: i64, age_max: i64, skew: i64, now: i64) -> bool {
     let age = now.saturating_sub(at);
     age <= age_max && age >= -skew
 }
-
-/// The scope of a full access token.
-pub const FULL_SCOPE: &str = "openid";
-/// The scope of a token that manages the own account, and is for this service alone.
-pub const ACCOUNT_SCOPE: &str = "account";
-/// How long such a token lives.
-const ACCOUNT_SECONDS: i64 = 300;
 
 /// Which access token is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,10 +297,4 @@ impl From<IssueError> for Failure {
     fn from(error: IssueError) -> Self {
         Code::Internal.because(error.to_string()).into()
     }
-}
-
-/// `typ` says access token (RFC 9068, section 2.1), so that no verifier takes one for an ID token.
-pub fn encoded_header(key: &SigningKey) -> String {
-    let header = json!({"alg": key.algorithm.name(), "kid": key.kid, "typ": "at+jwt"});
-    URL_SAFE_NO_PAD.encode(header.to_string())
 }

@@ -6,8 +6,8 @@ use http::HeaderMap;
 use hyper::body::Incoming;
 use url::form_urlencoded;
 
-use super::body;
-pub use super::body::BODY_BYTES_MAX;
+use crate::body;
+pub use crate::body::BODY_BYTES_MAX;
 use crate::failure::{Code, Failure};
 
 /// More than any request of ours has.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Bearer, Opens, authenticate, check_recent};
 use crate::app::{App, Caller};
 use crate::dto::{SessionInfo, Sessions};
 use crate::failure::{Code, Failure};
-use crate::frame::Frame;
+use crate::flows::frame::Frame;
+use crate::flows::session::{Bearer, Opens, authenticate, check_recent};
 use crate::users::sessions::SessionRecord;
 use vestibule_store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
 use vestibule_store::{EventKind, Session};

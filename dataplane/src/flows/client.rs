@@ -11,12 +11,41 @@
 //! | OAuth, a client of the policy | yes | another client | not refreshed, not revoked |
 //! | OAuth, a client of another policy | any | any | as if there were no such session |
 
+use std::sync::Arc;
+
+use vestibule_crds::signin_policy::ClientPermission;
+
 use crate::failure::{Code, Failure};
-use crate::issue::Carried;
+use crate::flows::issue::Carried;
+use crate::live::clients::{Declared, LiveClient};
 use crate::live::{Live, LivePolicy};
 use vestibule_store::Session;
 
-use super::client::Proved;
+/// A client that has proved itself, and the policy that declares it.
+#[derive(Debug, Clone)]
+pub struct AuthenticatedClient {
+    pub policy: Arc<LivePolicy>,
+    pub client: Arc<LiveClient>,
+}
+
+impl From<&Declared> for AuthenticatedClient {
+    fn from(declared: &Declared) -> Self {
+        let Declared { policy, client } = declared.clone();
+        Self { policy, client }
+    }
+}
+
+impl AuthenticatedClient {
+    pub fn check_may(&self, what: ClientPermission) -> Result<(), Failure> {
+        if self.client.may(what) {
+            Ok(())
+        } else {
+            Err(Code::ClientNotAllowed
+                .because(format!("{what:?} is not allowed to it"))
+                .into())
+        }
+    }
+}
 
 /// Where a request came in.
 #[derive(Debug)]
@@ -25,7 +54,7 @@ pub enum Door<'a> {
     Api,
     /// `/oauth2/…`.
     Oauth {
-        client: Option<&'a Proved>,
+        client: Option<&'a AuthenticatedClient>,
         /// Who the tokens must be for: RFC 8693's `audience` and RFC 8707's `resource`.
         targets: &'a [String],
     },

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use vestibule_crds::snapshot::{Provider, Risk};
 
-use super::VerifiedIdentity;
 use crate::app::App;
+use crate::flows::issue::Upstream;
+use crate::flows::signin::VerifiedIdentity;
 use crate::geography::Location;
-use crate::issue::Upstream;
 use crate::limits::of_address;
 use vestibule_idtoken::keys::egress::is_public;
 use vestibule_risk::facts::Facts;

@@ -1,11 +1,12 @@
 //! What the tokens of a session carry on from its sign-in.
 
-use super::VerifiedIdentity;
-use super::scoring::{auth_time, upstream};
 use crate::dto::UserInfo;
 use crate::failure::{Code, Failure};
-use crate::issue::{Carried, FULL_SCOPE};
+use crate::flows::issue::Carried;
+use crate::flows::signin::VerifiedIdentity;
+use crate::flows::signin::scoring::{auth_time, upstream};
 use crate::live::{LivePolicy, LiveProvider};
+use crate::protocol::FULL_SCOPE;
 
 pub(super) fn carry(
     provider: &LiveProvider,

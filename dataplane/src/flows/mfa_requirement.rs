@@ -20,7 +20,7 @@ use vestibule_crds::signin_policy::{
 };
 use vestibule_crds::snapshot::{Acting, Mfa};
 
-use super::sms::PhoneNumber;
+use crate::factors::sms::PhoneNumber;
 use vestibule_risk::Level;
 use vestibule_store::mfa::Factors;
 use vestibule_store::{Profile, User};

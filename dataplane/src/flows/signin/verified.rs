@@ -3,7 +3,7 @@
 use vestibule_crds::claims::MappedClaims;
 use vestibule_crds::snapshot::Replay;
 
-use super::lifetime;
+use crate::clock::lifetime;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
 use crate::live::{LivePolicy, LiveProvider};

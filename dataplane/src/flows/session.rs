@@ -6,23 +6,23 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::Value;
 use uuid::Uuid;
-use vestibule_crds::verification_key::{KeySet, Lookup};
+use vestibule_crds::verification_key::Lookup;
 
-use crate::account::status_refusal;
 use crate::app::{App, Caller};
+use crate::clock::lifetime;
 use crate::dto::UserInfo;
 use crate::failure::{Code, Failure, Refused};
-use crate::frame::Frame;
-use crate::issue::{ACCOUNT_SCOPE, Carried, is_recent};
+use crate::flows::account::status_refusal;
+use crate::flows::client::{Admission, Door};
+use crate::flows::frame::Frame;
+use crate::flows::issue::{Carried, is_recent};
 use crate::live::{Live, LivePolicy};
-use crate::oauth::door::{Admission, Door};
-use crate::password::{self, CHANGE_SCOPE};
+use crate::password;
+use crate::protocol::ACCOUNT_SCOPE;
+use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::RefreshToken;
-use crate::signin::lifetime;
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_store::{EventKind, Session, User};
-
-pub mod own;
 
 /// How far the clock of a provider that says when somebody authenticated may be ahead.
 const AUTH_TIME_SKEW_SECONDS: i64 = 60;
@@ -268,9 +268,4 @@ pub(crate) fn verify_access_token(
         policy: Arc::clone(policy),
         claims: token.claims,
     })
-}
-
-/// Our own published key, ready to verify.
-pub fn public_half(jwk: &Value, algorithm: vestibule_crds::algorithm::Algorithm) -> KeySet {
-    KeySet::parse(&serde_json::json!({"keys": [jwk]}), &[algorithm]).unwrap_or_default()
 }

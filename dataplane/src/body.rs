@@ -13,6 +13,8 @@ use crate::failure::{Code, Failure};
 use crate::server::reading_body;
 use vestibule_idtoken::strict_json;
 
+pub mod form;
+
 /// An ID token of 16 KiB, its JSON escapes and the other members fit.
 pub const BODY_BYTES_MAX: usize = 32 * 1024;
 /// For the whole body, however slowly it comes.

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::account::status_refusal;
 use crate::app::{App, Caller};
+use crate::clock::lifetime;
 use crate::dto::{LoginResponse, RefreshRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::frame::Frame;
-use crate::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::account::status_refusal;
+use crate::flows::client::Door;
+use crate::flows::frame::Frame;
+use crate::flows::issue::{Carried, Stamp, Wanted, access_token};
 use crate::live::{Live, LivePolicy, LiveProvider};
-use crate::oauth::door::Door;
-use crate::password::{self, CHANGE_SCOPE, Standing};
+use crate::password::{self, Standing};
+use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
-use crate::signin::lifetime;
 use vestibule_store::{EventKind, Rotation, RotationOutcome, Session, User};
 
 /// How often a refresh is decided anew because another one was first. Each loss means that another refresh won, and the
