@@ -9,9 +9,8 @@ use base64::engine::{DecodePaddingMode, general_purpose};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::secret::{KEY_BYTES, Secret};
 
-pub const KEY_BYTES: usize = 32;
 const ID_BYTES: usize = 8;
 
 /// Base64 in either alphabet, padded or not: whoever made the key had a tool of their own.

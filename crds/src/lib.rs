@@ -22,6 +22,7 @@ pub mod signin_policy;
 pub mod signing_key;
 pub mod snapshot;
 pub mod status;
+mod structural;
 pub mod verification_key;
 
 pub use oidc_provider::{OidcProvider, OidcProviderSpec};

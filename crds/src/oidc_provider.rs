@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::algorithm::Algorithm;
 use crate::duration::Duration;
 use crate::reference::{ALIAS_PATTERN, ISSUER_PATTERN, PolicyRef};
-use crate::schema::structural;
+use crate::structural::structural;
 use crate::snapshot::{Egress, Nonce, NonceForm, Provisioning, Replay};
 use crate::status::Status;
 

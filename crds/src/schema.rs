@@ -9,7 +9,6 @@ mod node;
 mod path;
 mod prepare;
 mod rule;
-mod structural;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -27,8 +26,6 @@ use crate::signin_policy::SigninPolicy;
 use check::Findings;
 use node::Node;
 use path::Path;
-
-pub(crate) use structural::structural;
 
 /// What is wrong at one place of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::encryption_key::KEY_BYTES;
+/// What an entry without text is: a key of AES-256.
+pub(crate) const KEY_BYTES: usize = 32;
 
 /// Secret text: wiped when dropped, and its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,7 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
-use crate::schema::structural;
+use crate::structural::structural;
 use crate::status::Status;
 
 /// A set of users, the local tokens that they get and how risky sign-ins are met.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Algorithm;
-use crate::schema::structural;
+use crate::structural::structural;
 use crate::snapshot::KeyState;
 
 /// What the operator found and what the data plane serves.
