@@ -28,8 +28,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
-use crate::structural::structural;
 use crate::status::Status;
+use crate::structural::structural;
 
 /// A set of users, the local tokens that they get and how risky sign-ins are met.
 #[expect(

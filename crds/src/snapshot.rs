@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,11 +17,15 @@ use crate::encryption_key::EncryptionKey;
 use crate::issuer::Issuer;
 use crate::object::NamespacedName;
 use crate::oidc_provider::AcceptedClaim;
+use crate::rotation::Schedule;
 use crate::secret::Secret;
 use crate::signin_policy::{
     Actions, Attempts, ClientPermission, EmailTls, MfaMethod, MfaMode, NoEnrollment, OnError,
     Signals, Thresholds,
 };
+
+pub use crate::oidc_provider::{Egress, Nonce, NonceForm, Provisioning, Replay};
+pub use crate::rotation::KeyState;
 
 /// The layout of [`Snapshot`]; a reader refuses one that it does not know.
 pub const FORMAT: u32 = 2;
@@ -106,16 +109,6 @@ pub enum KeySource {
     Static { jwks: Value },
 }
 
-/// Which addresses a provider's endpoints may resolve to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Egress {
-    /// Any address.
-    #[default]
-    Cluster,
-    /// No loopback, private, link-local, multicast or otherwise special address, at every redirect.
-    Public,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRules {
     pub clock_skew: Duration,
@@ -127,28 +120,6 @@ pub struct TokenRules {
     /// Claims of other kinds of tokens that this provider's ID tokens may have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<AcceptedClaim>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Nonce {
-    Required,
-    IfPresent,
-    Off,
-}
-
-/// How the `nonce` claim carries the nonce of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum NonceForm {
-    Raw,
-    /// Lower-case hexadecimal SHA-256, as native Google and Apple sign-in send it.
-    Sha256Hex,
-    Either,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Replay {
-    Allow,
-    Reject,
 }
 
 /// A CEL rule over `claims` that must be true.
@@ -178,13 +149,6 @@ pub enum Linking {
     },
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Provisioning {
-    #[default]
-    Create,
-    Deny,
-}
-
 /// When the provider's own second factor counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamMfa {
@@ -205,7 +169,7 @@ pub struct Policy {
     /// At most one is `Current`; none is while a managed key has not been made yet.
     pub signing_keys: Vec<PolicyKey>,
     /// Set when Vestibule makes and rotates the keys.
-    pub managed: Option<crate::rotation::Schedule>,
+    pub managed: Option<Schedule>,
     pub mfa: Mfa,
     /// Absent: the policy's users have no passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -372,18 +336,6 @@ pub struct PolicyKey {
     pub state: KeyState,
     /// PKCS#8 PEM.
     pub pem: Secret,
-}
-
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub enum KeyState {
-    /// Signs.
-    Current,
-    /// Published, and signs after the next rotation.
-    Next,
-    /// Published until the last token that it signed has expired.
-    Previous,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
