@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use vestibule_crds::installer::{ALL_NAMESPACES, Installer, IssuerBinding, Shares};
 use vestibule_crds::issuer::HttpIssuers;
+use vestibule_process::log::LogFormat;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArguments {
@@ -106,12 +107,6 @@ pub(crate) struct RunArguments {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_OPERATOR_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Json,
-    Text,
 }
 
 /// The namespaces whose objects count.

@@ -18,11 +18,11 @@ use vestibule_crds::report::{DiscoveryReport, RevisionReport};
 use vestibule_crds::snapshot::{Revision, Snapshot};
 
 use tokio::time::{Duration, Instant};
+use vestibule_process::backoff::PAUSE_MAX;
 
 use crate::publish::{digest_of_contents, seed_digest};
 use crate::status::discovered::Finding;
 use crate::status::programmed::{History, PodProof};
-use crate::watch::PAUSE_MAX;
 use pod_api::{AskError, finding, shortened};
 
 /// After its watch failed the list of pods may be old for so long: the next try, which may fail too, comes before.

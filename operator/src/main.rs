@@ -4,7 +4,6 @@ mod admin;
 mod arguments;
 mod clock;
 mod controller;
-mod core_dumps;
 mod crds;
 mod debounce;
 mod failure;
@@ -29,6 +28,7 @@ mod world;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use vestibule_process::core_dumps;
 
 /// Watches hold many small objects that come and go.
 #[global_allocator]

@@ -14,13 +14,10 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use vestibule_process::{log, panic, signal};
 
 use crate::admin::{self, Admin};
-use crate::arguments::{LogFormat, RunArguments};
+use crate::arguments::RunArguments;
 use crate::controller::{Context, Controller};
 use crate::fleet::Fleet;
 use crate::fleet::follow::follow_pods;
@@ -31,15 +28,15 @@ use crate::patches::{Patcher, Queue};
 use crate::watch::{Unsynced, Watches};
 use crate::world::World;
 
-/// What is logged when nobody says otherwise: of libraries, only what went wrong.
-const LOG: &str = "warn,vestibule_operator=info,kube_runtime=error,kube_client=error";
+/// Without VESTIBULE_LOG: of libraries, only what went wrong.
+const LOG_FILTER: &str = "warn,vestibule_operator=info,kube_runtime=error,kube_client=error";
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Where a pod finds the namespace that it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
-    start_log(arguments.log_format);
-    end_on_panic();
+    log::start(arguments.log_format, LOG_FILTER);
+    panic::end_on_panic();
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
@@ -54,7 +51,8 @@ pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
-    let stop = stop_on_signal()?;
+    let stop = CancellationToken::new();
+    signal::stop_on_signal(stop.clone())?;
     let namespace = own_namespace(&arguments)?;
     let identity = identity(&arguments)?;
     // Whoever asks for a port that is taken shall not wait for anything else first.
@@ -177,60 +175,4 @@ fn identity(arguments: &RunArguments) -> anyhow::Result<String> {
         "vestibule-operator-{:016x}",
         u64::from_be_bytes(bytes)
     ))
-}
-
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stopping.cancel();
-    });
-    Ok(stop)
-}
-
-/// Half a process is worse than none: whatever panics, the supervisor starts a whole one.
-fn end_on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        std::process::abort();
-    }));
-}
-
-/// Warnings of the client hold the whole answer that it could not read, which may be a list of
-/// Secrets. What went wrong is logged where the answer was asked for.
-fn is_of_a_body(event: &tracing::Metadata<'_>) -> bool {
-    event.target().starts_with("kube_client::client") && *event.level() == tracing::Level::WARN
-}
-
-fn start_log(format: Option<LogFormat>) {
-    use std::io::IsTerminal as _;
-    let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
-    let terminal = std::io::stderr().is_terminal();
-    let format = format.unwrap_or(if terminal {
-        LogFormat::Text
-    } else {
-        LogFormat::Json
-    });
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal);
-    let no_bodies = filter_fn(|event| !is_of_a_body(event));
-    match format {
-        LogFormat::Json => log
-            .json()
-            .flatten_event(true)
-            .finish()
-            .with(no_bodies)
-            .init(),
-        LogFormat::Text => log.finish().with(no_bodies).init(),
-    }
 }

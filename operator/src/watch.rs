@@ -4,19 +4,18 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
-use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _, core::ApiResource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use vestibule_crds::object::{Kind, NamespacedName};
 use vestibule_crds::{OidcProvider, SigninPolicy};
+use vestibule_process::backoff::watch_backoff;
 
 use crate::arguments::Scope;
 use crate::fleet::Fleet;
@@ -26,11 +25,6 @@ use crate::references::{MaterialId, MaterialKind};
 use crate::watched::Watched;
 use crate::world::{World, id_of};
 
-/// After a watch failed: short, since pods, keys and objects are only as fresh as their watches, and operators are few.
-const PAUSE_FIRST: Duration = Duration::from_millis(250);
-pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// A watch that has worked for so long begins with the first pause again.
-const CALM: Duration = Duration::from_secs(10);
 /// Objects of a list's page.
 const PAGE: u32 = 500;
 
@@ -251,7 +245,7 @@ impl Watches {
         let mut first_list = Some(self.unsynced.begin());
         let world = Arc::clone(&self.world);
         tasks.spawn(async move {
-            let mut events = Box::pin(events.backoff(backoff()));
+            let mut events = Box::pin(events.backoff(watch_backoff()));
             let mut failing = false;
             while let Some(event) = events.next().await {
                 match event {
@@ -280,16 +274,6 @@ impl Watches {
             anyhow::bail!("the watch of {what} ended")
         });
     }
-}
-
-fn backoff() -> impl Backoff {
-    let pauses = backon::ExponentialBuilder::default()
-        .with_min_delay(PAUSE_FIRST)
-        .with_max_delay(PAUSE_MAX)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times();
-    ResetTimerBackoff::new(ExponentialBackoff::from(pauses), CALM)
 }
 
 fn place(namespace: Option<&str>) -> String {

@@ -3,7 +3,7 @@
 /// Nothing is dumped from here on, neither into a file nor to a program that collects dumps, and no
 /// other process of the same user may read this one's memory. Why not, where the system does not
 /// take it.
-pub(crate) fn turn_off() -> std::io::Result<()> {
+pub fn turn_off() -> std::io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let nothing = Rlimit {
         current: Some(0),
