@@ -11,7 +11,7 @@ mod issuers;
 mod last_good;
 mod policy;
 mod provider;
-mod reference;
+mod resolve;
 mod seal;
 mod shares;
 mod spec;
@@ -32,7 +32,7 @@ use serde::Serialize;
 use shares::{Place, Wish};
 use verdict::{Problems, finding};
 
-pub use reference::USE_LABEL;
+pub use resolve::USE_LABEL;
 pub use verdict::{
     AcceptedReason, ConditionStatus, Finding, Judgement, ResolvedRefsReason, Serving, Verdict,
 };

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Inputs;
 use super::expressions::Expressions;
-use super::reference::{Followed, References};
+use super::resolve::{Followed, Resolver};
 use super::shares::size_of;
 use super::verdict::Problems;
 use super::{policy, provider};
@@ -96,7 +96,7 @@ impl Lookup<'_> {
         let Cache {
             policies, round, ..
         } = &mut *self.cache;
-        let compile = |references: &References<'_>| policy::compile(object, references);
+        let compile = |resolver: &Resolver<'_>| policy::compile(object, resolver);
         self.contents.outcome(policies, object, *round, compile)
     }
 
@@ -107,8 +107,7 @@ impl Lookup<'_> {
             round,
             ..
         } = &mut *self.cache;
-        let compile =
-            |references: &References<'_>| provider::compile(object, references, expressions);
+        let compile = |resolver: &Resolver<'_>| provider::compile(object, resolver, expressions);
         self.contents.outcome(providers, object, *round, compile)
     }
 
@@ -126,7 +125,7 @@ impl Contents<'_> {
         entries: &mut HashMap<NamespacedName, Entry<T>>,
         object: &Object,
         round: u64,
-        compile: impl FnOnce(&References<'_>) -> (Option<T>, Problems),
+        compile: impl FnOnce(&Resolver<'_>) -> (Option<T>, Problems),
     ) -> Outcome<T> {
         if let Some(entry) = entries.get_mut(&object.id)
             && self.is_current(entry, object)
@@ -134,9 +133,9 @@ impl Contents<'_> {
             entry.round = round;
             return entry.outcome.clone();
         }
-        let references = References::of(object, self.inputs);
-        let (value, problems) = compile(&references);
-        let followed = references.into_followed().into_iter().map(|followed| {
+        let resolver = Resolver::of(object, self.inputs);
+        let (value, problems) = compile(&resolver);
+        let followed = resolver.into_followed().into_iter().map(|followed| {
             let found = self.find(&followed);
             (followed, found)
         });

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Inputs;
 use super::factors::line;
 use super::last_good::keys_in_both;
-use super::reference::{References, usable_keys};
+use super::resolve::{Resolver, usable_keys};
 use super::verdict::{Finding, Problems, ResolvedRefsReason, finding};
 use crate::algorithm::Algorithm;
 use crate::object::Object;
@@ -26,7 +26,7 @@ const SECRET_BYTES_MIN: usize = 32;
 /// The clients that are right, if any are declared; `problems` has what is wrong with the others.
 pub(super) fn clients(
     oauth: Oauth,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Vec<Client>> {
     let Oauth {
@@ -38,7 +38,7 @@ pub(super) fn clients(
     }
     let clients = clients.into_iter().enumerate().filter_map(|(index, spec)| {
         let path = format!("spec.oauth.clients[{index}]");
-        client(spec, &path, references, problems)
+        client(spec, &path, resolver, problems)
     });
     Some(clients.collect())
 }
@@ -46,7 +46,7 @@ pub(super) fn clients(
 fn client(
     spec: ClientSpec,
     path: &str,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Client> {
     let ClientSpec {
@@ -57,7 +57,7 @@ fn client(
         secret_refs,
     } = spec;
     let proof = if let Some(keys) = private_key_jwt {
-        let jwks = jwks(keys, &format!("{path}.privateKeyJwt"), references, problems);
+        let jwks = jwks(keys, &format!("{path}.privateKeyJwt"), resolver, problems);
         jwks.map(|jwks| ClientProof::PrivateKeyJwt { jwks })
     } else if let Some(account) = service_account {
         Some(ClientProof::ServiceAccount {
@@ -67,7 +67,7 @@ fn client(
     } else {
         let wanted = secret_refs.unwrap_or_default();
         let digests = wanted.iter().enumerate().filter_map(|(index, wanted)| {
-            secret_digest(wanted, references)
+            secret_digest(wanted, resolver)
                 .map_err(|(reason, message)| {
                     problems.unresolved(reason, &format!("{path}.secretRefs[{index}]"), message);
                 })
@@ -87,7 +87,7 @@ fn client(
 fn jwks(
     keys: PrivateKeyJwt,
     path: &str,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Value> {
     let PrivateKeyJwt {
@@ -104,7 +104,7 @@ fn jwks(
         return usable_keys(&json!({ "keys": keys }), &Algorithm::ALL, &path, problems);
     }
     let path = format!("{path}.configMapRef");
-    match references.jwks(&config_map_ref?) {
+    match resolver.jwks(&config_map_ref?) {
         Ok(jwks) => usable_keys(&jwks, &Algorithm::ALL, &path, problems),
         Err((reason, message)) => {
             problems.unresolved(reason, &path, message);
@@ -115,9 +115,9 @@ fn jwks(
 
 fn secret_digest(
     wanted: &SecretKeyRef,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
 ) -> Result<Secret, (ResolvedRefsReason, String)> {
-    let secret = references
+    let secret = resolver
         .secret(wanted)
         .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
     let secret = line(secret);
@@ -138,7 +138,7 @@ pub(super) fn remaining_clients(
 ) -> Vec<Client> {
     let wanted = object.body.pointer("/spec/oauth/clients");
     let wanted: &[Value] = wanted.and_then(Value::as_array).map_or(&[], Vec::as_slice);
-    let references = References::of(object, inputs);
+    let resolver = Resolver::of(object, inputs);
     let remaining = before.iter().filter_map(|client| {
         let is_this = |wanted: &&Value| wanted["clientId"] == client.id.as_str();
         let wanted = wanted.iter().find(is_this)?;
@@ -149,7 +149,7 @@ pub(super) fn remaining_clients(
         match &mut client.proof {
             ClientProof::PrivateKeyJwt { jwks } => {
                 let keys = wanted.get("privateKeyJwt")?;
-                if let Some(remaining) = keys_in_both(jwks, keys, &references) {
+                if let Some(remaining) = keys_in_both(jwks, keys, &resolver) {
                     *jwks = remaining;
                 }
             }
@@ -166,7 +166,7 @@ pub(super) fn remaining_clients(
             ClientProof::Secret { digests } => {
                 let refs = serde_json::from_value(wanted.get("secretRefs")?.clone());
                 let refs: Vec<SecretKeyRef> = refs.unwrap_or_default();
-                let now = refs.iter().map(|wanted| secret_digest(wanted, &references));
+                let now = refs.iter().map(|wanted| secret_digest(wanted, &resolver));
                 if let Ok(now) = now.collect::<Result<Vec<Secret>, _>>() {
                     digests.retain(|digest| now.contains(digest));
                 }

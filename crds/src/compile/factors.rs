@@ -3,7 +3,7 @@
 
 use url::{Host, Url};
 
-use super::reference::{References, SecretUse};
+use super::resolve::{Resolver, SecretUse};
 use super::verdict::{Problems, ResolvedRefsReason};
 use crate::encryption_key::EncryptionKey;
 use crate::issuer::{Issuer, is_nearby, parse_endpoint};
@@ -34,7 +34,7 @@ pub(super) fn factors(
     spec: MfaSpec,
     risk: &Risk,
     issuer: Option<&Issuer>,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Mfa> {
     let asked = asked(spec.mode, risk);
@@ -57,16 +57,16 @@ pub(super) fn factors(
         EncryptionKeySource::Secrets
     };
     let keys = match key_source {
-        EncryptionKeySource::Managed => managed_key(id, references, problems).into_iter().collect(),
-        EncryptionKeySource::Secrets => secret_keys(&encryption_keys, references, problems),
+        EncryptionKeySource::Managed => managed_key(id, resolver, problems).into_iter().collect(),
+        EncryptionKeySource::Secrets => secret_keys(&encryption_keys, resolver, problems),
     };
     let is_listed = |method| listed.contains(&method);
     if sms.is_some() && !is_listed(MfaMethod::SmsOtp) {
         problems.warn("spec.mfa.sms", "it has no effect: methods has no sms_otp");
     }
     let webauthn = relying_party(webauthn, issuer, problems);
-    let email = email.and_then(|spec| mail_server(spec, references, problems));
-    let sms = sms.and_then(|spec| sms_webhook(spec, references, problems));
+    let email = email.and_then(|spec| mail_server(spec, resolver, problems));
+    let sms = sms.and_then(|spec| sms_webhook(spec, resolver, problems));
 
     let mut methods = Vec::new();
     let mut missing = Vec::new();
@@ -136,10 +136,10 @@ fn asked(mode: MfaMode, risk: &Risk) -> Asked {
 /// The key that the keeper made for a policy, if it has yet.
 pub(super) fn managed_key(
     id: &NamespacedName,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<EncryptionKey> {
-    let key = references.managed_encryption_key(id)?;
+    let key = resolver.managed_encryption_key(id)?;
     let key = EncryptionKey::parse(key).map_err(|_| {
         let message = "the managed key cannot be read: restore what it was, or name a key";
         let path = "spec.mfa.encryptionKeys";
@@ -150,13 +150,13 @@ pub(super) fn managed_key(
 
 fn secret_keys(
     wanted: &[SecretKeyRef],
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Vec<EncryptionKey> {
     let mut keys: Vec<EncryptionKey> = Vec::new();
     for (index, wanted) in wanted.iter().enumerate() {
         let path = format!("spec.mfa.encryptionKeys[{index}]");
-        let text = match references.secret(wanted) {
+        let text = match resolver.secret(wanted) {
             Ok(text) => text,
             Err(message) => {
                 problems.unresolved(ResolvedRefsReason::RefNotFound, &path, message);
@@ -242,11 +242,7 @@ fn origin(text: &str, rp_id: &str) -> Result<String, String> {
     Ok(url.origin().ascii_serialization())
 }
 
-fn mail_server(
-    spec: EmailSpec,
-    references: &References<'_>,
-    problems: &mut Problems,
-) -> Option<Email> {
+fn mail_server(spec: EmailSpec, resolver: &Resolver<'_>, problems: &mut Problems) -> Option<Email> {
     let EmailSpec {
         host,
         port,
@@ -274,10 +270,10 @@ fn mail_server(
     });
     let credentials = match credentials_ref {
         None => None,
-        Some(wanted) => credentials(&wanted, references, problems),
+        Some(wanted) => credentials(&wanted, resolver, problems),
     };
     let path = "spec.mfa.email.caBundle";
-    let ca_bundle = ca_bundle.and_then(|bundle| references.ca_bundle(&bundle, path, problems));
+    let ca_bundle = ca_bundle.and_then(|bundle| resolver.ca_bundle(&bundle, path, problems));
     Some(Email {
         host,
         port,
@@ -290,7 +286,7 @@ fn mail_server(
 
 fn credentials(
     wanted: &SecretRef,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Credentials> {
     let mut entry = |key: &str| {
@@ -298,7 +294,7 @@ fn credentials(
             name: wanted.name.clone(),
             key: key.to_owned(),
         };
-        let text = references.secret_for(SecretUse::Mail, &wanted);
+        let text = resolver.secret_for(SecretUse::Mail, &wanted);
         let text = text.map_err(|message| {
             let path = "spec.mfa.email.credentialsRef";
             problems.unresolved(ResolvedRefsReason::RefNotFound, path, message);
@@ -312,17 +308,17 @@ fn credentials(
     })
 }
 
-fn sms_webhook(spec: SmsSpec, references: &References<'_>, problems: &mut Problems) -> Option<Sms> {
+fn sms_webhook(spec: SmsSpec, resolver: &Resolver<'_>, problems: &mut Problems) -> Option<Sms> {
     let SmsSpec {
         url,
         secret_ref,
         ca_bundle,
     } = spec;
-    if let Err(error) = parse_endpoint(&url, references.http_issuers()) {
+    if let Err(error) = parse_endpoint(&url, resolver.http_issuers()) {
         problems.invalid("spec.mfa.sms.url", error);
     }
     let path = "spec.mfa.sms.secretRef";
-    let key = match references.secret_for(SecretUse::Sms, &secret_ref).map(line) {
+    let key = match resolver.secret_for(SecretUse::Sms, &secret_ref).map(line) {
         Ok(key) if key.expose().len() < SMS_KEY_BYTES_MIN => {
             let message = "the key has less than 16 bytes: make one with `openssl rand -base64 32`";
             problems.unresolved(ResolvedRefsReason::KeyInvalid, path, message);
@@ -335,7 +331,7 @@ fn sms_webhook(spec: SmsSpec, references: &References<'_>, problems: &mut Proble
         }
     };
     let path = "spec.mfa.sms.caBundle";
-    let ca_bundle = ca_bundle.and_then(|bundle| references.ca_bundle(&bundle, path, problems));
+    let ca_bundle = ca_bundle.and_then(|bundle| resolver.ca_bundle(&bundle, path, problems));
     Some(Sms {
         url,
         key: key?,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::clients::clients;
 use super::expressions::invalid_extra_claims;
 use super::factors::factors;
-use super::reference::{References, SecretUse};
+use super::resolve::{Resolver, SecretUse};
 use super::seal::seal_policy;
 use super::spec::spec;
 use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
@@ -29,20 +29,20 @@ const PROXIES_V4_BITS_MIN: u8 = 8;
 const PROXIES_V6_BITS_MIN: u8 = 16;
 
 /// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
-pub(super) fn compile(object: &Object, references: &References<'_>) -> (Option<Policy>, Problems) {
+pub(super) fn compile(object: &Object, resolver: &Resolver<'_>) -> (Option<Policy>, Problems) {
     let spec = match spec(object) {
         Ok(spec) => spec,
         Err(problems) => return (None, problems),
     };
     let mut problems = Problems::default();
-    let policy = resolve(object, spec, references, &mut problems);
+    let policy = resolve(object, spec, resolver, &mut problems);
     (policy.filter(|_| problems.is_empty()), problems)
 }
 
 fn resolve(
     object: &Object,
     spec: SigninPolicySpec,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Policy> {
     let SigninPolicySpec {
@@ -57,7 +57,7 @@ fn resolve(
         oauth,
     } = spec;
 
-    let issuer = Issuer::parse_own(&token.issuer, references.http_issuers())
+    let issuer = Issuer::parse_own(&token.issuer, resolver.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
         .ok();
     for error in invalid_extra_claims(&extra_claims) {
@@ -67,7 +67,7 @@ fn resolve(
             error.message,
         );
     }
-    let (signing_keys, managed) = signing_keys(&object.id, signing, references, problems);
+    let (signing_keys, managed) = signing_keys(&object.id, signing, resolver, problems);
     let trusted_proxies = networks(&risk.trusted_proxies, "spec.risk.trustedProxies", problems);
     warn_of_wide_proxies(&trusted_proxies, problems);
     let IpLists { deny, allow } = &risk.ip_lists;
@@ -84,14 +84,7 @@ fn resolve(
             "it has no effect while risk.mode is Off",
         );
     }
-    let mfa = factors(
-        &object.id,
-        mfa,
-        &risk,
-        issuer.as_ref(),
-        references,
-        problems,
-    );
+    let mfa = factors(&object.id, mfa, &risk, issuer.as_ref(), resolver, problems);
     let scoring = acting.map(|acting| snapshot::Risk {
         acting,
         thresholds: risk.thresholds,
@@ -107,7 +100,7 @@ fn resolve(
     });
 
     let only_clients = oauth.only_clients;
-    let clients = clients(oauth, references, problems);
+    let clients = clients(oauth, resolver, problems);
     let LocalTokenSpec {
         issuer: _,
         audiences,
@@ -140,7 +133,7 @@ fn resolve(
         max_auth_age: account.max_auth_age,
         risk: scoring,
         trusted_proxies,
-        egress: references.egress(),
+        egress: resolver.egress(),
         limits: Limits {
             failures_per_ip_per_minute,
             per_user_per_minute,
@@ -166,7 +159,7 @@ fn password_life(password: Password) -> PasswordLife {
 fn signing_keys(
     id: &NamespacedName,
     signing: Signing,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> (Vec<PolicyKey>, Option<Schedule>) {
     let Signing {
@@ -179,12 +172,12 @@ fn signing_keys(
             rotate_every: managed.rotate_every,
             pre_publish: managed.pre_publish,
         };
-        return (managed_keys(id, references, problems), Some(schedule));
+        return (managed_keys(id, resolver, problems), Some(schedule));
     }
     let mut keys: Vec<PolicyKey> = Vec::new();
     for (index, wanted) in secret_refs.unwrap_or_default().iter().enumerate() {
         let path = format!("spec.signing.secretRefs[{index}]");
-        match secret_key(wanted, references) {
+        match secret_key(wanted, resolver) {
             Ok(key) if keys.iter().any(|other| other.kid == key.kid) => problems.unresolved(
                 ResolvedRefsReason::KeyInvalid,
                 &path,
@@ -212,9 +205,9 @@ pub(super) const fn state_at(index: usize) -> KeyState {
 /// The key of one Secret; its state is the caller's to say.
 pub(super) fn secret_key(
     wanted: &SecretKeyRef,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
 ) -> Result<PolicyKey, (ResolvedRefsReason, String)> {
-    let pem = references
+    let pem = resolver
         .secret_for(SecretUse::Signing, wanted)
         .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
     let key = SigningKey::parse(pem, None)
@@ -230,10 +223,10 @@ pub(super) fn secret_key(
 /// The keys that the keeper made for a policy, as they stand now.
 pub(super) fn managed_keys(
     id: &NamespacedName,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Vec<PolicyKey> {
-    let keys = references.managed_keys(id);
+    let keys = resolver.managed_keys(id);
     let mut published = Vec::new();
     for (index, (key, state)) in keys.iter().enumerate() {
         match SigningKey::parse(&key.pem, Some(key.algorithm)) {

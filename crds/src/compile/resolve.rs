@@ -27,7 +27,7 @@ const TEXT_BYTES_MAX: usize = 1024 * 1024;
 const REASONS_MAX: usize = 4;
 
 /// What the references of one namespace lead to, and which of them were followed.
-pub(super) struct References<'a> {
+pub(super) struct Resolver<'a> {
     inputs: &'a Inputs,
     namespace: &'a str,
     followed: RefCell<Vec<Followed>>,
@@ -66,7 +66,7 @@ pub(super) enum Followed {
     ManagedEncryptionKey { id: NamespacedName },
 }
 
-impl<'a> References<'a> {
+impl<'a> Resolver<'a> {
     pub(super) fn of(object: &'a Object, inputs: &'a Inputs) -> Self {
         Self {
             inputs,
