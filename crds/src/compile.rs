@@ -11,6 +11,7 @@ mod issuers;
 mod last_good;
 mod policy;
 mod provider;
+mod references;
 mod resolve;
 mod seal;
 mod shares;
@@ -32,6 +33,7 @@ use serde::Serialize;
 use shares::{Place, Wish};
 use verdict::{Problems, finding};
 
+pub use references::{DataId, DataKind, Reference, references};
 pub use resolve::USE_LABEL;
 pub use verdict::{
     AcceptedReason, ConditionStatus, Finding, Judgement, ResolvedRefsReason, Serving, Verdict,

@@ -28,10 +28,10 @@ use crate::materials::{Materials, SharedSlots};
 use crate::metrics::{Metrics, gauge};
 use crate::patches::Queue;
 use crate::publish::Publisher;
-use crate::references::Reference;
 use crate::status::programmed::{History, PodProof, is_proved};
 use crate::world::{Key, World};
 use keyring::Keyring;
+use vestibule_crds::compile::Reference;
 
 /// How long a status waits for pods after a publication: mostly they prove it in this time, and one patch says all.
 const PROOF_WAIT: Duration = Duration::from_millis(250);

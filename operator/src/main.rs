@@ -15,7 +15,6 @@ mod nesting;
 mod owned;
 mod patches;
 mod publish;
-mod references;
 mod run;
 mod signing_keys;
 mod status;

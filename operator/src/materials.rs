@@ -17,7 +17,7 @@ use vestibule_crds::compile::USE_LABEL;
 use vestibule_crds::object::NamespacedName;
 use vestibule_crds::secret::Secret;
 
-use crate::references::{MaterialId, MaterialKind, Reference};
+use vestibule_crds::compile::{DataId, DataKind, Reference};
 
 /// Reads at once.
 const READS_MAX: usize = 16;
@@ -26,7 +26,7 @@ const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// What the watches have said; shared by them and the controller.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    slots: Mutex<HashMap<MaterialId, Slot>>,
+    slots: Mutex<HashMap<DataId, Slot>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,16 +44,16 @@ pub(crate) struct Materials {
     pub(crate) secret_uses: BTreeMap<NamespacedName, String>,
     pub(crate) config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
     /// What could not be read, so that it is logged once.
-    unreadable: BTreeSet<MaterialId>,
+    unreadable: BTreeSet<DataId>,
 }
 
 impl Slots {
-    fn lock(&self) -> MutexGuard<'_, HashMap<MaterialId, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DataId, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The watch has seen this version. Whether anything that is named has changed.
-    pub(crate) fn seen(&self, material: &MaterialId, version: Option<&str>) -> bool {
+    pub(crate) fn seen(&self, material: &DataId, version: Option<&str>) -> bool {
         let mut slots = self.lock();
         let Some(slot) = slots.get_mut(material) else {
             return false;
@@ -68,7 +68,7 @@ impl Slots {
     /// The watch has listed what `within` covers. Whether anything that is named was left out.
     pub(crate) fn listed(
         &self,
-        kind: MaterialKind,
+        kind: DataKind,
         listed: &BTreeSet<NamespacedName>,
         within: impl Fn(&NamespacedName) -> bool,
     ) -> bool {
@@ -84,14 +84,14 @@ impl Slots {
     }
 
     /// Whether something named is there under this id; a list need not remember any other.
-    pub(crate) fn is_named(&self, material: &MaterialId) -> bool {
+    pub(crate) fn is_named(&self, material: &DataId) -> bool {
         self.lock().contains_key(material)
     }
 
     /// Takes over what is named now; returns what is named no more.
-    fn name(&self, wanted: &HashMap<MaterialId, BTreeSet<String>>) -> Vec<MaterialId> {
+    fn name(&self, wanted: &HashMap<DataId, BTreeSet<String>>) -> Vec<DataId> {
         let mut slots = self.lock();
-        let gone: Vec<MaterialId> = slots
+        let gone: Vec<DataId> = slots
             .keys()
             .filter(|material| !wanted.contains_key(material))
             .cloned()
@@ -110,7 +110,7 @@ impl Slots {
     }
 
     /// What is to be read. An event that comes while it is read makes it wanted again.
-    fn take_wanted(&self) -> Vec<(MaterialId, BTreeSet<String>)> {
+    fn take_wanted(&self) -> Vec<(DataId, BTreeSet<String>)> {
         let mut slots = self.lock();
         let wanted = slots.iter_mut().filter(|(_, slot)| slot.wanted);
         wanted
@@ -121,13 +121,13 @@ impl Slots {
             .collect()
     }
 
-    fn settle(&self, material: &MaterialId, version: Option<String>) {
+    fn settle(&self, material: &DataId, version: Option<String>) {
         if let Some(slot) = self.lock().get_mut(material) {
             slot.version = version;
         }
     }
 
-    fn want(&self, material: &MaterialId) {
+    fn want(&self, material: &DataId) {
         if let Some(slot) = self.lock().get_mut(material) {
             slot.wanted = true;
         }
@@ -150,9 +150,9 @@ impl Materials {
         slots: &Slots,
         references: impl Iterator<Item = &'a Reference>,
     ) -> bool {
-        let mut named: HashMap<MaterialId, BTreeSet<String>> = HashMap::new();
+        let mut named: HashMap<DataId, BTreeSet<String>> = HashMap::new();
         for reference in references {
-            let keys = named.entry(reference.material.clone()).or_default();
+            let keys = named.entry(reference.data.clone()).or_default();
             keys.insert(reference.key.clone());
         }
         for material in slots.name(&named) {
@@ -190,7 +190,7 @@ impl Materials {
     }
 
     /// The version of what is kept now.
-    fn keep(&mut self, material: &MaterialId, found: Found) -> Option<String> {
+    fn keep(&mut self, material: &DataId, found: Found) -> Option<String> {
         match found {
             Found::Secret(version, label, entries) => {
                 match label {
@@ -211,26 +211,22 @@ impl Materials {
         }
     }
 
-    fn forget(&mut self, material: &MaterialId) {
+    fn forget(&mut self, material: &DataId) {
         self.unreadable.remove(material);
         match material.kind {
-            MaterialKind::Secret => {
+            DataKind::Secret => {
                 self.secret_uses.remove(&material.id);
                 self.secrets.remove(&material.id);
             }
-            MaterialKind::ConfigMap => drop(self.config_maps.remove(&material.id)),
+            DataKind::ConfigMap => drop(self.config_maps.remove(&material.id)),
         }
     }
 }
 
-async fn read(
-    client: &Client,
-    material: &MaterialId,
-    keys: &BTreeSet<String>,
-) -> kube::Result<Found> {
+async fn read(client: &Client, material: &DataId, keys: &BTreeSet<String>) -> kube::Result<Found> {
     let NamespacedName { namespace, name } = &material.id;
     Ok(match material.kind {
-        MaterialKind::Secret => {
+        DataKind::Secret => {
             let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
             match api.get_opt(name).await? {
                 Some(secret) => {
@@ -242,7 +238,7 @@ async fn read(
                 None => Found::Missing,
             }
         }
-        MaterialKind::ConfigMap => {
+        DataKind::ConfigMap => {
             let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
             match api.get_opt(name).await? {
                 Some(map) => {
@@ -282,9 +278,9 @@ mod tests {
 
     use super::*;
 
-    fn secret(name: &str) -> MaterialId {
-        MaterialId {
-            kind: MaterialKind::Secret,
+    fn secret(name: &str) -> DataId {
+        DataId {
+            kind: DataKind::Secret,
             id: NamespacedName::new("auth", name),
         }
     }
@@ -334,13 +330,10 @@ mod tests {
         slots.take_wanted();
         slots.settle(&secret("a"), Some("7".to_owned()));
         let there = BTreeSet::from([secret("a").id]);
-        assert!(!slots.listed(MaterialKind::Secret, &there, |_| true));
-        assert!(!slots.listed(MaterialKind::ConfigMap, &BTreeSet::new(), |_| true));
-        assert!(
-            !slots.listed(MaterialKind::Secret, &BTreeSet::new(), |id| id.namespace
-                == "b")
-        );
-        assert!(slots.listed(MaterialKind::Secret, &BTreeSet::new(), |_| true));
+        assert!(!slots.listed(DataKind::Secret, &there, |_| true));
+        assert!(!slots.listed(DataKind::ConfigMap, &BTreeSet::new(), |_| true));
+        assert!(!slots.listed(DataKind::Secret, &BTreeSet::new(), |id| id.namespace == "b"));
+        assert!(slots.listed(DataKind::Secret, &BTreeSet::new(), |_| true));
     }
 
     #[test]

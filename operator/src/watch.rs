@@ -21,9 +21,9 @@ use crate::arguments::Scope;
 use crate::fleet::Fleet;
 use crate::materials::SharedSlots;
 use crate::owned::OWNED_SELECTOR;
-use crate::references::{MaterialId, MaterialKind};
 use crate::watched::Watched;
 use crate::world::{World, id_of};
+use vestibule_crds::compile::{DataId, DataKind};
 
 /// Objects of a list's page.
 const PAGE: u32 = 500;
@@ -76,8 +76,8 @@ impl Watches {
             for kind in Kind::ALL {
                 self.objects(kind, namespace, tasks);
             }
-            self.materials::<Secret>(MaterialKind::Secret, namespace, tasks);
-            self.materials::<ConfigMap>(MaterialKind::ConfigMap, namespace, tasks);
+            self.materials::<Secret>(DataKind::Secret, namespace, tasks);
+            self.materials::<ConfigMap>(DataKind::ConfigMap, namespace, tasks);
         }
         self.owned(tasks);
         self.pods(tasks);
@@ -125,7 +125,7 @@ impl Watches {
 
     fn materials<K>(
         &self,
-        kind: MaterialKind,
+        kind: DataKind,
         namespace: Option<&str>,
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) where
@@ -145,11 +145,11 @@ impl Watches {
         let mut listed = BTreeSet::new();
         let config = watcher::Config::default().page_size(PAGE);
         let what = format!("{kind} in {}", place(namespace));
-        let seen = move |object: &PartialObjectMeta<K>, gone: bool| -> (Option<MaterialId>, bool) {
+        let seen = move |object: &PartialObjectMeta<K>, gone: bool| -> (Option<DataId>, bool) {
             let Some(id) = id_of(&object.metadata) else {
                 return (None, false);
             };
-            let material = MaterialId { kind, id };
+            let material = DataId { kind, id };
             let version = object.metadata.resource_version.as_deref();
             let changed = slots.seen(&material, version.filter(|_| !gone));
             (slots.is_named(&material).then_some(material), changed)

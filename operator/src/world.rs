@@ -13,8 +13,8 @@ use vestibule_crds::object::{API_VERSION, Kind, NamespacedName, Object};
 use vestibule_crds::snapshot::Revision;
 use vestibule_crds::status::Status;
 
-use crate::references::{Reference, references};
 use crate::watched::Watched;
+use vestibule_crds::compile::{Reference, references};
 
 /// Asks for a rotation of a policy's managed keys: each new value once.
 pub(crate) const ROTATE_ANNOTATION: &str = "vestibule.dev/rotate";

@@ -3,6 +3,7 @@
 
 use url::{Host, Url};
 
+use super::references::{PASSWORD_KEY, USERNAME_KEY};
 use super::resolve::{Resolver, SecretUse};
 use super::verdict::{Problems, ResolvedRefsReason};
 use crate::encryption_key::EncryptionKey;
@@ -301,7 +302,7 @@ fn credentials(
         });
         text.ok().map(line)
     };
-    let (username, password) = (entry("username"), entry("password"));
+    let (username, password) = (entry(USERNAME_KEY), entry(PASSWORD_KEY));
     Some(Credentials {
         username: username?,
         password: password?,

@@ -1,12 +1,14 @@
 //! What an object refers to: entries of Secrets and ConfigMaps, and the certificates and keys in them.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashSet;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::Inputs;
+use super::references::{DataId, DataKind, Reference, references};
 use super::verdict::{Problems, ResolvedRefsReason};
 use crate::algorithm::Algorithm;
 use crate::issuer::HttpIssuers;
@@ -26,10 +28,13 @@ const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// Reasons of unusable keys that a message names.
 const REASONS_MAX: usize = 4;
 
-/// What the references of one namespace lead to, and which of them were followed.
+/// What the references of one object lead to, and which of them were followed.
 pub(super) struct Resolver<'a> {
     inputs: &'a Inputs,
+    object: &'a Object,
     namespace: &'a str,
+    /// What [`references`] lists of the object: nothing else is resolved.
+    named: OnceCell<HashSet<Reference>>,
     followed: RefCell<Vec<Followed>>,
 }
 
@@ -70,7 +75,9 @@ impl<'a> Resolver<'a> {
     pub(super) fn of(object: &'a Object, inputs: &'a Inputs) -> Self {
         Self {
             inputs,
+            object,
             namespace: &object.id.namespace,
+            named: OnceCell::new(),
             followed: RefCell::default(),
         }
     }
@@ -85,6 +92,20 @@ impl<'a> Resolver<'a> {
 
     fn follow(&self, followed: Followed) {
         self.followed.borrow_mut().push(followed);
+    }
+
+    /// Whether the object's references have this entry: what they leave out is not read from a cluster either.
+    fn names(&self, kind: DataKind, id: &NamespacedName, key: &str) -> bool {
+        let named = self
+            .named
+            .get_or_init(|| references(self.object).into_iter().collect());
+        named.contains(&Reference {
+            data: DataId {
+                kind,
+                id: id.clone(),
+            },
+            key: key.to_owned(),
+        })
     }
 
     /// The keys that the keeper made for a policy, as they stand now.
@@ -139,7 +160,8 @@ impl<'a> Resolver<'a> {
             id: id.clone(),
             key: wanted.key.clone(),
         });
-        let Some(secret) = self.inputs.secrets.get(&id) else {
+        let named = self.names(DataKind::Secret, &id, &wanted.key);
+        let Some(secret) = self.inputs.secrets.get(&id).filter(|_| named) else {
             return Err(format!("there is no Secret {id}"));
         };
         let entry = secret.get(&wanted.key);
@@ -152,7 +174,8 @@ impl<'a> Resolver<'a> {
             id: id.clone(),
             key: wanted.key.clone(),
         });
-        let Some(config_map) = self.inputs.config_maps.get(&id) else {
+        let named = self.names(DataKind::ConfigMap, &id, &wanted.key);
+        let Some(config_map) = self.inputs.config_maps.get(&id).filter(|_| named) else {
             return Err(format!("there is no ConfigMap {id}"));
         };
         let entry = config_map.get(&wanted.key).map(String::as_str);
