@@ -119,7 +119,7 @@ fn secret_digest(
 ) -> Result<Secret, (ResolvedRefsReason, String)> {
     let secret = resolver
         .secret(wanted)
-        .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
+        .map_err(|error| (ResolvedRefsReason::RefNotFound, error.to_string()))?;
     let secret = line(secret);
     if secret.expose().len() < SECRET_BYTES_MIN {
         let message = "the secret has less than 32 bytes: make one with `openssl rand -base64 32`";

@@ -211,10 +211,10 @@ fn relying_party(
     for (index, text) in origins.iter().enumerate() {
         match origin(text, &rp_id) {
             Ok(origin) => accepted.push(origin),
-            Err(message) if written => {
-                problems.invalid(&format!("spec.mfa.webauthn.origins[{index}]"), message);
+            Err(error) if written => {
+                problems.invalid(&format!("spec.mfa.webauthn.origins[{index}]"), error);
             }
-            Err(message) if is_written => problems.invalid("spec.mfa.webauthn", message),
+            Err(error) if is_written => problems.invalid("spec.mfa.webauthn", error),
             Err(_) => {}
         }
     }
@@ -225,20 +225,30 @@ fn relying_party(
     })
 }
 
+/// Why a text is no origin that WebAuthn keys of a relying party can be used on.
+#[derive(Debug, thiserror::Error)]
+enum OriginError {
+    #[error("{0} is no origin")]
+    NotAnOrigin(String),
+    #[error("browsers use no keys on {0}: write https, or http://localhost to try things out")]
+    NotHttps(String),
+    #[error("keys for {rp_id} cannot be used on {text}: its host must be {rp_id} or below it")]
+    OtherHost { text: String, rp_id: String },
+}
+
 /// The origin as browsers write it (RFC 6454, section 6.2).
-fn origin(text: &str, rp_id: &str) -> Result<String, String> {
-    let url = Url::parse(text).map_err(|_| format!("{text} is no origin"))?;
+fn origin(text: &str, rp_id: &str) -> Result<String, OriginError> {
+    let url = Url::parse(text).map_err(|_| OriginError::NotAnOrigin(text.to_owned()))?;
     let host = url.host_str().unwrap_or_default();
     let is_local = host == "localhost" || host.ends_with(".localhost");
     if url.scheme() != "https" && !is_local {
-        return Err(format!(
-            "browsers use no keys on {text}: write https, or http://localhost to try things out"
-        ));
+        return Err(OriginError::NotHttps(text.to_owned()));
     }
     if host != rp_id && !host.ends_with(&format!(".{rp_id}")) {
-        return Err(format!(
-            "keys for {rp_id} cannot be used on {text}: its host must be {rp_id} or below it"
-        ));
+        return Err(OriginError::OtherHost {
+            text: text.to_owned(),
+            rp_id: rp_id.to_owned(),
+        });
     }
     Ok(url.origin().ascii_serialization())
 }

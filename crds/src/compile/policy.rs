@@ -16,7 +16,7 @@ use crate::object::{NamespacedName, Object};
 use crate::reference::SecretKeyRef;
 use crate::rotation::Schedule;
 use crate::signin_policy::{
-    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Password, RiskMode,
+    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Password, Risk, RiskMode,
     SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
@@ -70,33 +70,12 @@ fn resolve(
     let (signing_keys, managed) = signing_keys(&object.id, signing, resolver, problems);
     let trusted_proxies = networks(&risk.trusted_proxies, "spec.risk.trustedProxies", problems);
     warn_of_wide_proxies(&trusted_proxies, problems);
-    let IpLists { deny, allow } = &risk.ip_lists;
-    let deny = networks(deny, "spec.risk.ipLists.deny", problems);
-    let allow = networks(allow, "spec.risk.ipLists.allow", problems);
-    let acting = match risk.mode {
-        RiskMode::Enforce => Some(Acting::Enforce),
-        RiskMode::Observe => Some(Acting::Observe),
-        RiskMode::Off => None,
-    };
-    if acting.is_none() && !(deny.is_empty() && allow.is_empty()) {
-        problems.warn(
-            "spec.risk.ipLists",
-            "it has no effect while risk.mode is Off",
-        );
-    }
+    let scoring = scoring(&risk, problems);
     let mfa = factors(&object.id, mfa, &risk, issuer.as_ref(), resolver, problems);
-    let scoring = acting.map(|acting| snapshot::Risk {
-        acting,
-        thresholds: risk.thresholds,
-        actions: risk.actions,
-        on_error: risk.on_error,
-        signals: risk.signals,
-        deny,
-        allow,
-        mfa_methods: mfa
-            .as_ref()
-            .map(|mfa| mfa.methods.clone())
-            .unwrap_or_default(),
+    let mfa_methods = mfa.as_ref().map(|mfa| mfa.methods.clone());
+    let scoring = scoring.map(|scoring| snapshot::Risk {
+        mfa_methods: mfa_methods.unwrap_or_default(),
+        ..scoring
     });
 
     let only_clients = oauth.only_clients;
@@ -141,6 +120,36 @@ fn resolve(
         clients,
         only_clients,
     }))
+}
+
+/// How sign-ins are scored, if they are; which factors there are is known once those are compiled.
+fn scoring(risk: &Risk, problems: &mut Problems) -> Option<snapshot::Risk> {
+    let IpLists { deny, allow } = &risk.ip_lists;
+    let deny = networks(deny, "spec.risk.ipLists.deny", problems);
+    let allow = networks(allow, "spec.risk.ipLists.allow", problems);
+    let acting = match risk.mode {
+        RiskMode::Enforce => Acting::Enforce,
+        RiskMode::Observe => Acting::Observe,
+        RiskMode::Off => {
+            if !(deny.is_empty() && allow.is_empty()) {
+                problems.warn(
+                    "spec.risk.ipLists",
+                    "it has no effect while risk.mode is Off",
+                );
+            }
+            return None;
+        }
+    };
+    Some(snapshot::Risk {
+        acting,
+        thresholds: risk.thresholds.clone(),
+        actions: risk.actions.clone(),
+        on_error: risk.on_error,
+        signals: risk.signals.clone(),
+        deny,
+        allow,
+        mfa_methods: Vec::new(),
+    })
 }
 
 fn password_life(password: Password) -> PasswordLife {
@@ -209,7 +218,7 @@ pub(super) fn secret_key(
 ) -> Result<PolicyKey, (ResolvedRefsReason, String)> {
     let pem = resolver
         .secret_for(SecretUse::Signing, wanted)
-        .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
+        .map_err(|error| (ResolvedRefsReason::RefNotFound, error.to_string()))?;
     let key = SigningKey::parse(pem, None)
         .map_err(|error| (ResolvedRefsReason::KeyInvalid, error.to_string()))?;
     Ok(PolicyKey {

@@ -148,7 +148,7 @@ impl fmt::Display for ResolvedRefsReason {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Problems {
     accepted: Vec<(AcceptedReason, Finding)>,
-    resolver: Vec<(ResolvedRefsReason, Finding)>,
+    references: Vec<(ResolvedRefsReason, Finding)>,
     pub(super) warnings: Vec<Finding>,
     /// What somebody who reads that it is accepted wants to know.
     remarks: Vec<&'static str>,
@@ -169,7 +169,7 @@ impl Problems {
         path: &str,
         message: impl ToString,
     ) {
-        self.resolver.push((reason, finding(path, message)));
+        self.references.push((reason, finding(path, message)));
     }
 
     pub(super) fn warn(&mut self, path: &str, message: impl ToString) {
@@ -187,13 +187,13 @@ impl Problems {
         }
         let not_looked_at = finding("spec", "its references are looked at once it is valid");
         problems
-            .resolver
+            .references
             .push((ResolvedRefsReason::NotAccepted, not_looked_at));
         problems
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.accepted.is_empty() && self.resolver.is_empty()
+        self.accepted.is_empty() && self.references.is_empty()
     }
 
     pub(super) fn accepted(&self) -> Judgement<AcceptedReason> {
@@ -215,7 +215,7 @@ impl Problems {
     }
 
     pub(super) fn resolved_refs(&self) -> Judgement<ResolvedRefsReason> {
-        let gravest = self.resolver.iter().map(|(reason, _)| *reason).max();
+        let gravest = self.references.iter().map(|(reason, _)| *reason).max();
         Judgement {
             status: match gravest {
                 None => ConditionStatus::True,
@@ -225,7 +225,7 @@ impl Problems {
             reason: gravest.unwrap_or(ResolvedRefsReason::ResolvedRefs),
             message: match gravest {
                 None => "everything that it refers to is there and usable".into(),
-                Some(_) => message(self.resolver.iter().map(|(_, finding)| finding)).into(),
+                Some(_) => message(self.references.iter().map(|(_, finding)| finding)).into(),
             },
         }
     }
@@ -233,12 +233,12 @@ impl Problems {
     /// All findings; what was not looked at is none.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let accepted = self.accepted.iter().map(|(_, finding)| finding.clone());
-        let resolver = self
-            .resolver
+        let references = self
+            .references
             .iter()
             .filter(|(reason, _)| *reason != ResolvedRefsReason::NotAccepted)
             .map(|(_, finding)| finding.clone());
-        accepted.chain(resolver).collect()
+        accepted.chain(references).collect()
     }
 }
 
