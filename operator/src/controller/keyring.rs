@@ -13,7 +13,7 @@ use vestibule_crds::secret::Secret as VestibuleSecret;
 use vestibule_crds::snapshot::{EncryptionKeySource, KeyState, Policy, Snapshot};
 
 use crate::arguments::Scope;
-use crate::lease::hold::Fence;
+use crate::lease::hold::{Fence, NotLeading};
 use crate::signing_keys::stored::{SELECTOR, from_secret, secret_name, to_secret};
 use crate::signing_keys::{KeyProof, PolicyKeys, Progress, Wish};
 use crate::status::programmed::{PodProof, key_proof};
@@ -48,6 +48,15 @@ pub(crate) struct Tended {
     pub(crate) changed: bool,
     /// When to look again, seconds since the Unix epoch.
     pub(crate) next_look: Option<i64>,
+}
+
+/// Why the keys of a policy could not be stored.
+#[derive(Debug, thiserror::Error)]
+enum KeyWriteError {
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
+    #[error("{}", crate::failure::describe(.0))]
+    Refused(#[from] kube::Error),
 }
 
 impl Keyring {
@@ -237,7 +246,7 @@ impl Keyring {
                     let before = self.policies.get_mut(&id);
                     let complained = before.as_ref().is_some_and(|before| before.complained);
                     if !complained {
-                        tracing::error!(policy = %id, error, "its signing keys could not be stored: they stay as they are, and it is tried again");
+                        tracing::error!(policy = %id, %error, "its signing keys could not be stored: they stay as they are, and it is tried again");
                     }
                     if let Some(before) = before {
                         // Whether it was written is not known.
@@ -284,28 +293,23 @@ impl Keyring {
         name: &str,
         mut secret: Secret,
         version: Option<String>,
-    ) -> Result<Option<String>, String> {
-        self.fence.check().map_err(|error| error.to_string())?;
+    ) -> Result<Option<String>, KeyWriteError> {
+        self.fence.check()?;
         let params = PostParams::default();
-        let writing = async {
-            let version = match version {
-                Some(version) => Some(version),
-                None => {
-                    let there = self.api.get_metadata_opt(name).await?;
-                    there.and_then(|there| there.metadata.resource_version)
-                }
-            };
-            let written = if version.is_some() {
-                secret.metadata.resource_version = version;
-                self.api.replace(name, &params, &secret).await?
-            } else {
-                self.api.create(&params, &secret).await?
-            };
-            Ok(written.metadata.resource_version)
+        let version = match version {
+            Some(version) => Some(version),
+            None => {
+                let there = self.api.get_metadata_opt(name).await?;
+                there.and_then(|there| there.metadata.resource_version)
+            }
         };
-        writing
-            .await
-            .map_err(|error: kube::Error| crate::failure::describe(&error))
+        let written = if version.is_some() {
+            secret.metadata.resource_version = version;
+            self.api.replace(name, &params, &secret).await?
+        } else {
+            self.api.create(&params, &secret).await?
+        };
+        Ok(written.metadata.resource_version)
     }
 }
 

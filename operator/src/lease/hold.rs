@@ -20,6 +20,15 @@ pub(crate) struct Fence(Mutex<Option<Instant>>);
 #[error("this replica does not lead any more")]
 pub(crate) struct NotLeading;
 
+/// Why the Lease could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum LeaseError {
+    #[error("{0}")]
+    Refused(String),
+    #[error("the API server did not answer in time")]
+    TimedOut,
+}
+
 impl Fence {
     pub(crate) fn check(&self) -> Result<(), NotLeading> {
         if self.is_leading() {
@@ -75,7 +84,7 @@ impl<'a> Election<'a> {
                     complained = true;
                     tracing::warn!(
                         lease = self.name,
-                        error,
+                        %error,
                         "the Lease cannot be read or written: trying again"
                     );
                 }
@@ -97,7 +106,7 @@ impl<'a> Election<'a> {
                 Err(error) => {
                     tracing::warn!(
                         lease = self.name,
-                        error,
+                        %error,
                         "the Lease could not be renewed: trying again"
                     );
                 }
@@ -132,7 +141,7 @@ impl<'a> Election<'a> {
     }
 
     /// Whether this replica leads after one look and at most one write.
-    async fn step(&mut self) -> Result<bool, String> {
+    async fn step(&mut self) -> Result<bool, LeaseError> {
         // The time counts from before the write: its answer may be late.
         let began = Instant::now();
         let step = self.look_and_write();
@@ -140,8 +149,8 @@ impl<'a> Election<'a> {
             Ok(Ok(leads)) => leads,
             // Another was quicker.
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => false,
-            Ok(Err(error)) => return Err(crate::failure::describe(&error)),
-            Err(_elapsed) => return Err("the API server did not answer in time".to_owned()),
+            Ok(Err(error)) => return Err(LeaseError::Refused(crate::failure::describe(&error))),
+            Err(_elapsed) => return Err(LeaseError::TimedOut),
         };
         self.fence.set(leads.then(|| began + RENEW_DEADLINE));
         Ok(leads)
