@@ -24,10 +24,10 @@ use crate::clock;
 use crate::debounce::Debounce;
 use crate::fleet::SharedFleet;
 use crate::lease::hold::Fence;
-use crate::materials::{Materials, SharedSlots};
+use crate::materials::{Materials, SharedSlots, Unread};
 use crate::metrics::{Metrics, gauge};
 use crate::patches::Queue;
-use crate::publish::Publisher;
+use crate::publish::{PublishError, Publisher};
 use crate::status::programmed::{History, PodProof, is_proved};
 use crate::world::{Key, World};
 use keyring::Keyring;
@@ -71,25 +71,53 @@ pub(crate) struct Controller {
     keyring: Keyring,
     compiler: Compiler,
     materials: Materials,
-    history: History,
-    /// What is published.
+    published: Published,
+    pending: Pending,
+    waits: Waits,
+}
+
+/// What pods should serve, and what was found out on the way there.
+#[derive(Debug, Default)]
+struct Published {
     snapshot: Option<Arc<Snapshot>>,
-    /// Where the keys of each provider in it come from.
+    history: History,
+    /// Where the keys of each provider in the snapshot come from.
     sources: BTreeMap<String, Revision>,
+    /// Of what was compiled last, published or not.
     verdicts: BTreeMap<Key, Verdict>,
     facts: say::Facts,
+    /// Why what was compiled last is not published.
+    trouble: Option<PublishError>,
+}
+
+/// What is to be done, and when.
+#[derive(Debug, Default)]
+struct Pending {
     debounce: Debounce,
     /// When a managed key is due, seconds since the Unix epoch.
     keys_due: Option<i64>,
     retry: Option<Retry>,
-    /// Why what was compiled last is not published.
-    trouble: Option<String>,
+    statuses: Dirty,
+}
+
+/// What statuses, and the comparison of providers' keys, wait for.
+#[derive(Debug)]
+struct Waits {
     unproved: Option<Unproved>,
     new_pod_since: Option<Instant>,
     /// When the keys that pods have fetched are compared with those that are published.
     seeds_look_at: Instant,
-    dirty: Dirty,
+    /// The pause after the last look at all statuses.
     said_until: Option<Instant>,
+}
+
+/// Why the cluster is not as the objects want it, so that it is tried again. Each cause is logged where it is found.
+#[derive(Debug, thiserror::Error)]
+enum Incomplete {
+    #[error(transparent)]
+    Unread(#[from] Unread),
+    #[error("the configuration is not published")]
+    NotPublished,
 }
 
 #[derive(Debug)]
@@ -158,20 +186,14 @@ impl Controller {
             keyring,
             compiler: Compiler::default(),
             materials: Materials::default(),
-            history: History::default(),
-            snapshot: None,
-            sources: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            facts: say::Facts::default(),
-            debounce: Debounce::default(),
-            keys_due: None,
-            retry: None,
-            trouble: None,
-            unproved: None,
-            new_pod_since: None,
-            seeds_look_at: Instant::now(),
-            dirty: Dirty::default(),
-            said_until: None,
+            published: Published::default(),
+            pending: Pending::default(),
+            waits: Waits {
+                unproved: None,
+                new_pod_since: None,
+                seeds_look_at: Instant::now(),
+                said_until: None,
+            },
         };
         if let Some(snapshot) = recovered.snapshot {
             controller.serve(snapshot);
@@ -189,16 +211,16 @@ impl Controller {
         loop {
             tokio::select! {
                 () = world.changed.notified() => {}
-                () = fleet.changed.notified() => self.dirty.all = true,
+                () = fleet.changed.notified() => self.pending.statuses.all = true,
                 () = sleep_until(self.wake_at()) => {}
             }
             let changes = world.take_changes();
-            self.dirty.some.extend(changes.statuses);
+            self.pending.statuses.some.extend(changes.statuses);
             if changes.configuration {
-                self.debounce.note(Instant::now());
+                self.pending.debounce.note(Instant::now());
             }
             if self.is_due() {
-                let since = self.debounce.take();
+                let since = self.pending.debounce.take();
                 self.reconcile(since).await;
             }
             self.say_what_is_due();
@@ -208,14 +230,15 @@ impl Controller {
     /// When something is due at the latest.
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let keys_due = self.keys_due.map(|due| {
+        let keys_due = self.pending.keys_due.map(|due| {
             let seconds = u64::try_from(due.saturating_sub(clock::now())).unwrap_or_default();
             now + Duration::from_secs(seconds.min(LOOK_EVERY.as_secs()))
         });
-        let say = (self.dirty.all || !self.dirty.some.is_empty()).then(|| self.say_at(now));
+        let say = (self.pending.statuses.all || !self.pending.statuses.some.is_empty())
+            .then(|| self.say_at(now));
         [
-            self.debounce.ready_at(),
-            self.retry.as_ref().map(|retry| retry.at),
+            self.pending.debounce.ready_at(),
+            self.pending.retry.as_ref().map(|retry| retry.at),
             keys_due,
             say,
         ]
@@ -229,35 +252,32 @@ impl Controller {
     fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let reached = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let (pods, _) = self.context.fleet.proofs(&self.history);
-        reached(self.debounce.ready_at())
-            || reached(self.retry.as_ref().map(|retry| retry.at))
-            || self.keys_due.is_some_and(|due| due <= clock::now())
+        let (pods, _) = self.context.fleet.proofs(&self.published.history);
+        reached(self.pending.debounce.ready_at())
+            || reached(self.pending.retry.as_ref().map(|retry| retry.at))
+            || self.pending.keys_due.is_some_and(|due| due <= clock::now())
             || self.keyring.can_advance(&pods)
             || self.seeds_are_due()
     }
 
     /// One look at everything; `since` is when the first of the changes came.
     async fn reconcile(&mut self, since: Option<Instant>) {
-        let complete = self.look(since).await;
-        self.dirty.all = true;
-        self.retry = if complete {
-            None
-        } else {
-            let pause = self
-                .retry
-                .take()
-                .map_or(RETRY_FIRST, |retry| retry.pause * 2);
+        let looked = self.look(since).await;
+        self.pending.statuses.all = true;
+        let before = self.pending.retry.take();
+        self.pending.retry = looked.err().map(|error| {
+            let pause = before.map_or(RETRY_FIRST, |retry| retry.pause * 2);
             let pause = pause.min(RETRY_MAX);
-            Some(Retry {
+            tracing::debug!(%error, pause.seconds = pause.as_secs(), "trying again");
+            Retry {
                 at: Instant::now() + pause,
                 pause,
-            })
-        };
+            }
+        });
     }
 
-    /// Whether nothing is left to be tried again.
-    async fn look(&mut self, since: Option<Instant>) -> bool {
+    /// What fails does not hold up the rest.
+    async fn look(&mut self, since: Option<Instant>) -> Result<(), Incomplete> {
         let Context {
             client,
             world,
@@ -268,7 +288,7 @@ impl Controller {
         } = self.context.clone();
         let (objects, references) = gather(&world);
         metrics.objects.set(gauge(objects.len()));
-        let mut complete = self
+        let read = self
             .materials
             .refresh(
                 &client,
@@ -278,12 +298,12 @@ impl Controller {
             .await;
 
         let mut compiled = self.compile(objects.clone()).await;
-        let (pods, _) = fleet.proofs(&self.history);
+        let (pods, _) = fleet.proofs(&self.published.history);
         let tended = self
             .keyring
             .tend(&compiled.snapshot, &world, &pods, clock::now())
             .await;
-        self.keys_due = tended.next_look;
+        self.pending.keys_due = tended.next_look;
         if tended.changed {
             compiled = self.compile(objects).await;
         }
@@ -292,7 +312,7 @@ impl Controller {
         metrics.refused_objects.set(gauge(refused.count()));
         let age = self.keyring.oldest_age(clock::now());
         metrics.signing_key_age_seconds.set(age);
-        self.verdicts = verdicts
+        self.published.verdicts = verdicts
             .into_iter()
             .map(|verdict| {
                 let id = NamespacedName::new(&verdict.namespace, &verdict.name);
@@ -300,9 +320,10 @@ impl Controller {
             })
             .collect();
 
-        complete &= self.publish(Arc::new(snapshot), since).await;
+        let published = self.publish(Arc::new(snapshot), since).await;
         self.keyring.drop_others(&self.context.scope, &world).await;
-        complete
+        read?;
+        published
     }
 
     async fn compile(&mut self, objects: Vec<Object>) -> Compiled {
@@ -319,7 +340,7 @@ impl Controller {
             config_maps: std::mem::take(config_maps),
             managed_keys: self.keyring.managed_keys(),
             managed_encryption_keys: self.keyring.managed_encryption_keys(),
-            previous: self.snapshot.clone(),
+            previous: self.published.snapshot.clone(),
             http_issuers: self.context.http_issuers,
             installer: Installer::clone(&self.context.installer),
             now: Some(clock::now()),
@@ -343,8 +364,8 @@ impl Controller {
 
     /// What pods have said, and whether each of them has been asked.
     fn proofs(&self) -> (Vec<PodProof>, bool) {
-        let (mut pods, asked) = self.context.fleet.proofs(&self.history);
-        if let Some(trouble) = &self.trouble {
+        let (mut pods, asked) = self.context.fleet.proofs(&self.published.history);
+        if let Some(trouble) = &self.published.trouble {
             for pod in &mut pods {
                 pod.trouble = Some(format!("the configuration cannot be published: {trouble}"));
             }
@@ -356,11 +377,12 @@ impl Controller {
     fn say_at(&self, now: Instant) -> Instant {
         let blind = self.context.fleet.blind();
         let waits = [
-            self.said_until,
-            self.unproved
+            self.waits.said_until,
+            self.waits
+                .unproved
                 .as_ref()
                 .and_then(|unproved| unproved.wait_until),
-            self.new_pod_since.map(|since| since + NEW_POD_WAIT),
+            self.waits.new_pod_since.map(|since| since + NEW_POD_WAIT),
             blind.map(|blind| blind.until.min(blind.since + BLIND_WAIT)),
         ];
         waits.into_iter().flatten().fold(now, Instant::max)
@@ -372,20 +394,20 @@ impl Controller {
         let ready = pods.iter().filter(|pod| !pod.name.is_empty());
         self.context.metrics.ready_pods.set(gauge(ready.count()));
         self.note_proof(&pods);
-        let unproved = self.unproved.as_ref();
+        let unproved = self.waits.unproved.as_ref();
         let unproved = unproved.map_or(0, |unproved| unproved.since.elapsed().as_secs());
         let metric = &self.context.metrics.unproved_seconds;
         metric.set(i64::try_from(unproved).unwrap_or(i64::MAX));
-        match (asked, self.new_pod_since) {
-            (true, _) => self.new_pod_since = None,
-            (false, None) => self.new_pod_since = Some(now),
+        match (asked, self.waits.new_pod_since) {
+            (true, _) => self.waits.new_pod_since = None,
+            (false, None) => self.waits.new_pod_since = Some(now),
             (false, Some(_)) => {}
         }
-        let dirty = self.dirty.all || !self.dirty.some.is_empty();
+        let dirty = self.pending.statuses.all || !self.pending.statuses.some.is_empty();
         if !dirty || self.say_at(now) > now {
             return;
         }
-        let dirty = std::mem::take(&mut self.dirty);
+        let dirty = std::mem::take(&mut self.pending.statuses);
         self.say(&pods, (!dirty.all).then_some(&dirty.some));
         let cost = now.elapsed();
         let pause = if dirty.all {
@@ -393,23 +415,23 @@ impl Controller {
         } else {
             cost * SAY_SHARE
         };
-        self.said_until = Some(Instant::now() + pause);
+        self.waits.said_until = Some(Instant::now() + pause);
     }
 
     /// Statuses wait no longer once every pod has proved what was published.
     fn note_proof(&mut self, pods: &[PodProof]) {
-        let Some(snapshot) = &self.snapshot else {
+        let Some(snapshot) = &self.published.snapshot else {
             return;
         };
-        let Some(unproved) = &self.unproved else {
+        let Some(unproved) = &self.waits.unproved else {
             return;
         };
         if is_proved(pods, |served| served.revision == snapshot.revision) {
             let seconds = unproved.since.elapsed().as_secs_f64();
             self.context.metrics.proof_seconds.observe(seconds);
-            self.unproved = None;
+            self.waits.unproved = None;
         } else if pods.is_empty() {
-            self.unproved = Some(Unproved {
+            self.waits.unproved = Some(Unproved {
                 since: unproved.since,
                 wait_until: None,
             });

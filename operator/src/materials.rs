@@ -47,6 +47,20 @@ pub(crate) struct Materials {
     unreadable: BTreeSet<DataId>,
 }
 
+/// How many Secrets and ConfigMaps could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} Secrets or ConfigMaps that objects refer to cannot be read")]
+pub(crate) struct Unread(usize);
+
+/// Why one of them could not be read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("{}", crate::failure::describe(.0))]
+    Refused(#[from] kube::Error),
+    #[error("the API server did not answer in time")]
+    TimedOut(#[from] tokio::time::error::Elapsed),
+}
+
 impl Slots {
     fn lock(&self) -> MutexGuard<'_, HashMap<DataId, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
@@ -142,14 +156,14 @@ enum Found {
 }
 
 impl Materials {
-    /// Reads what is new or changed among what `references` name. Whether all of it was read: what was not keeps the content
-    /// that it had and is to be tried again.
+    /// Reads what is new or changed among what `references` name. What could not be read keeps the content that it had, and is
+    /// read at the next call.
     pub(crate) async fn refresh<'a>(
         &mut self,
         client: &Client,
         slots: &Slots,
         references: impl Iterator<Item = &'a Reference>,
-    ) -> bool {
+    ) -> Result<(), Unread> {
         let mut named: HashMap<DataId, BTreeSet<String>> = HashMap::new();
         for reference in references {
             let keys = named.entry(reference.data.clone()).or_default();
@@ -162,15 +176,11 @@ impl Materials {
             .map(|(material, keys)| async move {
                 let reading = read(client, &material, &keys);
                 let found = tokio::time::timeout(READ_TIME_MAX, reading).await;
-                let found = match found {
-                    Ok(Ok(found)) => Ok(found),
-                    Ok(Err(error)) => Err(crate::failure::describe(&error)),
-                    Err(_elapsed) => Err("the API server did not answer in time".to_owned()),
-                };
-                (material, found)
+                let found = found.map_err(ReadError::from);
+                (material, found.and_then(|found| Ok(found?)))
             })
             .buffer_unordered(READS_MAX);
-        let mut complete = true;
+        let mut unread = 0;
         while let Some((material, found)) = reads.next().await {
             match found {
                 Ok(found) => {
@@ -178,15 +188,18 @@ impl Materials {
                     slots.settle(&material, self.keep(&material, found));
                 }
                 Err(error) => {
-                    complete = false;
+                    unread += 1;
                     slots.want(&material);
                     if self.unreadable.insert(material.clone()) {
-                        tracing::warn!(kind = %material.kind, name = %material.id, error, "something that is referred to cannot be read: trying again");
+                        tracing::warn!(kind = %material.kind, name = %material.id, %error, "something that is referred to cannot be read: trying again");
                     }
                 }
             }
         }
-        complete
+        match unread {
+            0 => Ok(()),
+            unread => Err(Unread(unread)),
+        }
     }
 
     /// The version of what is kept now.

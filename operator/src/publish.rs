@@ -27,6 +27,8 @@ pub(crate) enum PublishError {
     Pack(#[from] PackError),
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
+    #[error("the Secrets of the snapshot cannot be read: {}", crate::failure::describe(.0))]
+    Read(kube::Error),
     #[error("Secret {name}: {}", crate::failure::describe(error))]
     Write { name: String, error: kube::Error },
 }

@@ -9,7 +9,7 @@ use vestibule_crds::snapshot::{KeySource, Policy, Provider, Revision, Snapshot};
 use vestibule_crds::status::KeyStatus;
 use vestibule_crds::verification_key::KeySet;
 
-use super::Controller;
+use super::{Controller, Published};
 use crate::clock::rfc3339;
 use crate::fleet::Fleet;
 use crate::status::discovered::{Finding, discovered};
@@ -93,13 +93,17 @@ impl Controller {
     pub(super) fn say(&mut self, pods: &[PodProof], only: Option<&BTreeSet<Key>>) {
         let Self {
             context,
+            published,
+            keyring,
+            ..
+        } = self;
+        let Published {
             snapshot,
             sources,
             verdicts,
             facts,
-            keyring,
             ..
-        } = self;
+        } = published;
         let Some(snapshot) = snapshot else {
             return;
         };
