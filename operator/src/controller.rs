@@ -20,6 +20,7 @@ use vestibule_crds::object::{NamespacedName, Object};
 use vestibule_crds::snapshot::{Revision, Snapshot};
 
 use crate::arguments::Scope;
+use crate::cache::{Cache, Key};
 use crate::clock;
 use crate::debounce::Debounce;
 use crate::fleet::SharedFleet;
@@ -29,7 +30,6 @@ use crate::metrics::{Metrics, gauge};
 use crate::patches::Queue;
 use crate::publish::{PublishError, Publisher};
 use crate::status::programmed::{History, PodProof, is_proved};
-use crate::world::{Key, World};
 use keyring::Keyring;
 use vestibule_crds::compile::Reference;
 
@@ -57,7 +57,7 @@ pub(crate) struct Context {
     pub(crate) scope: Scope,
     pub(crate) http_issuers: HttpIssuers,
     pub(crate) installer: Arc<Installer>,
-    pub(crate) world: Arc<World>,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) slots: SharedSlots,
     pub(crate) fleet: SharedFleet,
     pub(crate) fence: Arc<Fence>,
@@ -203,18 +203,18 @@ impl Controller {
 
     /// For as long as this replica leads.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
-        let world = Arc::clone(&self.context.world);
+        let cache = Arc::clone(&self.context.cache);
         let fleet = Arc::clone(&self.context.fleet);
         // Everything is news to a new leader.
-        drop(world.take_changes());
+        drop(cache.take_changes());
         self.reconcile(None).await;
         loop {
             tokio::select! {
-                () = world.changed.notified() => {}
+                () = cache.changed.notified() => {}
                 () = fleet.changed.notified() => self.pending.statuses.all = true,
                 () = sleep_until(self.wake_at()) => {}
             }
-            let changes = world.take_changes();
+            let changes = cache.take_changes();
             self.pending.statuses.some.extend(changes.statuses);
             if changes.configuration {
                 self.pending.debounce.note(Instant::now());
@@ -280,13 +280,13 @@ impl Controller {
     async fn look(&mut self, since: Option<Instant>) -> Result<(), Incomplete> {
         let Context {
             client,
-            world,
+            cache,
             slots,
             fleet,
             metrics,
             ..
         } = self.context.clone();
-        let (objects, references) = gather(&world);
+        let (objects, references) = gather(&cache);
         metrics.objects.set(gauge(objects.len()));
         let read = self
             .materials
@@ -301,7 +301,7 @@ impl Controller {
         let (pods, _) = fleet.proofs(&self.published.history);
         let tended = self
             .keyring
-            .tend(&compiled.snapshot, &world, &pods, clock::now())
+            .tend(&compiled.snapshot, &cache, &pods, clock::now())
             .await;
         self.pending.keys_due = tended.next_look;
         if tended.changed {
@@ -321,7 +321,7 @@ impl Controller {
             .collect();
 
         let published = self.publish(Arc::new(snapshot), since).await;
-        self.keyring.drop_others(&self.context.scope, &world).await;
+        self.keyring.drop_others(&self.context.scope, &cache).await;
         read?;
         published
     }
@@ -440,8 +440,8 @@ impl Controller {
 }
 
 /// The objects, and what each of them names.
-fn gather(world: &World) -> (Vec<Object>, Vec<Arc<[Reference]>>) {
-    world.with_objects(|objects| {
+fn gather(cache: &Cache) -> (Vec<Object>, Vec<Arc<[Reference]>>) {
+    cache.with_objects(|objects| {
         let entries = || objects.values();
         let references = entries().filter(|entry| !entry.references.is_empty());
         (

@@ -2,6 +2,7 @@
 
 mod admin;
 mod arguments;
+mod cache;
 mod clock;
 mod controller;
 mod crds;
@@ -22,7 +23,6 @@ mod status;
 mod testing;
 mod watch;
 mod watched;
-mod world;
 
 use std::process::ExitCode;
 

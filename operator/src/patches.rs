@@ -18,13 +18,13 @@ use tokio::time::{Instant, sleep, timeout};
 use vestibule_crds::compile::ConditionStatus;
 use vestibule_crds::object::API_VERSION;
 
+use crate::cache::{Cache, Key};
 use crate::clock;
 use crate::lease::hold::Fence;
 use crate::metrics::{Metrics, gauge};
 use crate::status::{Desired, Transition};
 use crate::watch::api_resource;
 use crate::watched::Watched;
-use crate::world::{Key, World};
 
 /// Patches under way at once.
 const PATCHES_MAX: usize = 16;
@@ -125,7 +125,7 @@ impl Tokens {
 pub(crate) struct Patcher {
     client: Client,
     queue: Arc<Queue>,
-    world: Arc<World>,
+    cache: Arc<Cache>,
     fence: Arc<Fence>,
     metrics: Arc<Metrics>,
     recorder: Recorder,
@@ -137,7 +137,7 @@ impl Patcher {
         client: Client,
         identity: String,
         queue: Arc<Queue>,
-        world: Arc<World>,
+        cache: Arc<Cache>,
         fence: Arc<Fence>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -149,7 +149,7 @@ impl Patcher {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             queue,
-            world,
+            cache,
             fence,
             metrics,
             tokens: Mutex::new(Tokens {
@@ -189,7 +189,7 @@ impl Patcher {
 
     /// The status again when it could not be written now.
     async fn write(&self, key: &Key, desired: Desired) -> Option<Desired> {
-        let entry = self.world.entry(key)?;
+        let entry = self.cache.entry(key)?;
         // Since it was queued, the object or its status may have become another.
         if entry.object.generation != desired.generation || desired.is(entry.status.as_ref()) {
             return None;
@@ -215,7 +215,7 @@ impl Patcher {
         match timeout(PATCH_TIME_MAX, patching).await {
             Ok(Ok(written)) => {
                 self.queue.lock().refused.remove(key);
-                self.world.status_written(key, written);
+                self.cache.status_written(key, written);
                 let reference = ObjectReference {
                     api_version: Some(API_VERSION.to_owned()),
                     kind: Some(kind.name().to_owned()),

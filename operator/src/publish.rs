@@ -17,9 +17,9 @@ use vestibule_crds::publication::{
 };
 use vestibule_crds::snapshot::{Revision, Snapshot};
 
+use crate::cache::Cache;
 use crate::lease::hold::{Fence, NotLeading};
 use crate::owned::owned_labels;
-use crate::world::World;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
@@ -165,23 +165,23 @@ impl Publisher {
     }
 
     /// Whether a Secret is missing or another than what was written.
-    pub(crate) fn is_disturbed(&self, world: &World) -> bool {
+    pub(crate) fn is_disturbed(&self, cache: &Cache) -> bool {
         let parts = self.published.as_ref().map_or(0, |current| current.parts);
         let mut names = (0..parts).map(secret_name);
-        names.any(|name| world.is_disturbed(&name))
+        names.any(|name| cache.is_disturbed(&name))
     }
 
     /// What the API server has is another than what was written: all of it is written again.
-    pub(crate) async fn forget(&mut self, world: &World) -> kube::Result<()> {
+    pub(crate) async fn forget(&mut self, cache: &Cache) -> kube::Result<()> {
         self.published = None;
         self.versions.clear();
         for name in (0..PARTS_MAX).map(secret_name) {
-            world.forget_loss(&name);
+            cache.forget_loss(&name);
             let Some(metadata) = self.api.get_metadata_opt(&name).await? else {
                 continue;
             };
             if let Some(version) = metadata.metadata.resource_version {
-                world.owned_written(&name, &version);
+                cache.owned_written(&name, &version);
                 self.versions.insert(name, version);
             }
         }
@@ -195,7 +195,7 @@ impl Publisher {
         snapshot: &Arc<Snapshot>,
         offer: Offer<'_>,
         refresh_seeds: bool,
-        world: &World,
+        cache: &Cache,
         now: i64,
     ) -> Result<bool, PublishError> {
         let unchanged = self
@@ -230,7 +230,7 @@ impl Publisher {
         }
         for secret in secrets {
             self.fence.check()?;
-            self.write(secret, world).await?;
+            self.write(secret, cache).await?;
         }
         let parts = head.parts();
         self.published_at = head.published_at;
@@ -245,7 +245,7 @@ impl Publisher {
         Ok(true)
     }
 
-    async fn write(&mut self, packed: PackedSecret, world: &World) -> Result<(), PublishError> {
+    async fn write(&mut self, packed: PackedSecret, cache: &Cache) -> Result<(), PublishError> {
         let PackedSecret { name, data } = packed;
         let failed = |error| PublishError::Write {
             name: name.clone(),
@@ -274,7 +274,7 @@ impl Publisher {
         };
         let written = written.map_err(failed)?;
         if let Some(version) = written.metadata.resource_version {
-            world.owned_written(&name, &version);
+            cache.owned_written(&name, &version);
             self.versions.insert(name, version);
         }
         Ok(())

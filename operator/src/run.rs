@@ -18,6 +18,7 @@ use vestibule_process::{log, panic, signal};
 
 use crate::admin::{self, Admin};
 use crate::arguments::RunArguments;
+use crate::cache::Cache;
 use crate::controller::{Context, Controller};
 use crate::fleet::Fleet;
 use crate::fleet::follow::follow_pods;
@@ -26,7 +27,6 @@ use crate::metrics::Metrics;
 use crate::nesting;
 use crate::patches::{Patcher, Queue};
 use crate::watch::{Unsynced, Watches};
-use crate::world::World;
 
 /// Without VESTIBULE_LOG: of libraries, only what went wrong.
 const LOG_FILTER: &str = "warn,vestibule_operator=info,kube_runtime=error,kube_client=error";
@@ -68,7 +68,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::default());
     let unsynced = Arc::new(Unsynced::default());
-    let world = Arc::new(World::default());
+    let cache = Arc::new(Cache::default());
     let fleet = Arc::new(Fleet::new(arguments.dataplane_admin_port));
     let fence = Arc::new(Fence::default());
     let queue = Arc::new(Queue::default());
@@ -84,7 +84,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         own_namespace: namespace.clone(),
         scope: scope.clone(),
         dataplane_selector: arguments.dataplane_selector.clone(),
-        world: Arc::clone(&world),
+        cache: Arc::clone(&cache),
         slots: Arc::default(),
         fleet: Arc::clone(&fleet),
         unsynced: Arc::clone(&unsynced),
@@ -108,7 +108,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         scope,
         http_issuers: arguments.http_issuers(),
         installer,
-        world: Arc::clone(&world),
+        cache: Arc::clone(&cache),
         slots: Arc::clone(&watches.slots),
         fleet: Arc::clone(&fleet),
         fence: Arc::clone(&fence),
@@ -116,11 +116,11 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
     };
     let leading = async {
-        until_synced(&unsynced, &world).await;
+        until_synced(&unsynced, &cache).await;
         election.win().await;
         metrics.leader.set(1);
         tracing::info!(lease = arguments.lease, "leading");
-        let patcher = Patcher::new(client, identity, queue, world, Arc::clone(&fence), metrics);
+        let patcher = Patcher::new(client, identity, queue, cache, Arc::clone(&fence), metrics);
         tokio::select! {
             () = election.keep() => bail!("the Lease {} is lost: another replica may lead now", arguments.lease),
             ended = patcher.run() => ended,
@@ -143,9 +143,9 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
     ended
 }
 
-async fn until_synced(unsynced: &Unsynced, world: &World) {
+async fn until_synced(unsynced: &Unsynced, cache: &Cache) {
     while !unsynced.is_synced() {
-        world.changed.notified().await;
+        cache.changed.notified().await;
     }
 }
 

@@ -18,11 +18,11 @@ use vestibule_crds::{OidcProvider, SigninPolicy};
 use vestibule_process::backoff::watch_backoff;
 
 use crate::arguments::Scope;
+use crate::cache::{Cache, id_of};
 use crate::fleet::Fleet;
 use crate::materials::SharedSlots;
 use crate::owned::OWNED_SELECTOR;
 use crate::watched::Watched;
-use crate::world::{World, id_of};
 use vestibule_crds::compile::{DataId, DataKind};
 
 /// Objects of a list's page.
@@ -60,7 +60,7 @@ pub(crate) struct Watches {
     pub(crate) own_namespace: String,
     pub(crate) scope: Scope,
     pub(crate) dataplane_selector: String,
-    pub(crate) world: Arc<World>,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) slots: SharedSlots,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) unsynced: Arc<Unsynced>,
@@ -94,7 +94,7 @@ impl Watches {
             None => Api::all_with(self.client.clone(), &resource),
             Some(name) => Api::namespaced_with(self.client.clone(), name, &resource),
         };
-        let world = Arc::clone(&self.world);
+        let cache = Arc::clone(&self.cache);
         let within = covered(namespace);
         let mut listed = BTreeSet::new();
         let config = watcher::Config::default().page_size(PAGE);
@@ -107,16 +107,16 @@ impl Watches {
                 Event::Init => listed.clear(),
                 Event::InitApply(object) => {
                     listed.extend(id_of(&object.metadata));
-                    world.apply(kind, object);
+                    cache.apply(kind, object);
                 }
                 Event::InitDone => {
-                    world.keep_only(kind, &listed, &within);
+                    cache.keep_only(kind, &listed, &within);
                     listed.clear();
                 }
-                Event::Apply(object) => world.apply(kind, object),
+                Event::Apply(object) => cache.apply(kind, object),
                 Event::Delete(object) => {
                     if let Some(id) = id_of(&object.metadata) {
-                        world.delete(kind, &id);
+                        cache.delete(kind, &id);
                     }
                 }
             },
@@ -140,7 +140,7 @@ impl Watches {
             None => Api::all(self.client.clone()),
             Some(name) => Api::namespaced(self.client.clone(), name),
         };
-        let (world, slots) = (Arc::clone(&self.world), Arc::clone(&self.slots));
+        let (cache, slots) = (Arc::clone(&self.cache), Arc::clone(&self.slots));
         let within = covered(namespace);
         let mut listed = BTreeSet::new();
         let config = watcher::Config::default().page_size(PAGE);
@@ -176,7 +176,7 @@ impl Watches {
                 Event::Delete(object) => seen(&object, true).1,
             };
             if changed {
-                world.configuration_changed();
+                cache.configuration_changed();
             }
         });
     }
@@ -186,14 +186,14 @@ impl Watches {
         let api: Api<PartialObjectMeta<Secret>> =
             Api::namespaced(self.client.clone(), &self.own_namespace);
         let config = watcher::Config::default().labels(OWNED_SELECTOR);
-        let world = Arc::clone(&self.world);
+        let cache = Arc::clone(&self.cache);
         let mut listed = BTreeSet::new();
         let events = watcher(api, config);
         let what = "Secret of the operator".to_owned();
         self.follow(what, events, tasks, move |event| {
             let apply = |object: PartialObjectMeta<Secret>| {
                 let version = object.resource_version().unwrap_or_default();
-                world.owned_applied(object.name_any(), version);
+                cache.owned_applied(object.name_any(), version);
             };
             match event {
                 Event::Init => listed.clear(),
@@ -201,9 +201,9 @@ impl Watches {
                     listed.insert(object.name_any());
                     apply(object);
                 }
-                Event::InitDone => world.owned_keep_only(&std::mem::take(&mut listed)),
+                Event::InitDone => cache.owned_keep_only(&std::mem::take(&mut listed)),
                 Event::Apply(object) => apply(object),
-                Event::Delete(object) => world.owned_deleted(&object.name_any()),
+                Event::Delete(object) => cache.owned_deleted(&object.name_any()),
             }
         });
     }
@@ -243,7 +243,7 @@ impl Watches {
         mut handle: impl FnMut(Event<T>) + Send + 'static,
     ) {
         let mut first_list = Some(self.unsynced.begin());
-        let world = Arc::clone(&self.world);
+        let cache = Arc::clone(&self.cache);
         tasks.spawn(async move {
             let mut events = Box::pin(events.backoff(watch_backoff()));
             let mut failing = false;
@@ -259,7 +259,7 @@ impl Watches {
                         }
                         if listed && let Some(first_list) = first_list.take() {
                             first_list.done();
-                            world.changed.notify_one();
+                            cache.changed.notify_one();
                         }
                     }
                     // A watch that ran into its time limit or a compacted version begins again by itself.

@@ -13,11 +13,11 @@ use vestibule_crds::secret::Secret as VestibuleSecret;
 use vestibule_crds::snapshot::{EncryptionKeySource, KeyState, Policy, Snapshot};
 
 use crate::arguments::Scope;
+use crate::cache::Cache;
 use crate::lease::hold::{Fence, NotLeading};
 use crate::signing_keys::stored::{SELECTOR, from_secret, secret_name, to_secret};
 use crate::signing_keys::{KeyProof, PolicyKeys, Progress, Wish};
 use crate::status::programmed::{PodProof, key_proof};
-use crate::world::World;
 
 /// Writes at once.
 const WRITES_MAX: usize = 16;
@@ -173,7 +173,7 @@ impl Keyring {
     pub(crate) async fn tend(
         &mut self,
         snapshot: &Snapshot,
-        world: &World,
+        cache: &Cache,
         pods: &[PodProof],
         now: i64,
     ) -> Tended {
@@ -186,7 +186,7 @@ impl Keyring {
                 continue;
             }
             let id = NamespacedName::new(&policy.namespace, &policy.name);
-            let entry = world.entry(&(Kind::SigninPolicy, id.clone()));
+            let entry = cache.entry(&(Kind::SigninPolicy, id.clone()));
             let before = self.policies.get(&id);
             let mut after = before
                 .cloned()
@@ -212,7 +212,7 @@ impl Keyring {
                 }
             }
             let name = secret_name(&id);
-            let disturbed = after.version.is_none() || world.is_disturbed(&name);
+            let disturbed = after.version.is_none() || cache.is_disturbed(&name);
             if disturbed || before.is_none_or(|before| before.keys != after.keys) {
                 let uid = entry.map(|entry| entry.uid);
                 writes.push((id, after, uid, disturbed));
@@ -222,7 +222,7 @@ impl Keyring {
         let written: Vec<_> = futures_util::stream::iter(writes)
             .map(|(id, kept, uid, disturbed)| async move {
                 let secret = to_secret(&kept.keys, &id, uid.as_deref(), &this.namespace);
-                world.forget_loss(&secret_name(&id));
+                cache.forget_loss(&secret_name(&id));
                 let version = kept.version.clone().filter(|_| !disturbed);
                 let written = this.write(&secret_name(&id), secret, version).await;
                 (id, kept, written)
@@ -234,7 +234,7 @@ impl Keyring {
             match written {
                 Ok(version) => {
                     if let Some(version) = &version {
-                        world.owned_written(&secret_name(&id), version);
+                        cache.owned_written(&secret_name(&id), version);
                     }
                     kept.version = version;
                     kept.complained = false;
@@ -263,10 +263,10 @@ impl Keyring {
     }
 
     /// Drops the keys of policies in `scope` that are gone; what is out of sight is let alone.
-    pub(crate) async fn drop_others(&mut self, scope: &Scope, world: &World) {
+    pub(crate) async fn drop_others(&mut self, scope: &Scope, cache: &Cache) {
         let gone = self.policies.keys().filter(|policy| {
             let key = (Kind::SigninPolicy, (*policy).clone());
-            scope.covers(&policy.namespace) && world.entry(&key).is_none()
+            scope.covers(&policy.namespace) && cache.entry(&key).is_none()
         });
         let gone: Vec<NamespacedName> = gone.cloned().collect();
         for policy in gone {
@@ -282,7 +282,7 @@ impl Keyring {
                     continue;
                 }
             }
-            world.forget_loss(&name);
+            cache.forget_loss(&name);
             self.policies.remove(&policy);
         }
     }

@@ -27,14 +27,14 @@ impl Controller {
         since: Option<Instant>,
     ) -> Result<(), Incomplete> {
         let Context {
-            world,
+            cache,
             fleet,
             metrics,
             ..
         } = self.context.clone();
-        if self.publisher.is_disturbed(&world) {
+        if self.publisher.is_disturbed(&cache) {
             tracing::warn!("what is published was changed by somebody else: it is published again");
-            if let Err(error) = self.publisher.forget(&world).await {
+            if let Err(error) = self.publisher.forget(&cache).await {
                 return Err(self.not_published(PublishError::Read(error)));
             }
         }
@@ -51,7 +51,7 @@ impl Controller {
         };
         let published = self
             .publisher
-            .publish(&snapshot, offer, refresh_seeds, &world, clock::now())
+            .publish(&snapshot, offer, refresh_seeds, &cache, clock::now())
             .await;
         match published {
             Ok(written) => {
@@ -81,7 +81,7 @@ impl Controller {
                 metrics.reconciled(Outcome::Failed);
                 let incomplete = self.not_published(error);
                 // What was written so far is not known.
-                if let Err(error) = self.publisher.forget(&world).await {
+                if let Err(error) = self.publisher.forget(&cache).await {
                     tracing::debug!(
                         error = crate::failure::describe(&error),
                         "the Secrets of the snapshot cannot be read"

@@ -10,12 +10,12 @@ use vestibule_crds::status::KeyStatus;
 use vestibule_crds::verification_key::KeySet;
 
 use super::{Controller, Published};
+use crate::cache::{Entry, Key};
 use crate::clock::rfc3339;
 use crate::fleet::Fleet;
 use crate::status::discovered::{Finding, discovered};
 use crate::status::programmed::{PodProof, programmed};
 use crate::status::{Desired, Said};
-use crate::world::{Entry, Key};
 
 /// How a key without a `kid` is named.
 const NO_KID: &str = "-";
@@ -145,7 +145,7 @@ impl Controller {
                 context.queue.push(key.clone(), desired);
             }
         };
-        context.world.with_objects(|objects| match only {
+        context.cache.with_objects(|objects| match only {
             None => objects.iter().for_each(|(key, entry)| say_one(key, entry)),
             Some(only) => {
                 for key in only {

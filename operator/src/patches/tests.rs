@@ -24,7 +24,7 @@ fn desired(reason: &'static str) -> Desired {
     }
 }
 
-/// One provider on the shelf and in the world, and what writes to it.
+/// One provider on the shelf and in the cache, and what writes to it.
 fn patcher() -> (Patcher, Shelf) {
     let shelf = Shelf::default();
     let body: Value = json!({
@@ -34,16 +34,16 @@ fn patcher() -> (Patcher, Shelf) {
         "spec": {},
     });
     let stored = shelf.put(PATH, body);
-    let world = Arc::new(World::default());
+    let cache = Arc::new(Cache::default());
     let object = serde_json::from_value(stored).expect("an object");
-    world.apply(Kind::OidcProvider, object);
+    cache.apply(Kind::OidcProvider, object);
     let fence = Arc::new(Fence::default());
     fence.set(Some(Instant::now() + Duration::from_secs(60)));
     let patcher = Patcher::new(
         shelf.client(),
         "me".to_owned(),
         Arc::default(),
-        world,
+        cache,
         fence,
         Arc::default(),
     );

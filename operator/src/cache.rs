@@ -53,7 +53,7 @@ pub(crate) struct Changes {
 
 /// Shared by the watches, which fill it, and the controller, which reads it.
 #[derive(Debug, Default)]
-pub(crate) struct World {
+pub(crate) struct Cache {
     state: Mutex<State>,
     pub(crate) changed: Notify,
 }
@@ -70,7 +70,7 @@ struct State {
     changes: Changes,
 }
 
-impl World {
+impl Cache {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
