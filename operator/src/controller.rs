@@ -23,11 +23,11 @@ use crate::arguments::Scope;
 use crate::cache::{Cache, Key};
 use crate::clock;
 use crate::debounce::Debounce;
-use crate::fleet::SharedFleet;
 use crate::lease::hold::Fence;
 use crate::materials::{Materials, SharedSlots, Unread};
 use crate::metrics::{Metrics, gauge};
 use crate::patches::Queue;
+use crate::pods::SharedPods;
 use crate::publish::{PublishError, Publisher};
 use crate::status::programmed::{History, PodProof, is_proved};
 use keyring::Keyring;
@@ -59,7 +59,7 @@ pub(crate) struct Context {
     pub(crate) installer: Arc<Installer>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) slots: SharedSlots,
-    pub(crate) fleet: SharedFleet,
+    pub(crate) pods: SharedPods,
     pub(crate) fence: Arc<Fence>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) metrics: Arc<Metrics>,
@@ -166,7 +166,7 @@ impl Controller {
             client,
             namespace,
             fence,
-            fleet,
+            pods,
             ..
         } = context;
         let (publisher, recovered) =
@@ -179,7 +179,7 @@ impl Controller {
             clock::now(),
         )
         .await?;
-        fleet.recover(recovered.seeds);
+        pods.recover(recovered.seeds);
         let mut controller = Self {
             context: context.clone(),
             publisher,
@@ -204,14 +204,14 @@ impl Controller {
     /// For as long as this replica leads.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let cache = Arc::clone(&self.context.cache);
-        let fleet = Arc::clone(&self.context.fleet);
+        let pods = Arc::clone(&self.context.pods);
         // Everything is news to a new leader.
         drop(cache.take_changes());
         self.reconcile(None).await;
         loop {
             tokio::select! {
                 () = cache.changed.notified() => {}
-                () = fleet.changed.notified() => self.pending.statuses.all = true,
+                () = pods.changed.notified() => self.pending.statuses.all = true,
                 () = sleep_until(self.wake_at()) => {}
             }
             let changes = cache.take_changes();
@@ -252,11 +252,11 @@ impl Controller {
     fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let reached = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let (pods, _) = self.context.fleet.proofs(&self.published.history);
+        let (proofs, _) = self.context.pods.proofs(&self.published.history);
         reached(self.pending.debounce.ready_at())
             || reached(self.pending.retry.as_ref().map(|retry| retry.at))
             || self.pending.keys_due.is_some_and(|due| due <= clock::now())
-            || self.keyring.can_advance(&pods)
+            || self.keyring.can_advance(&proofs)
             || self.seeds_are_due()
     }
 
@@ -282,7 +282,7 @@ impl Controller {
             client,
             cache,
             slots,
-            fleet,
+            pods,
             metrics,
             ..
         } = self.context.clone();
@@ -298,10 +298,10 @@ impl Controller {
             .await;
 
         let mut compiled = self.compile(objects.clone()).await;
-        let (pods, _) = fleet.proofs(&self.published.history);
+        let (proofs, _) = pods.proofs(&self.published.history);
         let tended = self
             .keyring
-            .tend(&compiled.snapshot, &cache, &pods, clock::now())
+            .tend(&compiled.snapshot, &cache, &proofs, clock::now())
             .await;
         self.pending.keys_due = tended.next_look;
         if tended.changed {
@@ -364,18 +364,18 @@ impl Controller {
 
     /// What pods have said, and whether each of them has been asked.
     fn proofs(&self) -> (Vec<PodProof>, bool) {
-        let (mut pods, asked) = self.context.fleet.proofs(&self.published.history);
+        let (mut proofs, asked) = self.context.pods.proofs(&self.published.history);
         if let Some(trouble) = &self.published.trouble {
-            for pod in &mut pods {
+            for pod in &mut proofs {
                 pod.trouble = Some(format!("the configuration cannot be published: {trouble}"));
             }
         }
-        (pods, asked)
+        (proofs, asked)
     }
 
     /// When statuses may be looked at next.
     fn say_at(&self, now: Instant) -> Instant {
-        let blind = self.context.fleet.blind();
+        let blind = self.context.pods.blind();
         let waits = [
             self.waits.said_until,
             self.waits
@@ -390,10 +390,10 @@ impl Controller {
 
     fn say_what_is_due(&mut self) {
         let now = Instant::now();
-        let (pods, asked) = self.proofs();
-        let ready = pods.iter().filter(|pod| !pod.name.is_empty());
+        let (proofs, asked) = self.proofs();
+        let ready = proofs.iter().filter(|pod| !pod.name.is_empty());
         self.context.metrics.ready_pods.set(gauge(ready.count()));
-        self.note_proof(&pods);
+        self.note_proof(&proofs);
         let unproved = self.waits.unproved.as_ref();
         let unproved = unproved.map_or(0, |unproved| unproved.since.elapsed().as_secs());
         let metric = &self.context.metrics.unproved_seconds;
@@ -408,7 +408,7 @@ impl Controller {
             return;
         }
         let dirty = std::mem::take(&mut self.pending.statuses);
-        self.say(&pods, (!dirty.all).then_some(&dirty.some));
+        self.say(&proofs, (!dirty.all).then_some(&dirty.some));
         let cost = now.elapsed();
         let pause = if dirty.all {
             SAY_EVERY.max(cost * SAY_SHARE)
@@ -419,18 +419,18 @@ impl Controller {
     }
 
     /// Statuses wait no longer once every pod has proved what was published.
-    fn note_proof(&mut self, pods: &[PodProof]) {
+    fn note_proof(&mut self, proofs: &[PodProof]) {
         let Some(snapshot) = &self.published.snapshot else {
             return;
         };
         let Some(unproved) = &self.waits.unproved else {
             return;
         };
-        if is_proved(pods, |served| served.revision == snapshot.revision) {
+        if is_proved(proofs, |served| served.revision == snapshot.revision) {
             let seconds = unproved.since.elapsed().as_secs_f64();
             self.context.metrics.proof_seconds.observe(seconds);
             self.waits.unproved = None;
-        } else if pods.is_empty() {
+        } else if proofs.is_empty() {
             self.waits.unproved = Some(Unproved {
                 since: unproved.since,
                 wait_until: None,

@@ -20,12 +20,12 @@ use crate::admin::{self, Admin};
 use crate::arguments::RunArguments;
 use crate::cache::Cache;
 use crate::controller::{Context, Controller};
-use crate::fleet::Fleet;
-use crate::fleet::follow::follow_pods;
 use crate::lease::hold::{Election, Fence};
 use crate::metrics::Metrics;
 use crate::nesting;
 use crate::patches::{Patcher, Queue};
+use crate::pods::Pods;
+use crate::pods::follow::follow_pods;
 use crate::watch::{Unsynced, Watches};
 
 /// Without VESTIBULE_LOG: of libraries, only what went wrong.
@@ -69,7 +69,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let unsynced = Arc::new(Unsynced::default());
     let cache = Arc::new(Cache::default());
-    let fleet = Arc::new(Fleet::new(arguments.dataplane_admin_port));
+    let pods = Arc::new(Pods::new(arguments.dataplane_admin_port));
     let fence = Arc::new(Fence::default());
     let queue = Arc::new(Queue::default());
     let admin = Arc::new(Admin {
@@ -86,7 +86,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         dataplane_selector: arguments.dataplane_selector.clone(),
         cache: Arc::clone(&cache),
         slots: Arc::default(),
-        fleet: Arc::clone(&fleet),
+        pods: Arc::clone(&pods),
         unsynced: Arc::clone(&unsynced),
     };
     tracing::info!(namespace, identity, scope = ?scope, admin = %listener.local_addr()?, "watching");
@@ -110,7 +110,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         installer,
         cache: Arc::clone(&cache),
         slots: Arc::clone(&watches.slots),
-        fleet: Arc::clone(&fleet),
+        pods: Arc::clone(&pods),
         fence: Arc::clone(&fence),
         queue: Arc::clone(&queue),
         metrics: Arc::clone(&metrics),
@@ -124,7 +124,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         tokio::select! {
             () = election.keep() => bail!("the Lease {} is lost: another replica may lead now", arguments.lease),
             ended = patcher.run() => ended,
-            ended = follow_pods(fleet) => ended,
+            ended = follow_pods(pods) => ended,
             ended = async { Controller::recover(context).await?.run().await } => ended,
         }
     };

@@ -19,9 +19,9 @@ use vestibule_process::backoff::watch_backoff;
 
 use crate::arguments::Scope;
 use crate::cache::{Cache, id_of};
-use crate::fleet::Fleet;
 use crate::materials::SharedSlots;
 use crate::owned::OWNED_SELECTOR;
+use crate::pods::Pods;
 use crate::watched::Watched;
 use vestibule_crds::compile::{DataId, DataKind};
 
@@ -62,7 +62,7 @@ pub(crate) struct Watches {
     pub(crate) dataplane_selector: String,
     pub(crate) cache: Arc<Cache>,
     pub(crate) slots: SharedSlots,
-    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) pods: Arc<Pods>,
     pub(crate) unsynced: Arc<Unsynced>,
 }
 
@@ -74,16 +74,16 @@ impl Watches {
         };
         for namespace in namespaces {
             for kind in Kind::ALL {
-                self.objects(kind, namespace, tasks);
+                self.watch_objects(kind, namespace, tasks);
             }
-            self.materials::<Secret>(DataKind::Secret, namespace, tasks);
-            self.materials::<ConfigMap>(DataKind::ConfigMap, namespace, tasks);
+            self.watch_data::<Secret>(DataKind::Secret, namespace, tasks);
+            self.watch_data::<ConfigMap>(DataKind::ConfigMap, namespace, tasks);
         }
-        self.owned(tasks);
-        self.pods(tasks);
+        self.watch_owned(tasks);
+        self.watch_pods(tasks);
     }
 
-    fn objects(
+    fn watch_objects(
         &self,
         kind: Kind,
         namespace: Option<&str>,
@@ -123,7 +123,7 @@ impl Watches {
         );
     }
 
-    fn materials<K>(
+    fn watch_data<K>(
         &self,
         kind: DataKind,
         namespace: Option<&str>,
@@ -182,7 +182,7 @@ impl Watches {
     }
 
     /// The Secrets that the operator wrote: one that somebody else changed or deleted is put right.
-    fn owned(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
+    fn watch_owned(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
         let api: Api<PartialObjectMeta<Secret>> =
             Api::namespaced(self.client.clone(), &self.own_namespace);
         let config = watcher::Config::default().labels(OWNED_SELECTOR);
@@ -208,15 +208,15 @@ impl Watches {
         });
     }
 
-    fn pods(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
+    fn watch_pods(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.own_namespace);
         let config = watcher::Config::default().labels(&self.dataplane_selector);
-        let fleet = Arc::clone(&self.fleet);
+        let pods = Arc::clone(&self.pods);
         let mut listed = BTreeSet::new();
-        let seen = Arc::clone(&self.fleet);
+        let seen = Arc::clone(&self.pods);
         let events = watcher(api, config).inspect(move |event| match event {
-            Ok(_) => seen.pods_seen(),
-            Err(error) => seen.pods_unseen(&crate::failure::chain(error)),
+            Ok(_) => seen.watch_works(),
+            Err(error) => seen.watch_failed(&crate::failure::chain(error)),
         });
         self.follow(
             "Pod of the data plane".to_owned(),
@@ -226,11 +226,11 @@ impl Watches {
                 Event::Init => listed.clear(),
                 Event::InitApply(pod) => {
                     listed.insert(pod.name_any());
-                    fleet.pod_applied(&pod);
+                    pods.apply(&pod);
                 }
-                Event::InitDone => fleet.keep_only(&std::mem::take(&mut listed)),
-                Event::Apply(pod) => fleet.pod_applied(&pod),
-                Event::Delete(pod) => fleet.pod_gone(&pod.name_any()),
+                Event::InitDone => pods.keep_only(&std::mem::take(&mut listed)),
+                Event::Apply(pod) => pods.apply(&pod),
+                Event::Delete(pod) => pods.remove(&pod.name_any()),
             },
         );
     }

@@ -157,12 +157,12 @@ impl Keyring {
     }
 
     /// Whether pods have proved something that lets a key go on.
-    pub(crate) fn can_advance(&self, pods: &[PodProof]) -> bool {
+    pub(crate) fn can_advance(&self, proofs: &[PodProof]) -> bool {
         self.policies.iter().any(|(policy, kept)| {
             let keys = &kept.keys.keys;
             keys.iter().any(|key| match key.progress {
-                Progress::Made => proof(pods, policy, &key.kid).published,
-                Progress::Signing => proof(pods, policy, &key.kid).signing,
+                Progress::Made => proof(proofs, policy, &key.kid).published,
+                Progress::Signing => proof(proofs, policy, &key.kid).signing,
                 Progress::Published | Progress::Alone => false,
             })
         })
@@ -174,7 +174,7 @@ impl Keyring {
         &mut self,
         snapshot: &Snapshot,
         cache: &Cache,
-        pods: &[PodProof],
+        proofs: &[PodProof],
         now: i64,
     ) -> Tended {
         let mut looks = Vec::new();
@@ -202,7 +202,7 @@ impl Keyring {
                     access_ttl: policy.token.access_ttl,
                     rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
                 };
-                match after.keys.tend(wish, |kid| proof(pods, &id, kid), now) {
+                match after.keys.tend(wish, |kid| proof(proofs, &id, kid), now) {
                     Ok(next_look) => looks.push(next_look),
                     Err(error) => {
                         looks.push(now.saturating_add(RETRY_SECONDS));
@@ -323,8 +323,8 @@ impl Kept {
     }
 }
 
-fn proof(pods: &[PodProof], policy: &NamespacedName, kid: &str) -> KeyProof {
-    let (published, signing) = key_proof(pods, (&policy.namespace, &policy.name), kid);
+fn proof(proofs: &[PodProof], policy: &NamespacedName, kid: &str) -> KeyProof {
+    let (published, signing) = key_proof(proofs, (&policy.namespace, &policy.name), kid);
     KeyProof { published, signing }
 }
 

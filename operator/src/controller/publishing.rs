@@ -8,8 +8,8 @@ use vestibule_crds::snapshot::Snapshot;
 
 use super::{Context, Controller, Incomplete, PROOF_WAIT, Unproved, say};
 use crate::clock;
-use crate::fleet::Expected;
 use crate::metrics::Outcome;
+use crate::pods::Expected;
 use crate::publish::{Offer, PublishError};
 
 /// How often keys seen of providers are published for their own sake.
@@ -28,7 +28,7 @@ impl Controller {
     ) -> Result<(), Incomplete> {
         let Context {
             cache,
-            fleet,
+            pods,
             metrics,
             ..
         } = self.context.clone();
@@ -46,8 +46,8 @@ impl Controller {
         };
         let refresh_seeds = is_new || self.seeds_are_due();
         let offer = Offer {
-            digest: fleet.seeds_digest(&sources),
-            collect: &|| fleet.seeds(&sources),
+            digest: pods.seeds_digest(&sources),
+            collect: &|| pods.seeds(&sources),
         };
         let published = self
             .publisher
@@ -97,8 +97,8 @@ impl Controller {
         self.published.history.remember(&snapshot);
         self.published.sources = say::sources(&snapshot);
         self.published.facts.forget_others(&snapshot);
-        self.context.fleet.forget_others(&snapshot);
-        self.context.fleet.expect(Expected {
+        self.context.pods.forget_others(&snapshot);
+        self.context.pods.expect(Expected {
             revision: snapshot.revision.clone(),
             proof_key: self.publisher.proof_key.clone(),
         });
@@ -128,9 +128,9 @@ impl Controller {
         if age < SEEDS_EVERY_SECONDS || now < self.waits.seeds_look_at {
             return false;
         }
-        let seen = self.context.fleet.seeds_digest(&self.published.sources);
+        let seen = self.context.pods.seeds_digest(&self.published.sources);
         let is_due = seen != *published
-            || (age >= SEEDS_AGE_SECONDS_MAX && self.context.fleet.has_seen_keys());
+            || (age >= SEEDS_AGE_SECONDS_MAX && self.context.pods.has_seen_keys());
         if !is_due {
             self.waits.seeds_look_at = now + SEEDS_LOOK_EVERY;
         }

@@ -12,7 +12,7 @@ use vestibule_crds::verification_key::KeySet;
 use super::{Controller, Published};
 use crate::cache::{Entry, Key};
 use crate::clock::rfc3339;
-use crate::fleet::Fleet;
+use crate::pods::Pods;
 use crate::status::discovered::{Finding, discovered};
 use crate::status::programmed::{PodProof, programmed};
 use crate::status::{Desired, Said};
@@ -37,7 +37,7 @@ impl Facts {
         &mut self,
         provider: &Provider,
         source: Option<&Revision>,
-        fleet: &Fleet,
+        pods: &Pods,
     ) -> Vec<KeyStatus> {
         let Provider { algorithms, .. } = provider;
         let name = &provider.key();
@@ -47,7 +47,7 @@ impl Facts {
                 self.remember(name, &provider.revision, found)
             }
             KeySource::Discovery { .. } | KeySource::JwksUri { .. } => {
-                let seen = fleet.seen_keys(name, |seed, digest| {
+                let seen = pods.seen_keys(name, |seed, digest| {
                     let fits = Some(&seed.source) == source;
                     fits.then(|| {
                         self.remember(name, digest, || keys_of_set(&seed.jwks, algorithms))
@@ -90,7 +90,7 @@ pub(crate) fn sources(snapshot: &Snapshot) -> BTreeMap<String, Revision> {
 
 impl Controller {
     /// Of all objects, or of `only` these.
-    pub(super) fn say(&mut self, pods: &[PodProof], only: Option<&BTreeSet<Key>>) {
+    pub(super) fn say(&mut self, proofs: &[PodProof], only: Option<&BTreeSet<Key>>) {
         let Self {
             context,
             published,
@@ -107,7 +107,7 @@ impl Controller {
         let Some(snapshot) = snapshot else {
             return;
         };
-        let fleet = &context.fleet;
+        let pods = &context.pods;
         let next_rotation = |policy: &Policy| keyring.next_rotation(policy);
         let mut say_one = |key: &Key, entry: &Entry| {
             let Some(verdict) = verdicts.get(key) else {
@@ -118,7 +118,7 @@ impl Controller {
                 return;
             }
             let (_, id) = key;
-            let programmed = programmed(verdict, pods);
+            let programmed = programmed(verdict, proofs);
             let desired = match key.0 {
                 Kind::SigninPolicy => {
                     let policy = snapshot.policy(id);
@@ -131,10 +131,10 @@ impl Controller {
                 }
                 Kind::OidcProvider => {
                     let (provider, name) = (snapshot.provider(id), id.to_string());
-                    let findings = fleet.findings(&name);
+                    let findings = pods.findings(&name);
                     let source = sources.get(&name);
                     let said = discovered_of(provider, source, &findings);
-                    let keys = provider.map(|provider| facts.keys_of(provider, source, fleet));
+                    let keys = provider.map(|provider| facts.keys_of(provider, source, pods));
                     Desired::new(verdict, programmed, Some(said))
                         .with_keys(keys.unwrap_or_default())
                 }

@@ -67,16 +67,16 @@ impl PodProof {
 }
 
 /// Whether every ready pod, and at least one, serves a snapshot of which `holds` is true.
-pub(crate) fn is_proved(pods: &[PodProof], holds: impl Fn(&Snapshot) -> bool) -> bool {
-    !pods.is_empty()
-        && pods
+pub(crate) fn is_proved(proofs: &[PodProof], holds: impl Fn(&Snapshot) -> bool) -> bool {
+    !proofs.is_empty()
+        && proofs
             .iter()
             .all(|pod| pod.serves.as_deref().is_some_and(&holds))
 }
 
 /// Whether every ready pod publishes this key of a policy, and whether every one signs with it.
 pub(crate) fn key_proof(
-    pods: &[PodProof],
+    proofs: &[PodProof],
     (namespace, name): (&str, &str),
     kid: &str,
 ) -> (bool, bool) {
@@ -86,12 +86,14 @@ pub(crate) fn key_proof(
         Some(keys.find(|key| key.kid == kid)?.state)
     };
     (
-        is_proved(pods, |snapshot| state(snapshot).is_some()),
-        is_proved(pods, |snapshot| state(snapshot) == Some(KeyState::Current)),
+        is_proved(proofs, |snapshot| state(snapshot).is_some()),
+        is_proved(proofs, |snapshot| {
+            state(snapshot) == Some(KeyState::Current)
+        }),
     )
 }
 
-pub(crate) fn programmed(verdict: &Verdict, pods: &[PodProof]) -> Said {
+pub(crate) fn programmed(verdict: &Verdict, proofs: &[PodProof]) -> Said {
     let said = |status, reason, message: String| Said::new(PROGRAMMED, status, reason, message);
     match &verdict.serving {
         Serving::Nothing => said(
@@ -106,12 +108,12 @@ pub(crate) fn programmed(verdict: &Verdict, pods: &[PodProof]) -> Said {
                 "its last good revision {revision} is served: put right what Accepted and ResolvedRefs say"
             ),
         ),
-        Serving::Current if pods.is_empty() => said(
+        Serving::Current if proofs.is_empty() => said(
             ConditionStatus::False,
             "NoReplicas",
             "no pod of the data plane is ready: look at its Deployment".to_owned(),
         ),
-        Serving::Current => match pods.iter().find(|pod| !serves(pod, verdict)) {
+        Serving::Current => match proofs.iter().find(|pod| !serves(pod, verdict)) {
             None => said(
                 ConditionStatus::True,
                 "Serving",

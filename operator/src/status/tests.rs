@@ -91,13 +91,13 @@ fn a_change_of_one_object_leaves_the_others_programmed() {
     let mut changed = provider("other");
     changed["spec"]["audiences"] = json!(["mobile"]);
     let after = compiled(vec![policy(), provider("corp"), changed], None);
-    let pods = [pod("a", Some(&before.snapshot))];
+    let proofs = [pod("a", Some(&before.snapshot))];
     assert_eq!(
-        programmed(&verdict(&after, "corp"), &pods).reason,
+        programmed(&verdict(&after, "corp"), &proofs).reason,
         "Serving"
     );
     assert_eq!(
-        programmed(&verdict(&after, "other"), &pods).reason,
+        programmed(&verdict(&after, "other"), &proofs).reason,
         "Propagating"
     );
 }
@@ -129,18 +129,18 @@ fn a_bad_update_says_what_is_served_instead() {
     let good = compiled(vec![policy(), provider("corp")], None);
     let mut bad = provider("corp");
     bad["spec"]["audiences"] = json!([]);
-    let pods = [pod("a", Some(&good.snapshot))];
+    let proofs = [pod("a", Some(&good.snapshot))];
     let previous = Some(Arc::new(good.snapshot));
     let after = compiled(vec![policy(), bad.clone()], previous);
     let judged = verdict(&after, "corp");
     assert!(matches!(judged.serving, Serving::Previous(_)));
     assert_eq!(
-        reason(&programmed(&judged, &pods)),
+        reason(&programmed(&judged, &proofs)),
         (ConditionStatus::False, "ServingPrevious")
     );
     let never_good = compiled(vec![policy(), bad], None);
     assert_eq!(
-        reason(&programmed(&verdict(&never_good, "corp"), &pods)),
+        reason(&programmed(&verdict(&never_good, "corp"), &proofs)),
         (ConditionStatus::False, "NotAccepted")
     );
 }
@@ -163,11 +163,11 @@ fn history_forgets_the_oldest() {
 fn nothing_is_proved_by_no_pod() {
     let compiled = compiled(vec![policy()], None);
     assert!(!is_proved(&[], |_| true));
-    let pods = [pod("a", Some(&compiled.snapshot)), pod("b", None)];
-    assert!(!is_proved(&pods, |_| true));
-    assert!(is_proved(&pods[..1], |_| true));
+    let proofs = [pod("a", Some(&compiled.snapshot)), pod("b", None)];
+    assert!(!is_proved(&proofs, |_| true));
+    assert!(is_proved(&proofs[..1], |_| true));
     assert_eq!(
-        key_proof(&pods[..1], ("auth", "default"), "k"),
+        key_proof(&proofs[..1], ("auth", "default"), "k"),
         (false, false)
     );
 }
@@ -233,9 +233,9 @@ fn a_finding_about_another_source_does_not_count() {
     assert_eq!(reason(&said), (ConditionStatus::Unknown, "NotAccepted"));
 }
 
-fn desired(compiled: &Compiled, pods: &[PodProof]) -> Desired {
+fn desired(compiled: &Compiled, proofs: &[PodProof]) -> Desired {
     let verdict = verdict(compiled, "corp");
-    let programmed = programmed(&verdict, pods);
+    let programmed = programmed(&verdict, proofs);
     let discovered = said_of(&compiled.snapshot.providers["auth/corp"], &[]);
     Desired::new(&verdict, programmed, Some(discovered))
 }

@@ -41,7 +41,7 @@ pub(crate) struct Expected {
 }
 
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct Pods {
     state: Mutex<State>,
     /// Something that statuses depend on has changed.
     pub(crate) changed: Notify,
@@ -54,7 +54,7 @@ pub(crate) struct Fleet {
 #[derive(Debug, Default)]
 struct State {
     /// The ready ones, by name.
-    pods: BTreeMap<String, ReadyPod>,
+    ready: BTreeMap<String, ReadyPod>,
     /// While pods may have come or gone unseen.
     blind: Option<Blind>,
     /// By `namespace/name` of the provider: the keys that any pod has fetched last.
@@ -108,7 +108,7 @@ struct Discovery {
     findings: BTreeMap<String, Finding>,
 }
 
-impl Fleet {
+impl Pods {
     pub(crate) fn new(admin_port: u16) -> Self {
         Self {
             state: Mutex::default(),
@@ -128,35 +128,35 @@ impl Fleet {
         self.expected.send_replace(Some(expected));
     }
 
-    pub(crate) fn pod_applied(&self, pod: &Pod) {
+    pub(crate) fn apply(&self, pod: &Pod) {
         let name = pod.name_any();
-        let Some(identity) = ready(pod) else {
-            return self.pod_gone(&name);
+        let Some(identity) = identity_if_ready(pod) else {
+            return self.remove(&name);
         };
         {
             let mut state = self.lock();
             if state
-                .pods
+                .ready
                 .get(&name)
                 .is_some_and(|known| known.identity == identity)
             {
                 return;
             }
-            state.pods.insert(name, ReadyPod::new(identity));
+            state.ready.insert(name, ReadyPod::new(identity));
         }
         self.pods_changed.notify_one();
         self.changed.notify_one();
     }
 
-    pub(crate) fn pod_gone(&self, name: &str) {
-        if self.lock().pods.remove(name).is_some() {
+    pub(crate) fn remove(&self, name: &str) {
+        if self.lock().ready.remove(name).is_some() {
             self.pods_changed.notify_one();
             self.changed.notify_one();
         }
     }
 
     /// The watch of the pods has failed: nobody is known to serve something everywhere until it works again.
-    pub(crate) fn pods_unseen(&self, error: &str) {
+    pub(crate) fn watch_failed(&self, error: &str) {
         let now = Instant::now();
         let mut state = self.lock();
         let since = state.blind.take().map_or(now, |blind| blind.since);
@@ -167,7 +167,7 @@ impl Fleet {
         });
     }
 
-    pub(crate) fn pods_seen(&self) {
+    pub(crate) fn watch_works(&self) {
         if self.lock().blind.take().is_some() {
             self.changed.notify_one();
         }
@@ -190,19 +190,20 @@ impl Fleet {
     pub(crate) fn keep_only(&self, listed: &BTreeSet<String>) {
         let gone: Vec<String> = {
             let state = self.lock();
-            let names = state.pods.keys().filter(|name| !listed.contains(*name));
+            let names = state.ready.keys().filter(|name| !listed.contains(*name));
             names.cloned().collect()
         };
         for name in gone {
-            self.pod_gone(&name);
+            self.remove(&name);
         }
     }
 
     /// The ready pods with who they are.
     fn identities(&self) -> BTreeMap<String, PodIdentity> {
         let state = self.lock();
-        let pods = state.pods.iter();
-        pods.map(|(name, pod)| (name.clone(), pod.identity.clone()))
+        let ready = state.ready.iter();
+        ready
+            .map(|(name, pod)| (name.clone(), pod.identity.clone()))
             .collect()
     }
 
@@ -214,7 +215,7 @@ impl Fleet {
     ) {
         let changed = {
             let mut state = self.lock();
-            let pod = state.pods.get_mut(name);
+            let pod = state.ready.get_mut(name);
             pod.filter(|pod| pod.identity == *identity)
                 .is_some_and(change)
         };
@@ -244,7 +245,10 @@ impl Fleet {
     /// Where to go on reading a pod's discovery.
     fn discovery_cursor(&self, name: &str) -> u64 {
         let state = self.lock();
-        state.pods.get(name).map_or(0, |pod| pod.discovery.sequence)
+        state
+            .ready
+            .get(name)
+            .map_or(0, |pod| pod.discovery.sequence)
     }
 
     /// Whether the pod is to be asked again at once: there is more, or its process is another and counts from the beginning.
@@ -299,7 +303,7 @@ impl Fleet {
     pub(crate) fn proofs(&self, history: &History) -> (Vec<PodProof>, bool) {
         let unseen = self.blind().map(|blind| PodProof::unseen(blind.error));
         let state = self.lock();
-        let proofs = state.pods.iter().map(|(name, pod)| PodProof {
+        let proofs = state.ready.iter().map(|(name, pod)| PodProof {
             name: name.clone(),
             serves: pod
                 .serves
@@ -308,16 +312,17 @@ impl Fleet {
                 .cloned(),
             trouble: pod.trouble.clone(),
         });
-        let mut pods = state.pods.values();
-        let all_read = pods.all(|pod| pod.asked && pod.discovery.read);
+        let mut ready = state.ready.values();
+        let all_read = ready.all(|pod| pod.asked && pod.discovery.read);
         (proofs.chain(unseen).collect(), all_read)
     }
 
     /// What the ready pods have seen of a provider.
     pub(crate) fn findings(&self, provider: &str) -> Vec<Finding> {
         let state = self.lock();
-        let pods = state.pods.values();
-        pods.filter_map(|pod| pod.discovery.findings.get(provider))
+        let ready = state.ready.values();
+        ready
+            .filter_map(|pod| pod.discovery.findings.get(provider))
             .cloned()
             .collect()
     }
@@ -352,12 +357,12 @@ impl Fleet {
     pub(crate) fn forget_others(&self, snapshot: &Snapshot) {
         let mut state = self.lock();
         let State {
-            pods,
+            ready,
             seen,
             blind: _,
         } = &mut *state;
         seen.retain(|name, _| snapshot.providers.contains_key(name));
-        for pod in pods.values_mut() {
+        for pod in ready.values_mut() {
             let findings = &mut pod.discovery.findings;
             findings.retain(|name, _| snapshot.providers.contains_key(name));
         }
@@ -424,7 +429,7 @@ impl ReadyPod {
 }
 
 /// Who a pod is, if it is ready and not on its way out.
-fn ready(pod: &Pod) -> Option<PodIdentity> {
+fn identity_if_ready(pod: &Pod) -> Option<PodIdentity> {
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -441,7 +446,7 @@ fn ready(pod: &Pod) -> Option<PodIdentity> {
     })
 }
 
-pub(crate) type SharedFleet = Arc<Fleet>;
+pub(crate) type SharedPods = Arc<Pods>;
 
 #[cfg(test)]
 mod tests;
