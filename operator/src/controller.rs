@@ -24,11 +24,11 @@ use crate::cache::{Cache, Key};
 use crate::clock;
 use crate::debounce::Debounce;
 use crate::lease::hold::Fence;
-use crate::materials::{Materials, SharedSlots, Unread};
 use crate::metrics::{Metrics, gauge};
 use crate::patches::Queue;
 use crate::pods::SharedPods;
 use crate::publish::{PublishError, Publisher};
+use crate::referenced_data::{ReferencedData, SharedTracker, Unread};
 use crate::status::programmed::{History, PodProof, is_proved};
 use keyring::Keyring;
 use vestibule_crds::compile::Reference;
@@ -58,7 +58,7 @@ pub(crate) struct Context {
     pub(crate) http_issuers: HttpIssuers,
     pub(crate) installer: Arc<Installer>,
     pub(crate) cache: Arc<Cache>,
-    pub(crate) slots: SharedSlots,
+    pub(crate) tracker: SharedTracker,
     pub(crate) pods: SharedPods,
     pub(crate) fence: Arc<Fence>,
     pub(crate) queue: Arc<Queue>,
@@ -70,7 +70,7 @@ pub(crate) struct Controller {
     publisher: Publisher,
     keyring: Keyring,
     compiler: Compiler,
-    materials: Materials,
+    referenced: ReferencedData,
     published: Published,
     pending: Pending,
     waits: Waits,
@@ -185,7 +185,7 @@ impl Controller {
             publisher,
             keyring,
             compiler: Compiler::default(),
-            materials: Materials::default(),
+            referenced: ReferencedData::default(),
             published: Published::default(),
             pending: Pending::default(),
             waits: Waits {
@@ -281,7 +281,7 @@ impl Controller {
         let Context {
             client,
             cache,
-            slots,
+            tracker,
             pods,
             metrics,
             ..
@@ -289,10 +289,10 @@ impl Controller {
         let (objects, references) = gather(&cache);
         metrics.objects.set(gauge(objects.len()));
         let read = self
-            .materials
+            .referenced
             .refresh(
                 &client,
-                &slots,
+                &tracker,
                 references.iter().flat_map(|all| all.iter()),
             )
             .await;
@@ -327,12 +327,12 @@ impl Controller {
     }
 
     async fn compile(&mut self, objects: Vec<Object>) -> Compiled {
-        let Materials {
+        let ReferencedData {
             secrets,
             secret_uses,
             config_maps,
             ..
-        } = &mut self.materials;
+        } = &mut self.referenced;
         let mut inputs = Inputs {
             objects,
             secrets: std::mem::take(secrets),
@@ -356,9 +356,9 @@ impl Controller {
         let seconds = began.elapsed().as_secs_f64();
         self.context.metrics.compile_seconds.observe(seconds);
         self.compiler = compiler;
-        self.materials.secrets = inputs.secrets;
-        self.materials.secret_uses = inputs.secret_uses;
-        self.materials.config_maps = inputs.config_maps;
+        self.referenced.secrets = inputs.secrets;
+        self.referenced.secret_uses = inputs.secret_uses;
+        self.referenced.config_maps = inputs.config_maps;
         compiled
     }
 

@@ -85,7 +85,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         scope: scope.clone(),
         dataplane_selector: arguments.dataplane_selector.clone(),
         cache: Arc::clone(&cache),
-        slots: Arc::default(),
+        tracker: Arc::default(),
         pods: Arc::clone(&pods),
         unsynced: Arc::clone(&unsynced),
     };
@@ -109,7 +109,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         http_issuers: arguments.http_issuers(),
         installer,
         cache: Arc::clone(&cache),
-        slots: Arc::clone(&watches.slots),
+        tracker: Arc::clone(&watches.tracker),
         pods: Arc::clone(&pods),
         fence: Arc::clone(&fence),
         queue: Arc::clone(&queue),

@@ -19,9 +19,9 @@ use vestibule_process::backoff::watch_backoff;
 
 use crate::arguments::Scope;
 use crate::cache::{Cache, id_of};
-use crate::materials::SharedSlots;
 use crate::owned::OWNED_SELECTOR;
 use crate::pods::Pods;
+use crate::referenced_data::SharedTracker;
 use crate::watched::Watched;
 use vestibule_crds::compile::{DataId, DataKind};
 
@@ -61,7 +61,7 @@ pub(crate) struct Watches {
     pub(crate) scope: Scope,
     pub(crate) dataplane_selector: String,
     pub(crate) cache: Arc<Cache>,
-    pub(crate) slots: SharedSlots,
+    pub(crate) tracker: SharedTracker,
     pub(crate) pods: Arc<Pods>,
     pub(crate) unsynced: Arc<Unsynced>,
 }
@@ -140,7 +140,7 @@ impl Watches {
             None => Api::all(self.client.clone()),
             Some(name) => Api::namespaced(self.client.clone(), name),
         };
-        let (cache, slots) = (Arc::clone(&self.cache), Arc::clone(&self.slots));
+        let (cache, tracker) = (Arc::clone(&self.cache), Arc::clone(&self.tracker));
         let within = covered(namespace);
         let mut listed = BTreeSet::new();
         let config = watcher::Config::default().page_size(PAGE);
@@ -149,12 +149,12 @@ impl Watches {
             let Some(id) = id_of(&object.metadata) else {
                 return (None, false);
             };
-            let material = DataId { kind, id };
+            let data = DataId { kind, id };
             let version = object.metadata.resource_version.as_deref();
-            let changed = slots.seen(&material, version.filter(|_| !gone));
-            (slots.is_named(&material).then_some(material), changed)
+            let changed = tracker.seen(&data, version.filter(|_| !gone));
+            (tracker.is_named(&data).then_some(data), changed)
         };
-        let slots = Arc::clone(&self.slots);
+        let tracker = Arc::clone(&self.tracker);
         let events = watcher(api, config);
         self.follow(what, events, tasks, move |event| {
             let changed = match event {
@@ -163,12 +163,12 @@ impl Watches {
                     false
                 }
                 Event::InitApply(object) => {
-                    let (material, changed) = seen(&object, false);
-                    listed.extend(material.map(|material| material.id));
+                    let (data, changed) = seen(&object, false);
+                    listed.extend(data.map(|data| data.id));
                     changed
                 }
                 Event::InitDone => {
-                    let left_out = slots.listed(kind, &listed, &within);
+                    let left_out = tracker.listed(kind, &listed, &within);
                     listed.clear();
                     left_out
                 }

@@ -1,7 +1,7 @@
 //! The Secrets and ConfigMaps that objects name. Of all others only metadata passes by, and of these only the entries that
 //! are named are kept: what else stands in a namespace costs no memory.
 //!
-//! | a slot is | when |
+//! | what is tracked is | when |
 //! |---|---|
 //! | wanted | it is new, or the watch says that it has another version, is gone, or was left out of a list |
 //! | settled | it was read, or is known not to exist |
@@ -13,11 +13,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret as SecretObject};
 use kube::{Api, Client};
-use vestibule_crds::compile::USE_LABEL;
+use vestibule_crds::compile::{DataId, DataKind, Reference, USE_LABEL};
 use vestibule_crds::object::NamespacedName;
 use vestibule_crds::secret::Secret;
-
-use vestibule_crds::compile::{DataId, DataKind, Reference};
 
 /// Reads at once.
 const READS_MAX: usize = 16;
@@ -25,12 +23,12 @@ const READ_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What the watches have said; shared by them and the controller.
 #[derive(Debug, Default)]
-pub(crate) struct Slots {
-    slots: Mutex<HashMap<DataId, Slot>>,
+pub(crate) struct Tracker {
+    tracked: Mutex<HashMap<DataId, Tracked>>,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct Tracked {
     keys: BTreeSet<String>,
     version: Option<String>,
     wanted: bool,
@@ -38,7 +36,7 @@ struct Slot {
 
 /// What was read: the controller's own, in the form that `compile` takes.
 #[derive(Debug, Default)]
-pub(crate) struct Materials {
+pub(crate) struct ReferencedData {
     pub(crate) secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
     /// What the label of a Secret says that it is for.
     pub(crate) secret_uses: BTreeMap<NamespacedName, String>,
@@ -61,21 +59,21 @@ enum ReadError {
     TimedOut(#[from] tokio::time::error::Elapsed),
 }
 
-impl Slots {
-    fn lock(&self) -> MutexGuard<'_, HashMap<DataId, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+impl Tracker {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DataId, Tracked>> {
+        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The watch has seen this version. Whether anything that is named has changed.
-    pub(crate) fn seen(&self, material: &DataId, version: Option<&str>) -> bool {
-        let mut slots = self.lock();
-        let Some(slot) = slots.get_mut(material) else {
+    pub(crate) fn seen(&self, data: &DataId, version: Option<&str>) -> bool {
+        let mut all = self.lock();
+        let Some(tracked) = all.get_mut(data) else {
             return false;
         };
-        if slot.version.as_deref() == version && version.is_some() {
+        if tracked.version.as_deref() == version && version.is_some() {
             return false;
         }
-        slot.wanted = true;
+        tracked.wanted = true;
         true
     }
 
@@ -87,10 +85,10 @@ impl Slots {
         within: impl Fn(&NamespacedName) -> bool,
     ) -> bool {
         let mut left_out = false;
-        for (material, slot) in self.lock().iter_mut() {
-            let covered = material.kind == kind && within(&material.id);
-            if covered && slot.version.is_some() && !listed.contains(&material.id) {
-                slot.wanted = true;
+        for (data, tracked) in self.lock().iter_mut() {
+            let covered = data.kind == kind && within(&data.id);
+            if covered && tracked.version.is_some() && !listed.contains(&data.id) {
+                tracked.wanted = true;
                 left_out = true;
             }
         }
@@ -98,26 +96,26 @@ impl Slots {
     }
 
     /// Whether something named is there under this id; a list need not remember any other.
-    pub(crate) fn is_named(&self, material: &DataId) -> bool {
-        self.lock().contains_key(material)
+    pub(crate) fn is_named(&self, data: &DataId) -> bool {
+        self.lock().contains_key(data)
     }
 
     /// Takes over what is named now; returns what is named no more.
     fn name(&self, wanted: &HashMap<DataId, BTreeSet<String>>) -> Vec<DataId> {
-        let mut slots = self.lock();
-        let gone: Vec<DataId> = slots
+        let mut all = self.lock();
+        let gone: Vec<DataId> = all
             .keys()
-            .filter(|material| !wanted.contains_key(material))
+            .filter(|data| !wanted.contains_key(data))
             .cloned()
             .collect();
-        for material in &gone {
-            slots.remove(material);
+        for data in &gone {
+            all.remove(data);
         }
-        for (material, keys) in wanted {
-            let slot = slots.entry(material.clone()).or_default();
-            if slot.keys != *keys {
-                slot.keys.clone_from(keys);
-                slot.wanted = true;
+        for (data, keys) in wanted {
+            let tracked = all.entry(data.clone()).or_default();
+            if tracked.keys != *keys {
+                tracked.keys.clone_from(keys);
+                tracked.wanted = true;
             }
         }
         gone
@@ -125,25 +123,25 @@ impl Slots {
 
     /// What is to be read. An event that comes while it is read makes it wanted again.
     fn take_wanted(&self) -> Vec<(DataId, BTreeSet<String>)> {
-        let mut slots = self.lock();
-        let wanted = slots.iter_mut().filter(|(_, slot)| slot.wanted);
+        let mut all = self.lock();
+        let wanted = all.iter_mut().filter(|(_, tracked)| tracked.wanted);
         wanted
-            .map(|(material, slot)| {
-                slot.wanted = false;
-                (material.clone(), slot.keys.clone())
+            .map(|(data, tracked)| {
+                tracked.wanted = false;
+                (data.clone(), tracked.keys.clone())
             })
             .collect()
     }
 
-    fn settle(&self, material: &DataId, version: Option<String>) {
-        if let Some(slot) = self.lock().get_mut(material) {
-            slot.version = version;
+    fn settle(&self, data: &DataId, version: Option<String>) {
+        if let Some(tracked) = self.lock().get_mut(data) {
+            tracked.version = version;
         }
     }
 
-    fn want(&self, material: &DataId) {
-        if let Some(slot) = self.lock().get_mut(material) {
-            slot.wanted = true;
+    fn want(&self, data: &DataId) {
+        if let Some(tracked) = self.lock().get_mut(data) {
+            tracked.wanted = true;
         }
     }
 }
@@ -155,13 +153,13 @@ enum Found {
     Missing,
 }
 
-impl Materials {
+impl ReferencedData {
     /// Reads what is new or changed among what `references` name. What could not be read keeps the content that it had, and is
     /// read at the next call.
     pub(crate) async fn refresh<'a>(
         &mut self,
         client: &Client,
-        slots: &Slots,
+        tracker: &Tracker,
         references: impl Iterator<Item = &'a Reference>,
     ) -> Result<(), Unread> {
         let mut named: HashMap<DataId, BTreeSet<String>> = HashMap::new();
@@ -169,29 +167,29 @@ impl Materials {
             let keys = named.entry(reference.data.clone()).or_default();
             keys.insert(reference.key.clone());
         }
-        for material in slots.name(&named) {
-            self.forget(&material);
+        for data in tracker.name(&named) {
+            self.forget(&data);
         }
-        let mut reads = futures_util::stream::iter(slots.take_wanted())
-            .map(|(material, keys)| async move {
-                let reading = read(client, &material, &keys);
+        let mut reads = futures_util::stream::iter(tracker.take_wanted())
+            .map(|(data, keys)| async move {
+                let reading = read(client, &data, &keys);
                 let found = tokio::time::timeout(READ_TIME_MAX, reading).await;
                 let found = found.map_err(ReadError::from);
-                (material, found.and_then(|found| Ok(found?)))
+                (data, found.and_then(|found| Ok(found?)))
             })
             .buffer_unordered(READS_MAX);
         let mut unread = 0;
-        while let Some((material, found)) = reads.next().await {
+        while let Some((data, found)) = reads.next().await {
             match found {
                 Ok(found) => {
-                    self.unreadable.remove(&material);
-                    slots.settle(&material, self.keep(&material, found));
+                    self.unreadable.remove(&data);
+                    tracker.settle(&data, self.keep(&data, found));
                 }
                 Err(error) => {
                     unread += 1;
-                    slots.want(&material);
-                    if self.unreadable.insert(material.clone()) {
-                        tracing::warn!(kind = %material.kind, name = %material.id, %error, "something that is referred to cannot be read: trying again");
+                    tracker.want(&data);
+                    if self.unreadable.insert(data.clone()) {
+                        tracing::warn!(kind = %data.kind, name = %data.id, %error, "something that is referred to cannot be read: trying again");
                     }
                 }
             }
@@ -203,42 +201,42 @@ impl Materials {
     }
 
     /// The version of what is kept now.
-    fn keep(&mut self, material: &DataId, found: Found) -> Option<String> {
+    fn keep(&mut self, data: &DataId, found: Found) -> Option<String> {
         match found {
             Found::Secret(version, label, entries) => {
                 match label {
-                    Some(label) => self.secret_uses.insert(material.id.clone(), label),
-                    None => self.secret_uses.remove(&material.id),
+                    Some(label) => self.secret_uses.insert(data.id.clone(), label),
+                    None => self.secret_uses.remove(&data.id),
                 };
-                self.secrets.insert(material.id.clone(), entries);
+                self.secrets.insert(data.id.clone(), entries);
                 version
             }
             Found::ConfigMap(version, entries) => {
-                self.config_maps.insert(material.id.clone(), entries);
+                self.config_maps.insert(data.id.clone(), entries);
                 version
             }
             Found::Missing => {
-                self.forget(material);
+                self.forget(data);
                 None
             }
         }
     }
 
-    fn forget(&mut self, material: &DataId) {
-        self.unreadable.remove(material);
-        match material.kind {
+    fn forget(&mut self, data: &DataId) {
+        self.unreadable.remove(data);
+        match data.kind {
             DataKind::Secret => {
-                self.secret_uses.remove(&material.id);
-                self.secrets.remove(&material.id);
+                self.secret_uses.remove(&data.id);
+                self.secrets.remove(&data.id);
             }
-            DataKind::ConfigMap => drop(self.config_maps.remove(&material.id)),
+            DataKind::ConfigMap => drop(self.config_maps.remove(&data.id)),
         }
     }
 }
 
-async fn read(client: &Client, material: &DataId, keys: &BTreeSet<String>) -> kube::Result<Found> {
-    let NamespacedName { namespace, name } = &material.id;
-    Ok(match material.kind {
+async fn read(client: &Client, data: &DataId, keys: &BTreeSet<String>) -> kube::Result<Found> {
+    let NamespacedName { namespace, name } = &data.id;
+    Ok(match data.kind {
         DataKind::Secret => {
             let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
             match api.get_opt(name).await? {
@@ -283,7 +281,7 @@ fn config_map_entries(map: ConfigMap, keys: &BTreeSet<String>) -> BTreeMap<Strin
         .collect()
 }
 
-pub(crate) type SharedSlots = Arc<Slots>;
+pub(crate) type SharedTracker = Arc<Tracker>;
 
 #[cfg(test)]
 mod tests {
@@ -298,55 +296,55 @@ mod tests {
         }
     }
 
-    fn named(slots: &Slots, key: &str) {
+    fn named(tracker: &Tracker, key: &str) {
         let keys = BTreeSet::from([key.to_owned()]);
-        slots.name(&HashMap::from([(secret("a"), keys)]));
+        tracker.name(&HashMap::from([(secret("a"), keys)]));
     }
 
     #[test]
     fn what_nobody_names_is_nothing_to_do() {
-        let slots = Slots::default();
-        named(&slots, "tls.key");
-        assert!(!slots.seen(&secret("foreign"), Some("1")));
-        assert_eq!(slots.take_wanted().len(), 1);
+        let tracker = Tracker::default();
+        named(&tracker, "tls.key");
+        assert!(!tracker.seen(&secret("foreign"), Some("1")));
+        assert_eq!(tracker.take_wanted().len(), 1);
     }
 
     #[test]
     fn a_named_one_is_read_when_it_is_new_changed_or_gone() {
-        let slots = Slots::default();
-        named(&slots, "tls.key");
-        assert_eq!(slots.take_wanted().len(), 1);
-        slots.settle(&secret("a"), Some("7".to_owned()));
-        assert!(!slots.seen(&secret("a"), Some("7")), "the same version");
-        assert!(slots.take_wanted().is_empty());
-        assert!(slots.seen(&secret("a"), Some("8")), "another version");
-        assert!(slots.seen(&secret("a"), None), "it is gone");
-        assert_eq!(slots.take_wanted().len(), 1);
-        named(&slots, "other.key");
-        assert_eq!(slots.take_wanted().len(), 1, "another entry of it");
+        let tracker = Tracker::default();
+        named(&tracker, "tls.key");
+        assert_eq!(tracker.take_wanted().len(), 1);
+        tracker.settle(&secret("a"), Some("7".to_owned()));
+        assert!(!tracker.seen(&secret("a"), Some("7")), "the same version");
+        assert!(tracker.take_wanted().is_empty());
+        assert!(tracker.seen(&secret("a"), Some("8")), "another version");
+        assert!(tracker.seen(&secret("a"), None), "it is gone");
+        assert_eq!(tracker.take_wanted().len(), 1);
+        named(&tracker, "other.key");
+        assert_eq!(tracker.take_wanted().len(), 1, "another entry of it");
     }
 
     #[test]
     fn an_event_during_a_read_is_not_lost() {
-        let slots = Slots::default();
-        named(&slots, "tls.key");
-        slots.take_wanted();
-        assert!(slots.seen(&secret("a"), Some("8")));
-        slots.settle(&secret("a"), Some("7".to_owned()));
-        assert_eq!(slots.take_wanted().len(), 1);
+        let tracker = Tracker::default();
+        named(&tracker, "tls.key");
+        tracker.take_wanted();
+        assert!(tracker.seen(&secret("a"), Some("8")));
+        tracker.settle(&secret("a"), Some("7".to_owned()));
+        assert_eq!(tracker.take_wanted().len(), 1);
     }
 
     #[test]
     fn what_a_list_leaves_out_is_read_again() {
-        let slots = Slots::default();
-        named(&slots, "tls.key");
-        slots.take_wanted();
-        slots.settle(&secret("a"), Some("7".to_owned()));
+        let tracker = Tracker::default();
+        named(&tracker, "tls.key");
+        tracker.take_wanted();
+        tracker.settle(&secret("a"), Some("7".to_owned()));
         let there = BTreeSet::from([secret("a").id]);
-        assert!(!slots.listed(DataKind::Secret, &there, |_| true));
-        assert!(!slots.listed(DataKind::ConfigMap, &BTreeSet::new(), |_| true));
-        assert!(!slots.listed(DataKind::Secret, &BTreeSet::new(), |id| id.namespace == "b"));
-        assert!(slots.listed(DataKind::Secret, &BTreeSet::new(), |_| true));
+        assert!(!tracker.listed(DataKind::Secret, &there, |_| true));
+        assert!(!tracker.listed(DataKind::ConfigMap, &BTreeSet::new(), |_| true));
+        assert!(!tracker.listed(DataKind::Secret, &BTreeSet::new(), |id| id.namespace == "b"));
+        assert!(tracker.listed(DataKind::Secret, &BTreeSet::new(), |_| true));
     }
 
     #[test]
