@@ -1,11 +1,11 @@
-//! The leader's work: `gather → compile → tend the keys → publish → prove → say`.
+//! The leader's work: `gather → compile → tend the keys → publish → prove → sync statuses`.
 //!
 //! One task does all of it, in order: nothing here is written by two at a time. What takes long is done elsewhere: compiling and
 //! packing on threads of their own, asking pods and writing statuses in tasks of theirs.
 
 pub(crate) mod keyring;
 mod publishing;
-mod say;
+mod status_sync;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,16 +33,16 @@ use crate::status::programmed::{History, PodProof, is_proved};
 use keyring::Keyring;
 use vestibule_crds::compile::Reference;
 
-/// How long a status waits for pods after a publication: mostly they prove it in this time, and one patch says all.
+/// How long a status waits for pods after a publication: mostly they prove it in this time, and one write is enough.
 const PROOF_WAIT: Duration = Duration::from_millis(250);
-/// How long statuses wait for a pod that has just become ready to say what it serves and has seen.
+/// How long statuses wait for a pod that has just become ready to report what it serves and has seen.
 const NEW_POD_WAIT: Duration = Duration::from_secs(3);
 /// How long statuses wait while the pods cannot be watched: mostly the API server is away, and nothing could be written.
 const BLIND_WAIT: Duration = Duration::from_secs(30);
-/// Between two looks at all statuses.
-const SAY_EVERY: Duration = Duration::from_millis(100);
-/// Looking at all statuses costs at most this share of the time.
-const SAY_SHARE: u32 = 5;
+/// The pause after a sync of all statuses is at least this long.
+const STATUS_SYNC_PAUSE: Duration = Duration::from_millis(100);
+/// The pause after a sync is at least this many times as long as the sync took.
+const STATUS_SYNC_PAUSE_FACTOR: u32 = 5;
 /// After something failed.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -85,7 +85,7 @@ struct Published {
     sources: BTreeMap<String, Revision>,
     /// Of what was compiled last, published or not.
     verdicts: BTreeMap<Key, Verdict>,
-    facts: say::Facts,
+    facts: status_sync::Facts,
     /// Why what was compiled last is not published.
     trouble: Option<PublishError>,
 }
@@ -107,8 +107,8 @@ struct Waits {
     new_pod_since: Option<Instant>,
     /// When the keys that pods have fetched are compared with those that are published.
     seeds_look_at: Instant,
-    /// The pause after the last look at all statuses.
-    said_until: Option<Instant>,
+    /// The end of the pause after the last sync of all statuses.
+    statuses_paused_until: Option<Instant>,
 }
 
 /// Why the cluster is not as the objects want it, so that it is tried again. Each cause is logged where it is found.
@@ -134,7 +134,7 @@ struct Unproved {
     wait_until: Option<Instant>,
 }
 
-/// Whose statuses are to be looked at.
+/// Objects whose statuses are to be synced.
 #[derive(Debug, Default)]
 struct Dirty {
     all: bool,
@@ -192,7 +192,7 @@ impl Controller {
                 unproved: None,
                 new_pod_since: None,
                 seeds_look_at: Instant::now(),
-                said_until: None,
+                statuses_paused_until: None,
             },
         };
         if let Some(snapshot) = recovered.snapshot {
@@ -223,7 +223,7 @@ impl Controller {
                 let since = self.pending.debounce.take();
                 self.reconcile(since).await;
             }
-            self.say_what_is_due();
+            self.sync_due_statuses();
         }
     }
 
@@ -234,13 +234,13 @@ impl Controller {
             let seconds = u64::try_from(due.saturating_sub(clock::now())).unwrap_or_default();
             now + Duration::from_secs(seconds.min(LOOK_EVERY.as_secs()))
         });
-        let say = (self.pending.statuses.all || !self.pending.statuses.some.is_empty())
-            .then(|| self.say_at(now));
+        let statuses_due = (self.pending.statuses.all || !self.pending.statuses.some.is_empty())
+            .then(|| self.statuses_due_at(now));
         [
             self.pending.debounce.ready_at(),
             self.pending.retry.as_ref().map(|retry| retry.at),
             keys_due,
-            say,
+            statuses_due,
         ]
         .into_iter()
         .flatten()
@@ -362,7 +362,7 @@ impl Controller {
         compiled
     }
 
-    /// What pods have said, and whether each of them has been asked.
+    /// What pods have reported, and whether each of them has been asked.
     fn proofs(&self) -> (Vec<PodProof>, bool) {
         let (mut proofs, asked) = self.context.pods.proofs(&self.published.history);
         if let Some(trouble) = &self.published.trouble {
@@ -373,11 +373,11 @@ impl Controller {
         (proofs, asked)
     }
 
-    /// When statuses may be looked at next.
-    fn say_at(&self, now: Instant) -> Instant {
+    /// When statuses may be synced next.
+    fn statuses_due_at(&self, now: Instant) -> Instant {
         let blind = self.context.pods.blind();
         let waits = [
-            self.waits.said_until,
+            self.waits.statuses_paused_until,
             self.waits
                 .unproved
                 .as_ref()
@@ -388,7 +388,7 @@ impl Controller {
         waits.into_iter().flatten().fold(now, Instant::max)
     }
 
-    fn say_what_is_due(&mut self) {
+    fn sync_due_statuses(&mut self) {
         let now = Instant::now();
         let (proofs, asked) = self.proofs();
         let ready = proofs.iter().filter(|pod| !pod.name.is_empty());
@@ -404,18 +404,18 @@ impl Controller {
             (false, Some(_)) => {}
         }
         let dirty = self.pending.statuses.all || !self.pending.statuses.some.is_empty();
-        if !dirty || self.say_at(now) > now {
+        if !dirty || self.statuses_due_at(now) > now {
             return;
         }
         let dirty = std::mem::take(&mut self.pending.statuses);
-        self.say(&proofs, (!dirty.all).then_some(&dirty.some));
+        self.sync_statuses(&proofs, (!dirty.all).then_some(&dirty.some));
         let cost = now.elapsed();
         let pause = if dirty.all {
-            SAY_EVERY.max(cost * SAY_SHARE)
+            STATUS_SYNC_PAUSE.max(cost * STATUS_SYNC_PAUSE_FACTOR)
         } else {
-            cost * SAY_SHARE
+            cost * STATUS_SYNC_PAUSE_FACTOR
         };
-        self.waits.said_until = Some(Instant::now() + pause);
+        self.waits.statuses_paused_until = Some(Instant::now() + pause);
     }
 
     /// Statuses wait no longer once every pod has proved what was published.

@@ -276,24 +276,24 @@ impl Patcher {
 /// What is worth an Event: whatever stops or ends, and whatever was put right. That a new object is fine, or that something is
 /// under way, is not.
 fn event(transition: &Transition) -> Option<Event> {
-    let Transition { said, known } = transition;
-    let type_ = match said.status {
+    let Transition { condition, known } = transition;
+    let type_ = match condition.status {
         ConditionStatus::False => EventType::Warning,
-        ConditionStatus::True if *known || said.type_ == crate::status::PROGRAMMED => {
+        ConditionStatus::True if *known || condition.type_ == crate::status::PROGRAMMED => {
             EventType::Normal
         }
         ConditionStatus::True | ConditionStatus::Unknown => return None,
     };
-    let type_ = if said.reason == "Propagating" {
+    let type_ = if condition.reason == "Propagating" {
         EventType::Normal
     } else {
         type_
     };
     Some(Event {
         type_,
-        reason: said.reason.to_owned(),
-        note: Some(note(&said.message)),
-        action: said.type_.to_owned(),
+        reason: condition.reason.to_owned(),
+        note: Some(note(&condition.message)),
+        action: condition.type_.to_owned(),
         secondary: None,
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vestibule_crds::snapshot::Snapshot;
 
-use super::{Context, Controller, Incomplete, PROOF_WAIT, Unproved, say};
+use super::{Context, Controller, Incomplete, PROOF_WAIT, Unproved, status_sync};
 use crate::clock;
 use crate::metrics::Outcome;
 use crate::pods::Expected;
@@ -40,7 +40,7 @@ impl Controller {
         }
         let is_new = self.publisher.revision() != Some(&snapshot.revision);
         let sources = if is_new || self.published.snapshot.is_none() {
-            say::sources(&snapshot)
+            status_sync::sources(&snapshot)
         } else {
             self.published.sources.clone()
         };
@@ -95,7 +95,7 @@ impl Controller {
     /// From now on this is what pods should serve.
     pub(super) fn serve(&mut self, snapshot: Arc<Snapshot>) {
         self.published.history.remember(&snapshot);
-        self.published.sources = say::sources(&snapshot);
+        self.published.sources = status_sync::sources(&snapshot);
         self.published.facts.forget_others(&snapshot);
         self.context.pods.forget_others(&snapshot);
         self.context.pods.expect(Expected {

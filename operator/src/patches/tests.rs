@@ -4,7 +4,7 @@ use serde_json::Value;
 use vestibule_crds::object::{Kind, NamespacedName};
 
 use super::*;
-use crate::status::{ACCEPTED, DISCOVERED, PROGRAMMED, Said};
+use crate::status::{ACCEPTED, DISCOVERED, DesiredCondition, PROGRAMMED};
 use crate::testing::Shelf;
 
 const PATH: &str = "/apis/vestibule.dev/v1alpha1/namespaces/auth/oidcproviders/corp";
@@ -14,13 +14,13 @@ fn key(name: &str) -> Key {
 }
 
 fn desired(reason: &'static str) -> Desired {
-    let said = Said::new(PROGRAMMED, ConditionStatus::False, reason, "why");
+    let condition = DesiredCondition::new(PROGRAMMED, ConditionStatus::False, reason, "why");
     Desired {
         generation: Some(1),
         revision: None,
         keys: Vec::new(),
         next_rotation_time: None,
-        conditions: vec![said],
+        conditions: vec![condition],
     }
 }
 
@@ -156,7 +156,7 @@ fn ten_thousand_changes_make_few_events() {
 
 fn transition(type_: &'static str, status: ConditionStatus, known: bool) -> Transition {
     Transition {
-        said: Said::new(type_, status, "Reason", "why"),
+        condition: DesiredCondition::new(type_, status, "Reason", "why"),
         known,
     }
 }

@@ -18,7 +18,7 @@ use vestibule_crds::compile::{ConditionStatus, Serving, Verdict};
 use vestibule_crds::object::{Kind, NamespacedName};
 use vestibule_crds::snapshot::{KeyState, Policy, Revision, Snapshot};
 
-use super::{PROGRAMMED, Said};
+use super::{DesiredCondition, PROGRAMMED};
 
 /// Snapshots that are remembered: what pods may still serve while changes come one after another.
 const REMEMBERED_MAX: usize = 32;
@@ -93,28 +93,30 @@ pub(crate) fn key_proof(
     )
 }
 
-pub(crate) fn programmed(verdict: &Verdict, proofs: &[PodProof]) -> Said {
-    let said = |status, reason, message: String| Said::new(PROGRAMMED, status, reason, message);
+pub(crate) fn programmed(verdict: &Verdict, proofs: &[PodProof]) -> DesiredCondition {
+    let condition = |status, reason, message: String| {
+        DesiredCondition::new(PROGRAMMED, status, reason, message)
+    };
     match &verdict.serving {
-        Serving::Nothing => said(
+        Serving::Nothing => condition(
             ConditionStatus::False,
             "NotAccepted",
             "nothing is served for it: put right what Accepted and ResolvedRefs say".to_owned(),
         ),
-        Serving::Previous(revision) => said(
+        Serving::Previous(revision) => condition(
             ConditionStatus::False,
             "ServingPrevious",
             format!(
                 "its last good revision {revision} is served: put right what Accepted and ResolvedRefs say"
             ),
         ),
-        Serving::Current if proofs.is_empty() => said(
+        Serving::Current if proofs.is_empty() => condition(
             ConditionStatus::False,
             "NoReplicas",
             "no pod of the data plane is ready: look at its Deployment".to_owned(),
         ),
         Serving::Current => match proofs.iter().find(|pod| !serves(pod, verdict)) {
-            None => said(
+            None => condition(
                 ConditionStatus::True,
                 "Serving",
                 "every ready pod of the data plane serves it".to_owned(),
@@ -129,7 +131,7 @@ pub(crate) fn programmed(verdict: &Verdict, proofs: &[PodProof]) -> Said {
                     }
                     None => format!("pod {} does not serve it yet", pod.name),
                 };
-                said(ConditionStatus::False, "Propagating", message)
+                condition(ConditionStatus::False, "Propagating", message)
             }
         },
     }

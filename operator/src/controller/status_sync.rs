@@ -1,4 +1,4 @@
-//! Each object's status as it should be, and to the queue with those that differ.
+//! Syncs the statuses: works out what each should be, and queues those that differ.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::clock::rfc3339;
 use crate::pods::Pods;
 use crate::status::discovered::{Finding, discovered};
 use crate::status::programmed::{PodProof, programmed};
-use crate::status::{Desired, Said};
+use crate::status::{Desired, DesiredCondition};
 
 /// How a key without a `kid` is named.
 const NO_KID: &str = "-";
@@ -89,8 +89,8 @@ pub(crate) fn sources(snapshot: &Snapshot) -> BTreeMap<String, Revision> {
 }
 
 impl Controller {
-    /// Of all objects, or of `only` these.
-    pub(super) fn say(&mut self, proofs: &[PodProof], only: Option<&BTreeSet<Key>>) {
+    /// Queues the statuses that differ: of all objects, or of `only` these.
+    pub(super) fn sync_statuses(&mut self, proofs: &[PodProof], only: Option<&BTreeSet<Key>>) {
         let Self {
             context,
             published,
@@ -109,7 +109,7 @@ impl Controller {
         };
         let pods = &context.pods;
         let next_rotation = |policy: &Policy| keyring.next_rotation(policy);
-        let mut say_one = |key: &Key, entry: &Entry| {
+        let mut sync_one = |key: &Key, entry: &Entry| {
             let Some(verdict) = verdicts.get(key) else {
                 return;
             };
@@ -133,9 +133,9 @@ impl Controller {
                     let (provider, name) = (snapshot.provider(id), id.to_string());
                     let findings = pods.findings(&name);
                     let source = sources.get(&name);
-                    let said = discovered_of(provider, source, &findings);
+                    let condition = discovered_of(provider, source, &findings);
                     let keys = provider.map(|provider| facts.keys_of(provider, source, pods));
-                    Desired::new(verdict, programmed, Some(said))
+                    Desired::new(verdict, programmed, Some(condition))
                         .with_keys(keys.unwrap_or_default())
                 }
             };
@@ -146,11 +146,11 @@ impl Controller {
             }
         };
         context.cache.with_objects(|objects| match only {
-            None => objects.iter().for_each(|(key, entry)| say_one(key, entry)),
+            None => objects.iter().for_each(|(key, entry)| sync_one(key, entry)),
             Some(only) => {
                 for key in only {
                     if let Some(entry) = objects.get(key) {
-                        say_one(key, entry);
+                        sync_one(key, entry);
                     }
                 }
             }
@@ -162,7 +162,7 @@ fn discovered_of(
     provider: Option<&Arc<Provider>>,
     source: Option<&Revision>,
     findings: &[Finding],
-) -> Said {
+) -> DesiredCondition {
     let findings: Vec<&Finding> = findings.iter().collect();
     let nothing = Revision::of(b"");
     let served = provider.map(|provider| (&provider.keys, source.unwrap_or(&nothing)));
