@@ -25,11 +25,11 @@ use crate::clock;
 use crate::debounce::Debounce;
 use crate::lease::hold::Fence;
 use crate::metrics::{Metrics, gauge};
-use crate::patches::Queue;
 use crate::pods::SharedPods;
 use crate::publish::{PublishError, Publisher};
 use crate::referenced_data::{ReferencedData, SharedTracker, Unread};
 use crate::status::programmed::{History, PodProof, is_proved};
+use crate::status_writer::Queue;
 use keyring::Keyring;
 use vestibule_crds::compile::Reference;
 

@@ -12,13 +12,13 @@ mod lease;
 mod metrics;
 mod nesting;
 mod owned;
-mod patches;
 mod pods;
 mod publish;
 mod referenced_data;
 mod run;
 mod signing_keys;
 mod status;
+mod status_writer;
 #[cfg(test)]
 mod testing;
 mod watch;

@@ -23,9 +23,9 @@ use crate::controller::{Context, Controller};
 use crate::lease::hold::{Election, Fence};
 use crate::metrics::Metrics;
 use crate::nesting;
-use crate::patches::{Patcher, Queue};
 use crate::pods::Pods;
 use crate::pods::follow::follow_pods;
+use crate::status_writer::{Queue, StatusWriter};
 use crate::watch::{Unsynced, Watches};
 
 /// Without VESTIBULE_LOG: of libraries, only what went wrong.
@@ -120,10 +120,11 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         election.win().await;
         metrics.leader.set(1);
         tracing::info!(lease = arguments.lease, "leading");
-        let patcher = Patcher::new(client, identity, queue, cache, Arc::clone(&fence), metrics);
+        let status_writer =
+            StatusWriter::new(client, identity, queue, cache, Arc::clone(&fence), metrics);
         tokio::select! {
             () = election.keep() => bail!("the Lease {} is lost: another replica may lead now", arguments.lease),
-            ended = patcher.run() => ended,
+            ended = status_writer.run() => ended,
             ended = follow_pods(pods) => ended,
             ended = async { Controller::recover(context).await?.run().await } => ended,
         }

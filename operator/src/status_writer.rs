@@ -26,10 +26,10 @@ use crate::status::{Desired, Transition};
 use crate::watch::api_resource;
 use crate::watched::Watched;
 
-/// Patches under way at once.
-const PATCHES_MAX: usize = 16;
-const PATCH_TIME_MAX: Duration = Duration::from_secs(10);
-/// After a patch failed, before that object's next.
+/// Writes under way at once.
+const WRITES_MAX: usize = 16;
+const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+/// After a write failed, before that object's next.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Who owns the fields of a status.
 const FIELD_MANAGER: &str = "vestibule-operator";
@@ -122,7 +122,7 @@ impl Tokens {
 }
 
 /// Writes what the queue holds.
-pub(crate) struct Patcher {
+pub(crate) struct StatusWriter {
     client: Client,
     queue: Arc<Queue>,
     cache: Arc<Cache>,
@@ -132,7 +132,7 @@ pub(crate) struct Patcher {
     tokens: Mutex<Tokens>,
 }
 
-impl Patcher {
+impl StatusWriter {
     pub(crate) fn new(
         client: Client,
         identity: String,
@@ -162,7 +162,7 @@ impl Patcher {
     /// For as long as this replica leads.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let this = Arc::new(self);
-        let places = Arc::new(Semaphore::new(PATCHES_MAX));
+        let places = Arc::new(Semaphore::new(WRITES_MAX));
         let mut tasks = JoinSet::new();
         loop {
             let place = Arc::clone(&places).acquire_owned().await?;
@@ -210,9 +210,9 @@ impl Patcher {
         let api: Api<Watched> = Api::namespaced_with(self.client.clone(), &id.namespace, &resource);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(body);
-        let patching = api.patch_status(&id.name, &params, &patch);
+        let writing = api.patch_status(&id.name, &params, &patch);
         self.metrics.status_patches.inc();
-        match timeout(PATCH_TIME_MAX, patching).await {
+        match timeout(WRITE_TIME_MAX, writing).await {
             Ok(Ok(written)) => {
                 self.queue.lock().refused.remove(key);
                 self.cache.status_written(key, written);
@@ -259,7 +259,7 @@ impl Patcher {
             return;
         }
         let publishing = self.recorder.publish(&event, reference);
-        match timeout(PATCH_TIME_MAX, publishing).await {
+        match timeout(WRITE_TIME_MAX, publishing).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 self.metrics.events_dropped.inc();

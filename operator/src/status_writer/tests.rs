@@ -25,7 +25,7 @@ fn desired(reason: &'static str) -> Desired {
 }
 
 /// One provider on the shelf and in the cache, and what writes to it.
-fn patcher() -> (Patcher, Shelf) {
+fn status_writer() -> (StatusWriter, Shelf) {
     let shelf = Shelf::default();
     let body: Value = json!({
         "apiVersion": API_VERSION,
@@ -39,7 +39,7 @@ fn patcher() -> (Patcher, Shelf) {
     cache.apply(Kind::OidcProvider, object);
     let fence = Arc::new(Fence::default());
     fence.set(Some(Instant::now() + Duration::from_secs(60)));
-    let patcher = Patcher::new(
+    let status_writer = StatusWriter::new(
         shelf.client(),
         "me".to_owned(),
         Arc::default(),
@@ -47,21 +47,25 @@ fn patcher() -> (Patcher, Shelf) {
         fence,
         Arc::default(),
     );
-    (patcher, shelf)
+    (status_writer, shelf)
 }
 
 #[tokio::test]
 async fn a_status_is_written_once() {
-    let (patcher, shelf) = patcher();
+    let (status_writer, shelf) = status_writer();
     assert_eq!(
-        patcher.write(&key("corp"), desired("NoReplicas")).await,
+        status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await,
         None
     );
     let stored = shelf.get(PATH).expect("the provider");
     assert_eq!(stored["status"]["conditions"][0]["reason"], "NoReplicas");
     let writes = shelf.requests("PATCH").len();
     assert_eq!(
-        patcher.write(&key("corp"), desired("NoReplicas")).await,
+        status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await,
         None
     );
     assert_eq!(
@@ -74,19 +78,21 @@ async fn a_status_is_written_once() {
 
 #[tokio::test]
 async fn a_status_of_another_generation_is_not_written() {
-    let (patcher, shelf) = patcher();
+    let (status_writer, shelf) = status_writer();
     let mut old = desired("NoReplicas");
     old.generation = Some(7);
-    assert_eq!(patcher.write(&key("corp"), old).await, None);
+    assert_eq!(status_writer.write(&key("corp"), old).await, None);
     assert!(shelf.requests("PATCH").is_empty());
 }
 
 #[tokio::test]
 async fn who_does_not_lead_writes_nothing() {
-    let (patcher, shelf) = patcher();
-    patcher.fence.set(None);
+    let (status_writer, shelf) = status_writer();
+    status_writer.fence.set(None);
     assert_eq!(
-        patcher.write(&key("corp"), desired("NoReplicas")).await,
+        status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await,
         None
     );
     assert!(shelf.requests("PATCH").is_empty());
@@ -94,7 +100,7 @@ async fn who_does_not_lead_writes_nothing() {
 
 #[tokio::test]
 async fn what_fails_for_now_is_tried_again_and_what_is_refused_is_not() {
-    let (patcher, shelf) = patcher();
+    let (status_writer, shelf) = status_writer();
     for (status, again) in [
         (500, true),
         (503, true),
@@ -104,12 +110,16 @@ async fn what_fails_for_now_is_tried_again_and_what_is_refused_is_not() {
         (422, false),
     ] {
         shelf.fail.store(status, Ordering::SeqCst);
-        let left = patcher.write(&key("corp"), desired("NoReplicas")).await;
+        let left = status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await;
         assert_eq!(left.is_some(), again, "{status}");
     }
     shelf.fail.store(0, Ordering::SeqCst);
     assert_eq!(
-        patcher.write(&key("corp"), desired("NoReplicas")).await,
+        status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await,
         None
     );
     assert!(
