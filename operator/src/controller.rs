@@ -1,4 +1,4 @@
-//! The leader's work: `gather → compile → tend the keys → publish → prove → sync statuses`.
+//! The leader's work: `gather → compile → rotate keys → publish → prove → sync statuses`.
 //!
 //! One task does all of it, in order: nothing here is written by two at a time. What takes long is done elsewhere: compiling and
 //! packing on threads of their own, asking pods and writing statuses in tasks of theirs.
@@ -299,12 +299,12 @@ impl Controller {
 
         let mut compiled = self.compile(objects.clone()).await;
         let (proofs, _) = pods.proofs(&self.published.history);
-        let tended = self
+        let rotated = self
             .keyring
-            .tend(&compiled.snapshot, &cache, &proofs, clock::now())
+            .rotate(&compiled.snapshot, &cache, &proofs, clock::now())
             .await;
-        self.pending.keys_due = tended.next_look;
-        if tended.changed {
+        self.pending.keys_due = rotated.next_look;
+        if rotated.changed {
             compiled = self.compile(objects).await;
         }
         let Compiled { snapshot, verdicts } = compiled;

@@ -70,7 +70,7 @@ pub(crate) struct KeyProof {
 
 impl PolicyKeys {
     /// Brings the keys to where they should be at `now`; when to look again.
-    pub(crate) fn tend(
+    pub(crate) fn rotate(
         &mut self,
         wish: Wish<'_>,
         proof: impl Fn(&str) -> KeyProof,

@@ -41,9 +41,9 @@ struct Kept {
     complained: bool,
 }
 
-/// What tending the keys came to.
+/// What rotating the keys came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tended {
+pub(crate) struct Rotated {
     /// Keys were made, dropped or have another state: compile again.
     pub(crate) changed: bool,
     /// When to look again, seconds since the Unix epoch.
@@ -170,13 +170,13 @@ impl Keyring {
 
     /// Makes, advances and drops keys as each policy in `snapshot` wants it. What cannot be stored is not used: the keys stay as
     /// they were.
-    pub(crate) async fn tend(
+    pub(crate) async fn rotate(
         &mut self,
         snapshot: &Snapshot,
         cache: &Cache,
         proofs: &[PodProof],
         now: i64,
-    ) -> Tended {
+    ) -> Rotated {
         let mut looks = Vec::new();
         let mut changed = false;
         let mut writes = Vec::new();
@@ -202,7 +202,7 @@ impl Keyring {
                     access_ttl: policy.token.access_ttl,
                     rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
                 };
-                match after.keys.tend(wish, |kid| proof(proofs, &id, kid), now) {
+                match after.keys.rotate(wish, |kid| proof(proofs, &id, kid), now) {
                     Ok(next_look) => looks.push(next_look),
                     Err(error) => {
                         looks.push(now.saturating_add(RETRY_SECONDS));
@@ -256,7 +256,7 @@ impl Keyring {
                 }
             }
         }
-        Tended {
+        Rotated {
             changed,
             next_look: looks.into_iter().min(),
         }

@@ -133,7 +133,7 @@ mod tests {
             access_ttl: Duration::from_secs(600),
             rotate: Some("one"),
         };
-        keys.tend(wish, |_| KeyProof::default(), 5).expect("keys");
+        keys.rotate(wish, |_| KeyProof::default(), 5).expect("keys");
         keys.keep_encryption_key().expect("a key");
         keys
     }
