@@ -28,7 +28,7 @@ pub(crate) type Key = (Kind, NamespacedName);
 /// An object and what was read beside it.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// Without `status` and with no more of `metadata` than compiling looks at.
+    /// Without `status` and with no more of `metadata` than compiling reads.
     pub(crate) object: Object,
     pub(crate) uid: String,
     pub(crate) status: Option<Status>,

@@ -46,8 +46,8 @@ const STATUS_SYNC_PAUSE_FACTOR: u32 = 5;
 /// After something failed.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// Nothing is due, and still it looks.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Without any change.
+const RESYNC_EVERY: Duration = Duration::from_secs(30);
 
 /// What the controller works with.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ struct Waits {
     unproved: Option<Unproved>,
     new_pod_since: Option<Instant>,
     /// When the keys that pods have fetched are compared with those that are published.
-    seeds_look_at: Instant,
+    compare_seeds_at: Instant,
     /// The end of the pause after the last sync of all statuses.
     statuses_paused_until: Option<Instant>,
 }
@@ -191,7 +191,7 @@ impl Controller {
             waits: Waits {
                 unproved: None,
                 new_pod_since: None,
-                seeds_look_at: Instant::now(),
+                compare_seeds_at: Instant::now(),
                 statuses_paused_until: None,
             },
         };
@@ -232,7 +232,7 @@ impl Controller {
         let now = Instant::now();
         let keys_due = self.pending.keys_due.map(|due| {
             let seconds = u64::try_from(due.saturating_sub(clock::now())).unwrap_or_default();
-            now + Duration::from_secs(seconds.min(LOOK_EVERY.as_secs()))
+            now + Duration::from_secs(seconds.min(RESYNC_EVERY.as_secs()))
         });
         let statuses_due = (self.pending.statuses.all || !self.pending.statuses.some.is_empty())
             .then(|| self.statuses_due_at(now));
@@ -244,7 +244,7 @@ impl Controller {
         ]
         .into_iter()
         .flatten()
-        .chain([now + LOOK_EVERY])
+        .chain([now + RESYNC_EVERY])
         .min()
         .unwrap_or(now)
     }
@@ -260,12 +260,12 @@ impl Controller {
             || self.seeds_are_due()
     }
 
-    /// One look at everything; `since` is when the first of the changes came.
+    /// Syncs, and plans a retry where that fails; `since` is when the first of the changes came.
     async fn reconcile(&mut self, since: Option<Instant>) {
-        let looked = self.look(since).await;
+        let synced = self.sync(since).await;
         self.pending.statuses.all = true;
         let before = self.pending.retry.take();
-        self.pending.retry = looked.err().map(|error| {
+        self.pending.retry = synced.err().map(|error| {
             let pause = before.map_or(RETRY_FIRST, |retry| retry.pause * 2);
             let pause = pause.min(RETRY_MAX);
             tracing::debug!(%error, pause.seconds = pause.as_secs(), "trying again");
@@ -276,8 +276,8 @@ impl Controller {
         });
     }
 
-    /// What fails does not hold up the rest.
-    async fn look(&mut self, since: Option<Instant>) -> Result<(), Incomplete> {
+    /// Brings the cluster to what the objects want; what fails does not hold up the rest.
+    async fn sync(&mut self, since: Option<Instant>) -> Result<(), Incomplete> {
         let Context {
             client,
             cache,
@@ -303,7 +303,7 @@ impl Controller {
             .keyring
             .rotate(&compiled.snapshot, &cache, &proofs, clock::now())
             .await;
-        self.pending.keys_due = rotated.next_look;
+        self.pending.keys_due = rotated.next_due;
         if rotated.changed {
             compiled = self.compile(objects).await;
         }

@@ -9,7 +9,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// The longest wait, however busy it is.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// When what has changed is to be looked at.
+/// When the changes so far are to be synced.
 #[derive(Debug, Default)]
 pub(crate) struct Debounce {
     changed: Option<(Instant, Instant)>,

@@ -95,7 +95,7 @@ impl Metrics {
         } = self;
         registry.register(
             "reconciles",
-            "Looks at the whole configuration by outcome: Published, Unchanged or Failed",
+            "Syncs of the whole configuration by outcome: Published, Unchanged or Failed",
             reconciles.clone(),
         );
         registry.register(

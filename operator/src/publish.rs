@@ -280,7 +280,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Parts of a larger snapshot before this one: no reader looks at them, they only take room.
+    /// Parts of a larger snapshot before this one: no reader reads them.
     async fn delete_beyond(&mut self, parts: usize) {
         for name in (parts..PARTS_MAX).map(secret_name) {
             if !self.versions.contains_key(&name) || self.fence.check().is_err() {

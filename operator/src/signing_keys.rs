@@ -22,8 +22,8 @@ use vestibule_crds::snapshot::{EncryptionKeySource, KeyState, Policy};
 
 /// Keys of one policy: who asks for one rotation after another waits until old keys are gone.
 const KEYS_MAX: usize = 8;
-/// When to look again at what waits for pods; a change among them is looked at in any case.
-const PROOF_LOOK_SECONDS: i64 = 30;
+/// When keys that wait for pods are due again, if none of these changes before.
+const PROOF_SYNC_SECONDS: i64 = 30;
 
 /// How far a key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub(crate) struct KeyProof {
 }
 
 impl PolicyKeys {
-    /// Brings the keys to where they should be at `now`; when to look again.
+    /// Brings the keys to where they should be at `now`; when they are due again.
     pub(crate) fn rotate(
         &mut self,
         wish: Wish<'_>,
@@ -104,7 +104,7 @@ impl PolicyKeys {
         for kept in &mut self.keys {
             kept.key.note_token_lifetime(access_ttl);
         }
-        Ok(self.next_look(plan.next_look, now))
+        Ok(self.next_due(plan.next_look, now))
     }
 
     /// Makes the encryption key of a policy that has none yet.
@@ -247,14 +247,14 @@ impl PolicyKeys {
         keys.collect()
     }
 
-    fn next_look(&self, planned: i64, now: i64) -> i64 {
+    fn next_due(&self, planned: i64, now: i64) -> i64 {
         let waits = self.keys.iter().any(|kept| match kept.progress {
             Progress::Made => kept.key.signs_from <= now,
             Progress::Signing => true,
             Progress::Published | Progress::Alone => false,
         });
         if waits {
-            planned.min(now.saturating_add(PROOF_LOOK_SECONDS))
+            planned.min(now.saturating_add(PROOF_SYNC_SECONDS))
         } else {
             planned
         }

@@ -46,8 +46,8 @@ struct Kept {
 pub(crate) struct Rotated {
     /// Keys were made, dropped or have another state: compile again.
     pub(crate) changed: bool,
-    /// When to look again, seconds since the Unix epoch.
-    pub(crate) next_look: Option<i64>,
+    /// When keys are due again, seconds since the Unix epoch.
+    pub(crate) next_due: Option<i64>,
 }
 
 /// Why the keys of a policy could not be stored.
@@ -177,7 +177,7 @@ impl Keyring {
         proofs: &[PodProof],
         now: i64,
     ) -> Rotated {
-        let mut looks = Vec::new();
+        let mut due = Vec::new();
         let mut changed = false;
         let mut writes = Vec::new();
         for policy in snapshot.policies.values() {
@@ -192,7 +192,7 @@ impl Keyring {
                 .cloned()
                 .unwrap_or_else(|| Kept::new(PolicyKeys::default(), None));
             if seals && let Err(error) = after.keys.keep_encryption_key() {
-                looks.push(now.saturating_add(RETRY_SECONDS));
+                due.push(now.saturating_add(RETRY_SECONDS));
                 tracing::error!(policy = %id, %error, "an encryption key could not be made: trying again");
                 continue;
             }
@@ -203,9 +203,9 @@ impl Keyring {
                     rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
                 };
                 match after.keys.rotate(wish, |kid| proof(proofs, &id, kid), now) {
-                    Ok(next_look) => looks.push(next_look),
+                    Ok(next_due) => due.push(next_due),
                     Err(error) => {
-                        looks.push(now.saturating_add(RETRY_SECONDS));
+                        due.push(now.saturating_add(RETRY_SECONDS));
                         tracing::error!(policy = %id, %error, "a signing key could not be made: trying again");
                         continue;
                     }
@@ -242,7 +242,7 @@ impl Keyring {
                     self.policies.insert(id, kept);
                 }
                 Err(error) => {
-                    looks.push(now.saturating_add(RETRY_SECONDS));
+                    due.push(now.saturating_add(RETRY_SECONDS));
                     let before = self.policies.get_mut(&id);
                     let complained = before.as_ref().is_some_and(|before| before.complained);
                     if !complained {
@@ -258,7 +258,7 @@ impl Keyring {
         }
         Rotated {
             changed,
-            next_look: looks.into_iter().min(),
+            next_due: due.into_iter().min(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::publish::{Offer, PublishError};
 /// How often keys seen of providers are published for their own sake.
 const SEEDS_EVERY_SECONDS: i64 = 30;
 /// Comparing them is work in proportion to the providers.
-const SEEDS_LOOK_EVERY: Duration = Duration::from_secs(5);
+const SEEDS_COMPARE_EVERY: Duration = Duration::from_secs(5);
 /// How old the times in published keys may become: keys older than `maxStale` are no use to a pod.
 const SEEDS_AGE_SECONDS_MAX: i64 = 3600;
 
@@ -125,14 +125,14 @@ impl Controller {
             return false;
         };
         let age = clock::now().saturating_sub(at);
-        if age < SEEDS_EVERY_SECONDS || now < self.waits.seeds_look_at {
+        if age < SEEDS_EVERY_SECONDS || now < self.waits.compare_seeds_at {
             return false;
         }
         let seen = self.context.pods.seeds_digest(&self.published.sources);
         let is_due = seen != *published
             || (age >= SEEDS_AGE_SECONDS_MAX && self.context.pods.has_seen_keys());
         if !is_due {
-            self.waits.seeds_look_at = now + SEEDS_LOOK_EVERY;
+            self.waits.compare_seeds_at = now + SEEDS_COMPARE_EVERY;
         }
         is_due
     }

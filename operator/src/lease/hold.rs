@@ -140,11 +140,11 @@ impl<'a> Election<'a> {
         }
     }
 
-    /// Whether this replica leads after one look and at most one write.
+    /// Whether this replica leads after one read and at most one write.
     async fn step(&mut self) -> Result<bool, LeaseError> {
         // The time counts from before the write: its answer may be late.
         let began = Instant::now();
-        let step = self.look_and_write();
+        let step = self.read_and_write();
         let leads = match timeout(RENEW_DEADLINE / 2, step).await {
             Ok(Ok(leads)) => leads,
             // Another was quicker.
@@ -156,7 +156,7 @@ impl<'a> Election<'a> {
         Ok(leads)
     }
 
-    async fn look_and_write(&mut self) -> kube::Result<bool> {
+    async fn read_and_write(&mut self) -> kube::Result<bool> {
         let lease = self.api.get_opt(&self.name).await?;
         let step = self.candidate.decide(lease.as_ref(), Instant::now());
         let held = || {

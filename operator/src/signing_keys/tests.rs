@@ -86,9 +86,9 @@ fn a_key_that_some_pod_does_not_publish_never_signs() {
     let mut keys = settled();
     rotate(&mut keys, NOTHING, 29 * DAY);
     for later in [30 * DAY, 31 * DAY, 60 * DAY] {
-        let look = rotate(&mut keys, NOTHING, later);
+        let due = rotate(&mut keys, NOTHING, later);
         assert_eq!(states(&keys), [KeyState::Current, KeyState::Next]);
-        assert!(look <= later + PROOF_LOOK_SECONDS);
+        assert!(due <= later + PROOF_SYNC_SECONDS);
     }
     rotate(&mut keys, PUBLISHED, 60 * DAY);
     assert_eq!(states(&keys), [KeyState::Previous, KeyState::Current]);

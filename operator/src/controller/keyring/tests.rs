@@ -89,7 +89,7 @@ async fn a_key_that_cannot_be_stored_is_not_used() {
     let mut keyring = load(&shelf, None).await;
     shelf.fail.store(503, Ordering::SeqCst);
     let rotated = rotate(&mut keyring, &cache()).await;
-    assert_eq!(rotated.next_look, Some(NOW + RETRY_SECONDS));
+    assert_eq!(rotated.next_due, Some(NOW + RETRY_SECONDS));
     assert!(!rotated.changed && kids(&keyring).is_empty());
     shelf.fail.store(0, Ordering::SeqCst);
     assert!(rotate(&mut keyring, &cache()).await.changed);
