@@ -38,7 +38,7 @@ const PROOF_WAIT: Duration = Duration::from_millis(250);
 /// How long statuses wait for a pod that has just become ready to report what it serves and has seen.
 const NEW_POD_WAIT: Duration = Duration::from_secs(3);
 /// How long statuses wait while the pods cannot be watched: mostly the API server is away, and nothing could be written.
-const BLIND_WAIT: Duration = Duration::from_secs(30);
+const STALE_WAIT: Duration = Duration::from_secs(30);
 /// The pause after a sync of all statuses is at least this long.
 const STATUS_SYNC_PAUSE: Duration = Duration::from_millis(100);
 /// The pause after a sync is at least this many times as long as the sync took.
@@ -375,7 +375,7 @@ impl Controller {
 
     /// When statuses may be synced next.
     fn statuses_due_at(&self, now: Instant) -> Instant {
-        let blind = self.context.pods.blind();
+        let stale = self.context.pods.stale();
         let waits = [
             self.waits.statuses_paused_until,
             self.waits
@@ -383,7 +383,7 @@ impl Controller {
                 .as_ref()
                 .and_then(|unproved| unproved.wait_until),
             self.waits.new_pod_since.map(|since| since + NEW_POD_WAIT),
-            blind.map(|blind| blind.until.min(blind.since + BLIND_WAIT)),
+            stale.map(|stale| stale.until.min(stale.since + STALE_WAIT)),
         ];
         waits.into_iter().flatten().fold(now, Instant::max)
     }

@@ -26,7 +26,7 @@ use crate::status::programmed::{History, PodProof};
 use pod_api::{AskError, finding, shortened};
 
 /// After its watch failed the list of pods may be old for so long: the next try, which may fail too, comes before.
-const BLIND_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
+const STALE_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
 
 /// Largest key set of a provider that is published with the configuration, and most of all sets of
 /// one namespace.
@@ -56,14 +56,14 @@ struct State {
     /// The ready ones, by name.
     ready: BTreeMap<String, ReadyPod>,
     /// While pods may have come or gone unseen.
-    blind: Option<Blind>,
+    stale: Option<Stale>,
     /// By `namespace/name` of the provider: the keys that any pod has fetched last.
     seen: HashMap<String, Seen>,
 }
 
 /// The watch of the pods has failed, and nothing has come of it since.
 #[derive(Debug, Clone)]
-pub(crate) struct Blind {
+pub(crate) struct Stale {
     pub(crate) since: Instant,
     pub(crate) until: Instant,
     error: String,
@@ -159,32 +159,32 @@ impl Pods {
     pub(crate) fn watch_failed(&self, error: &str) {
         let now = Instant::now();
         let mut state = self.lock();
-        let since = state.blind.take().map_or(now, |blind| blind.since);
-        state.blind = Some(Blind {
+        let since = state.stale.take().map_or(now, |stale| stale.since);
+        state.stale = Some(Stale {
             since,
-            until: now + BLIND_TIME,
+            until: now + STALE_TIME,
             error: shortened(error.to_owned()),
         });
     }
 
     pub(crate) fn watch_works(&self) {
-        if self.lock().blind.take().is_some() {
+        if self.lock().stale.take().is_some() {
             self.changed.notify_one();
         }
     }
 
     /// A watch that goes on where it broke off says nothing until a pod changes: no news for a while is good news.
-    pub(crate) fn blind(&self) -> Option<Blind> {
+    pub(crate) fn stale(&self) -> Option<Stale> {
         let mut state = self.lock();
         if state
-            .blind
+            .stale
             .as_ref()
-            .is_some_and(|blind| blind.until <= Instant::now())
+            .is_some_and(|stale| stale.until <= Instant::now())
         {
-            state.blind = None;
+            state.stale = None;
             self.changed.notify_one();
         }
-        state.blind.clone()
+        state.stale.clone()
     }
 
     pub(crate) fn keep_only(&self, listed: &BTreeSet<String>) {
@@ -301,7 +301,7 @@ impl Pods {
 
     /// What the ready pods have said, in the order of their names, and whether all has been read of each.
     pub(crate) fn proofs(&self, history: &History) -> (Vec<PodProof>, bool) {
-        let unseen = self.blind().map(|blind| PodProof::unseen(blind.error));
+        let unseen = self.stale().map(|stale| PodProof::unseen(stale.error));
         let state = self.lock();
         let proofs = state.ready.iter().map(|(name, pod)| PodProof {
             name: name.clone(),
@@ -359,7 +359,7 @@ impl Pods {
         let State {
             ready,
             seen,
-            blind: _,
+            stale: _,
         } = &mut *state;
         seen.retain(|name, _| snapshot.providers.contains_key(name));
         for pod in ready.values_mut() {

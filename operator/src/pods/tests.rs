@@ -189,13 +189,13 @@ async fn while_the_pods_cannot_be_watched_nothing_is_proved() {
 
     // A watch that goes on where it broke off has nothing to say.
     pods.watch_failed("reset");
-    let since = pods.blind().expect("it is blind").since;
-    tokio::time::advance(BLIND_TIME / 2).await;
+    let since = pods.stale().expect("it is stale").since;
+    tokio::time::advance(STALE_TIME / 2).await;
     pods.watch_failed("reset again");
-    let blind = pods.blind().expect("it is blind still");
-    assert_eq!(blind.since, since);
-    tokio::time::advance(BLIND_TIME).await;
-    assert!(pods.blind().is_none());
+    let stale = pods.stale().expect("it is stale still");
+    assert_eq!(stale.since, since);
+    tokio::time::advance(STALE_TIME).await;
+    assert!(pods.stale().is_none());
     assert_eq!(proofs().len(), 1);
 }
 

@@ -133,7 +133,7 @@ fn is_served_to_others(compiled: &Compiled) -> bool {
 }
 
 #[test]
-fn one_odd_object_blinds_nobody() {
+fn one_odd_object_leaves_the_others_readable() {
     let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     let oddities = [
         r#"{"$serde_json::private::RawValue":5}"#.to_owned(),
