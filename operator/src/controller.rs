@@ -97,7 +97,7 @@ struct Pending {
     /// When a managed key is due, seconds since the Unix epoch.
     keys_due: Option<i64>,
     retry: Option<Retry>,
-    statuses: Dirty,
+    statuses: PendingStatuses,
 }
 
 /// What statuses, and the comparison of providers' keys, wait for.
@@ -136,9 +136,15 @@ struct Unproved {
 
 /// Objects whose statuses are to be synced.
 #[derive(Debug, Default)]
-struct Dirty {
+struct PendingStatuses {
     all: bool,
     some: BTreeSet<Key>,
+}
+
+impl PendingStatuses {
+    fn is_empty(&self) -> bool {
+        !self.all && self.some.is_empty()
+    }
 }
 
 impl Controller {
@@ -234,8 +240,7 @@ impl Controller {
             let seconds = u64::try_from(due.saturating_sub(clock::now())).unwrap_or_default();
             now + Duration::from_secs(seconds.min(RESYNC_EVERY.as_secs()))
         });
-        let statuses_due = (self.pending.statuses.all || !self.pending.statuses.some.is_empty())
-            .then(|| self.statuses_due_at(now));
+        let statuses_due = (!self.pending.statuses.is_empty()).then(|| self.statuses_due_at(now));
         [
             self.pending.debounce.ready_at(),
             self.pending.retry.as_ref().map(|retry| retry.at),
@@ -403,14 +408,13 @@ impl Controller {
             (false, None) => self.waits.new_pod_since = Some(now),
             (false, Some(_)) => {}
         }
-        let dirty = self.pending.statuses.all || !self.pending.statuses.some.is_empty();
-        if !dirty || self.statuses_due_at(now) > now {
+        if self.pending.statuses.is_empty() || self.statuses_due_at(now) > now {
             return;
         }
-        let dirty = std::mem::take(&mut self.pending.statuses);
-        self.sync_statuses(&proofs, (!dirty.all).then_some(&dirty.some));
+        let pending = std::mem::take(&mut self.pending.statuses);
+        self.sync_statuses(&proofs, (!pending.all).then_some(&pending.some));
         let cost = now.elapsed();
-        let pause = if dirty.all {
+        let pause = if pending.all {
             STATUS_SYNC_PAUSE.max(cost * STATUS_SYNC_PAUSE_FACTOR)
         } else {
             cost * STATUS_SYNC_PAUSE_FACTOR
