@@ -87,7 +87,7 @@ struct Published {
     verdicts: BTreeMap<Key, Verdict>,
     facts: status_sync::Facts,
     /// Why what was compiled last is not published.
-    trouble: Option<PublishError>,
+    publish_error: Option<PublishError>,
 }
 
 /// What is to be done, and when.
@@ -370,9 +370,9 @@ impl Controller {
     /// What pods have reported, and whether each of them has been asked.
     fn proofs(&self) -> (Vec<PodProof>, bool) {
         let (mut proofs, asked) = self.context.pods.proofs(&self.published.history);
-        if let Some(trouble) = &self.published.trouble {
+        if let Some(error) = &self.published.publish_error {
             for pod in &mut proofs {
-                pod.trouble = Some(format!("the configuration cannot be published: {trouble}"));
+                pod.error = Some(format!("the configuration cannot be published: {error}"));
             }
         }
         (proofs, asked)

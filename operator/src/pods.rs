@@ -93,7 +93,7 @@ struct ReadyPod {
     /// Whether it has been asked what it serves, answer or not.
     asked: bool,
     serves: Option<Revision>,
-    trouble: Option<String>,
+    error: Option<String>,
     discovery: Discovery,
 }
 
@@ -232,12 +232,12 @@ impl Pods {
         answer: Result<RevisionReport, AskError>,
     ) {
         self.with_pod(name, identity, |pod| {
-            let (serves, trouble) = match answer {
+            let (serves, error) = match answer {
                 Ok(report) => (report.revision, report.refused.error.map(shortened)),
                 Err(error) => (pod.serves.clone(), Some(error.to_string())),
             };
-            let changed = !pod.asked || pod.serves != serves || pod.trouble != trouble;
-            (pod.asked, pod.serves, pod.trouble) = (true, serves, trouble);
+            let changed = !pod.asked || pod.serves != serves || pod.error != error;
+            (pod.asked, pod.serves, pod.error) = (true, serves, error);
             changed
         });
     }
@@ -310,7 +310,7 @@ impl Pods {
                 .as_ref()
                 .and_then(|revision| history.find(revision))
                 .cloned(),
-            trouble: pod.trouble.clone(),
+            error: pod.error.clone(),
         });
         let mut ready = state.ready.values();
         let all_read = ready.all(|pod| pod.asked && pod.discovery.read);
@@ -422,7 +422,7 @@ impl ReadyPod {
             identity,
             asked: false,
             serves: None,
-            trouble: None,
+            error: None,
             discovery: Discovery::default(),
         }
     }

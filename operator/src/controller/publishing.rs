@@ -55,7 +55,7 @@ impl Controller {
             .await;
         match published {
             Ok(written) => {
-                self.published.trouble = None;
+                self.published.publish_error = None;
                 metrics.reconciled(if written {
                     Outcome::Published
                 } else {
@@ -108,7 +108,7 @@ impl Controller {
     /// Remembers why, for the statuses, and logs it unless it is the same as before.
     fn not_published(&mut self, error: PublishError) -> Incomplete {
         let text = error.to_string();
-        let before = self.published.trouble.replace(error);
+        let before = self.published.publish_error.replace(error);
         if before.is_none_or(|before| before.to_string() != text) {
             tracing::error!(
                 error = text,

@@ -88,7 +88,7 @@ fn a_question_without_an_answer_takes_nothing_back() {
     assert_eq!(served(&pods, "a"), Some(Revision::of(b"r1")));
     let (proofs, _) = pods.proofs(&History::default());
     assert_eq!(
-        proofs[0].trouble.as_deref(),
+        proofs[0].error.as_deref(),
         Some("it does not answer in time")
     );
     assert!(
@@ -114,7 +114,7 @@ fn what_a_pod_refuses_is_told() {
     let pods = pods(&["a"]);
     pods.revision_answered("a", &identity("a"), answer("r1", Some("part 0 is torn")));
     let (proofs, _) = pods.proofs(&History::default());
-    assert_eq!(proofs[0].trouble.as_deref(), Some("part 0 is torn"));
+    assert_eq!(proofs[0].error.as_deref(), Some("part 0 is torn"));
 }
 
 #[test]

@@ -53,14 +53,14 @@ pub(crate) struct PodProof {
     /// What it serves, if that is one of ours.
     pub(crate) serves: Option<Arc<Snapshot>>,
     /// Why it serves nothing newer, in its own words, or why it cannot be asked.
-    pub(crate) trouble: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl PodProof {
     /// While the pods cannot be watched, one that nobody knows may be ready and serve anything.
     pub(crate) fn unseen(error: String) -> Self {
         Self {
-            trouble: Some(error),
+            error: Some(error),
             ..Self::default()
         }
     }
@@ -122,12 +122,12 @@ pub(crate) fn programmed(verdict: &Verdict, proofs: &[PodProof]) -> DesiredCondi
                 "every ready pod of the data plane serves it".to_owned(),
             ),
             Some(pod) => {
-                let message = match &pod.trouble {
-                    Some(trouble) if pod.name.is_empty() => {
-                        format!("the pods of the data plane cannot be watched: {trouble}")
+                let message = match &pod.error {
+                    Some(error) if pod.name.is_empty() => {
+                        format!("the pods of the data plane cannot be watched: {error}")
                     }
-                    Some(trouble) => {
-                        format!("pod {} does not serve it yet: {trouble}", pod.name)
+                    Some(error) => {
+                        format!("pod {} does not serve it yet: {error}", pod.name)
                     }
                     None => format!("pod {} does not serve it yet", pod.name),
                 };

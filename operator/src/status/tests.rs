@@ -59,7 +59,7 @@ fn pod(name: &str, serves: Option<&Snapshot>) -> PodProof {
     PodProof {
         name: name.to_owned(),
         serves: serves.cloned().map(Arc::new),
-        trouble: None,
+        error: None,
     }
 }
 
@@ -118,7 +118,7 @@ fn nothing_is_programmed_while_pods_may_be_there_unseen() {
 fn what_a_pod_refuses_is_in_the_message() {
     let compiled = compiled(vec![policy(), provider("corp")], None);
     let mut refusing = pod("a", None);
-    refusing.trouble = Some("key 1 cannot be read".to_owned());
+    refusing.error = Some("key 1 cannot be read".to_owned());
     let condition = programmed(&verdict(&compiled, "corp"), &[refusing]);
     assert_eq!(condition.reason, "Propagating");
     assert!(condition.message.contains("key 1 cannot be read"));
