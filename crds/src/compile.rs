@@ -133,7 +133,7 @@ fn give_places(
     policies: &mut [Candidate<'_, Policy>],
     providers: &mut [Candidate<'_, Provider>],
 ) {
-    // Nothing is measured that nobody bounds.
+    // Without bounds there is nothing to measure.
     if installer.shares.is_none() {
         return;
     }
@@ -404,13 +404,13 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
                     continue;
                 }
                 let is_older = owner.created_at.is_some() && owner.created_at < provider.created_at;
-                let (older, whom) = if is_older {
+                let (older, provider_meant) = if is_older {
                     (" is older and", "this provider, or that one is meant")
                 } else {
                     ("", "the provider")
                 };
                 let message = format!(
-                    "OidcProvider {}/{}{older} has issuer {issuer} and audience {audience} too: callers must name {whom}",
+                    "OidcProvider {}/{}{older} has issuer {issuer} and audience {audience} too: callers must name {provider_meant}",
                     owner.namespace, owner.name
                 );
                 warnings.push((*place, finding("spec.audiences", message)));

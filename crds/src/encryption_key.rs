@@ -13,7 +13,7 @@ use crate::secret::{KEY_BYTES, Secret};
 
 const ID_BYTES: usize = 8;
 
-/// Base64 in either alphabet, padded or not: whoever made the key had a tool of their own.
+/// Base64 in either alphabet, padded or not: tools that make keys differ.
 const LENIENT: GeneralPurposeConfig =
     general_purpose::PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const EITHER_ALPHABET: [GeneralPurpose; 2] = [

@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 mod normal;
 
-/// Where the documents of each policy stand beside those of its issuer, at paths that no issuer can
+/// Where the documents of each policy stand next to those of its issuer, at paths that no issuer can
 /// have.
 pub const POLICIES_PATH: &str = "/policies";
 
@@ -174,7 +174,7 @@ pub fn parse_endpoint(text: &str, http: HttpIssuers) -> Result<Url, UrlError> {
     Ok(url)
 }
 
-/// Whether a host is loopback or in-cluster, where what goes in clear is seen by nobody who could not see more.
+/// Whether a host is loopback or in-cluster: only those who can see more anyway see plain text on the way there.
 pub(crate) fn is_nearby(host: &str) -> bool {
     match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(ip)) => is_loopback_or_cluster(&Host::Ipv4(ip)),

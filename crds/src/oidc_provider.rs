@@ -80,15 +80,15 @@ pub struct OidcProviderSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub issuer_aliases: Vec<String>,
-    /// Client ids of which a token's `aud` must hold one. Never optional: a token for another client is another's.
+    /// Client ids, one of which a token's `aud` must hold. Required: a token for another client must not sign in here.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(min = 1, max = 256)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub audiences: Vec<String>,
-    /// Values of `azp`, the client that asked for the token, that are accepted beside the audiences. A token
-    /// with an `azp` that is neither is refused: Google's Android client ids belong here.
+    /// Values of `azp`, the client that asked for the token, that are accepted as well as the audiences. A token
+    /// with any other `azp` is refused: Google's Android client ids belong here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

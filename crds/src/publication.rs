@@ -12,8 +12,8 @@
 //!
 //! The digests tell what is whole from what is not. They are no signature: who may write these Secrets may serve what they like.
 //!
-//! What a pod says to the operator about itself is proved with [`ProofKey`], which travels in the same Secrets: whoever can
-//! make up a proof could read the signing keys as well.
+//! What a pod says to the operator about itself is proved with [`ProofKey`], which travels in the same Secrets: anyone who can
+//! make up a proof can read the signing keys as well.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

@@ -99,7 +99,7 @@ pub enum KeysState {
     Fresh,
     /// The last fetch failed; keys that came before it serve on.
     ServingStale,
-    /// The last fetch failed, and there are no keys: nobody can sign in.
+    /// The last fetch failed, and there are no keys: no sign-in is possible.
     Unreachable,
     /// The discovery document is of another issuer, whatever keys there are.
     IssuerMismatch,

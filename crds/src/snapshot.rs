@@ -185,10 +185,10 @@ pub struct Policy {
     #[serde(default)]
     pub egress: Egress,
     pub limits: Limits,
-    /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
+    /// The only clients that may use the OAuth endpoints, even where none is left. None: they are open to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Vec<Client>>,
-    /// Whether `/auth/…` gives tokens to nobody, so that only the clients get any.
+    /// Whether `/auth/…` gives no tokens, so that only the clients get any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_clients: bool,
 }

@@ -123,7 +123,7 @@ impl KeySet {
         serde_json::json!({ "keys": keys })
     }
 
-    /// The key for a token's `kid` and `alg`. Several keys with one `kid` are told apart by algorithm; a token without
+    /// The key for a token's `kid` and `alg`. Of several keys with one `kid` the algorithm decides; a token without
     /// a `kid` is accepted when only one key fits its algorithm (OpenID Connect Core 10.1).
     pub fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Lookup<'_> {
         let mut named = false;

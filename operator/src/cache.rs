@@ -1,7 +1,7 @@
-//! What the API server holds, as far as the operator has been told: the objects of both kinds with their status, and which
-//! versions of the Secrets that it wrote are there.
+//! What the watches have seen of the API server: the objects of both kinds with their status, and the versions of the
+//! Secrets that the operator wrote.
 //!
-//! A status alone never makes the configuration change: what the operator writes itself comes back as such an event.
+//! A change of a status alone is no change of the configuration: the operator's own writes come back as such events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ const ROTATE_BYTES_MAX: usize = 64;
 /// An object of either kind.
 pub(crate) type Key = (Kind, NamespacedName);
 
-/// An object and what was read beside it.
+/// An object and what was read with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// Without `status` and with no more of `metadata` than compiling reads.
@@ -47,7 +47,7 @@ pub(crate) struct Version(u64);
 pub(crate) struct Changes {
     /// Something that what is published depends on.
     pub(crate) configuration: bool,
-    /// Objects whose status is another.
+    /// Objects whose status has changed.
     pub(crate) statuses: BTreeSet<Key>,
 }
 
@@ -96,7 +96,7 @@ impl Cache {
 
     pub(crate) fn apply(&self, kind: Kind, object: Watched) {
         if object.metadata.deletion_timestamp.is_some() {
-            // Its deletion takes effect at once, whoever holds it back.
+            // Its deletion takes effect at once, whatever its finalizers wait for.
             if let Some(id) = id_of(&object.metadata) {
                 self.delete(kind, &id);
             }
@@ -224,7 +224,7 @@ impl Cache {
         }
     }
 
-    /// Whether a Secret of ours is another than what was written last: changed by somebody else, or deleted.
+    /// Whether a Secret of the operator differs from what was written last: something else changed or deleted it.
     pub(crate) fn is_disturbed(&self, name: &str) -> bool {
         let state = self.lock();
         let (seen, written) = (state.owned.get(name), state.written.get(name));
@@ -232,7 +232,7 @@ impl Cache {
         state.lost.contains(name) || changed.is_some_and(|(seen, written)| is_later(seen, written))
     }
 
-    /// A Secret of ours is about to be written or no longer wanted: that it was deleted is no news any more.
+    /// A Secret of the operator is about to be written or no longer wanted: its deletion no longer matters.
     pub(crate) fn forget_loss(&self, name: &str) {
         self.lock().lost.remove(name);
     }
@@ -252,7 +252,7 @@ impl Version {
     }
 }
 
-/// It is stored beside the keys, and told from others; nobody reads it.
+/// The value is stored with the keys and only compared: a digest of a long one is enough.
 fn bounded(value: &String) -> String {
     if value.len() <= ROTATE_BYTES_MAX {
         return value.clone();

@@ -1,7 +1,7 @@
 //! The leader's work: `gather → compile → rotate keys → publish → prove → sync statuses`.
 //!
-//! One task does all of it, in order: nothing here is written by two at a time. What takes long is done elsewhere: compiling and
-//! packing on threads of their own, asking pods and writing statuses in tasks of theirs.
+//! One task does all of it, in order, so that no two writes conflict. Slow work runs elsewhere: compiling and packing on
+//! blocking threads, asking pods and writing statuses in tasks of their own.
 
 pub(crate) mod keyring;
 mod publishing;
@@ -148,7 +148,7 @@ impl PendingStatuses {
 }
 
 impl Controller {
-    /// Takes up what was published and stored before. Tries until the API server gives it: whoever began without it would lose
+    /// Recovers what was published and stored before. Tries until the API server answers: to begin without it would lose
     /// keys and last good revisions.
     pub(crate) async fn recover(context: Context) -> anyhow::Result<Self> {
         let mut pause = RETRY_FIRST;
@@ -211,7 +211,7 @@ impl Controller {
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let cache = Arc::clone(&self.context.cache);
         let pods = Arc::clone(&self.context.pods);
-        // Everything is news to a new leader.
+        // A new leader syncs everything, whatever has changed.
         drop(cache.take_changes());
         self.reconcile(None).await;
         loop {

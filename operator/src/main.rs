@@ -33,8 +33,8 @@ use vestibule_process::core_dumps;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The Vestibule operator: compiles OidcProviders and SigninPolicies, publishes them to the data plane and says what became
-/// of them.
+/// The Vestibule operator: compiles OidcProviders and SigninPolicies, publishes them to the data plane and reports their
+/// status.
 #[derive(Debug, Parser)]
 #[command(name = "vestibule-operator", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -44,8 +44,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it was told to stop
-  1  it failed, or may not lead any more: start it again
+  0  stopped by SIGTERM or SIGINT
+  1  failed, or lost the lease: start it again
   2  the command line is wrong";
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,6 @@
-//! The pods of the data plane: which are ready, what each has said that it serves, and what it has seen of providers' keys.
+//! The pods of the data plane: which are ready, what each reports that it serves, and what it has seen of providers' keys.
 //!
-//! A pod's word counts as long as it is the same pod, with the same containers: a question that went unanswered takes nothing
-//! back.
+//! A report counts as long as the pod and its containers are the same: a request without an answer does not void it.
 
 pub(crate) mod follow;
 pub(crate) mod pod_api;
@@ -45,7 +44,7 @@ pub(crate) struct Pods {
     state: Mutex<State>,
     /// Something that statuses depend on has changed.
     pub(crate) changed: Notify,
-    /// A pod came, went or is another.
+    /// A pod came, went or was replaced.
     pods_changed: Notify,
     expected: watch::Sender<Option<Expected>>,
     admin_port: u16,
@@ -78,7 +77,7 @@ struct Seen {
     bytes: usize,
 }
 
-/// Who answers: a container that starts again under the same name is another.
+/// Which process answers: a container that restarts under the same name has a new identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PodIdentity {
     uid: String,
@@ -155,7 +154,7 @@ impl Pods {
         }
     }
 
-    /// The watch of the pods has failed: nobody is known to serve something everywhere until it works again.
+    /// The watch of the pods has failed: until it works again, nothing is known to be served by every pod.
     pub(crate) fn watch_failed(&self, error: &str) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -173,7 +172,8 @@ impl Pods {
         }
     }
 
-    /// A watch that goes on where it broke off says nothing until a pod changes: no news for a while is good news.
+    /// A watch that resumes where it broke off has no event until a pod changes: after a while without an error it counts as
+    /// working.
     pub(crate) fn stale(&self) -> Option<Stale> {
         let mut state = self.lock();
         if state
@@ -251,7 +251,7 @@ impl Pods {
             .map_or(0, |pod| pod.discovery.sequence)
     }
 
-    /// Whether the pod is to be asked again at once: there is more, or its process is another and counts from the beginning.
+    /// Whether the pod is to be asked again at once: there is more, or its process is new and counts from the beginning.
     fn discovery_answered(
         &self,
         name: &str,
@@ -299,7 +299,7 @@ impl Pods {
         again
     }
 
-    /// What the ready pods have said, in the order of their names, and whether all has been read of each.
+    /// What the ready pods have reported, in the order of their names, and whether all has been read of each.
     pub(crate) fn proofs(&self, history: &History) -> (Vec<PodProof>, bool) {
         let unseen = self.stale().map(|stale| PodProof::unseen(stale.error));
         let state = self.lock();
@@ -342,7 +342,7 @@ impl Pods {
         !self.lock().seen.is_empty()
     }
 
-    /// What was published before the start counts until pods have fetched anew.
+    /// Keys that were published before the start count until pods have fetched newer ones.
     pub(crate) fn recover(&self, seeds: Seeds) {
         let mut state = self.lock();
         for (provider, seed) in seeds {

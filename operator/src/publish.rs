@@ -1,7 +1,7 @@
-//! The snapshot on its way to the pods: written to Secrets when its content is another, and read back at the start.
+//! Publishes the snapshot for the pods: writes Secrets when their content changes, and reads them back at the start.
 //!
-//! Parts are written before the head, and the head only over the version that this operator wrote or read last: of two that
-//! both believe to lead, one fails. What somebody else changes or deletes is written again.
+//! Parts are written before the head, and the head only over the version that this operator wrote or read last: of two
+//! operators that both believe that they lead, one fails. Secrets that something else changes or deletes are written again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,12 +104,12 @@ impl Publisher {
                     match unpacking.await? {
                         Ok(unpacked) => found = Some(unpacked),
                         Err(error) => {
-                            tracing::error!(%error, "what is published cannot be read: it is published anew, and last good revisions are lost");
+                            tracing::error!(%error, "what is published cannot be read: it is published again, and last good revisions are lost");
                         }
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "what is published cannot be read: it is published anew, and last good revisions are lost");
+                    tracing::error!(%error, "what is published cannot be read: it is published again, and last good revisions are lost");
                 }
             }
         }
@@ -164,14 +164,14 @@ impl Publisher {
         Some((&current.seeds, current.at))
     }
 
-    /// Whether a Secret is missing or another than what was written.
+    /// Whether a Secret is missing or differs from what was written.
     pub(crate) fn is_disturbed(&self, cache: &Cache) -> bool {
         let parts = self.published.as_ref().map_or(0, |current| current.parts);
         let mut names = (0..parts).map(secret_name);
         names.any(|name| cache.is_disturbed(&name))
     }
 
-    /// What the API server has is another than what was written: all of it is written again.
+    /// What the API server holds differs from what was written: all of it is written again.
     pub(crate) async fn forget(&mut self, cache: &Cache) -> kube::Result<()> {
         self.published = None;
         self.versions.clear();
@@ -217,7 +217,7 @@ impl Publisher {
         let packed = packing.await.expect("a panic ends the process")?;
         if packed.without_seeds {
             tracing::warn!(
-                "the keys seen of providers do not fit in beside the configuration: they are left out"
+                "the keys seen of providers do not fit in with the configuration: they are left out"
             );
         }
         let Packed { head, secrets, .. } = packed;
@@ -298,7 +298,7 @@ impl Publisher {
     }
 }
 
-/// Of which keys there are for whom, whenever they were fetched.
+/// Of the keys of each provider, whenever they were fetched.
 pub(crate) fn seeds_digest(seeds: &Seeds) -> Revision {
     let contents = seeds.iter().map(|(name, seed)| (name, seed_digest(seed)));
     digest_of_contents(contents)

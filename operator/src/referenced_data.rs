@@ -1,5 +1,5 @@
-//! The Secrets and ConfigMaps that objects name. Of all others only metadata passes by, and of these only the entries that
-//! are named are kept: what else stands in a namespace costs no memory.
+//! The Secrets and ConfigMaps that objects name. Of all others only metadata passes by, and of these only the named entries
+//! are kept: anything else in a namespace takes no memory.
 //!
 //! | what is tracked is | when |
 //! |---|---|
@@ -21,7 +21,7 @@ use vestibule_crds::secret::Secret;
 const READS_MAX: usize = 16;
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// What the watches have said; shared by them and the controller.
+/// What the watches have seen; shared by them and the controller.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
     tracked: Mutex<HashMap<DataId, Tracked>>,
@@ -38,7 +38,7 @@ struct Tracked {
 #[derive(Debug, Default)]
 pub(crate) struct ReferencedData {
     pub(crate) secrets: BTreeMap<NamespacedName, BTreeMap<String, Secret>>,
-    /// What the label of a Secret says that it is for.
+    /// The use that the label of a Secret allows.
     pub(crate) secret_uses: BTreeMap<NamespacedName, String>,
     pub(crate) config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
     /// What could not be read, so that it is logged once.

@@ -1,7 +1,7 @@
 //! `vestibule-operator run`: the process, from its flags to its exit code.
 //!
-//! Every replica watches, so that its caches are warm; the one that holds the Lease compiles, publishes and says. What a leader
-//! knows ends with its lead: a replica that loses the Lease ends, and begins again with nothing but what the API server holds.
+//! Every replica watches, so that its caches are warm; the one that holds the Lease compiles, publishes and writes statuses.
+//! A replica that loses the Lease exits, and starts again with only what the API server holds.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         .build()
         .context("the runtime could not be started")?;
     runtime.block_on(operate(arguments))?;
-    // A watch may hang in the middle of a connection: nobody waits for it.
+    // A watch may hang in the middle of a connection: do not wait for it.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
@@ -55,7 +55,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
     signal::stop_on_signal(stop.clone())?;
     let namespace = own_namespace(&arguments)?;
     let identity = identity(&arguments)?;
-    // Whoever asks for a port that is taken shall not wait for anything else first.
+    // A port that is taken is reported at once, before anything that takes time.
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
@@ -135,7 +135,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         Some(ended) = tasks.join_next() => ended.context("a task ended").flatten(),
     };
     admin.stopping.store(true, Ordering::SeqCst);
-    // Whoever stops in order gives the lead away at once; whoever fails must not write any more either way.
+    // Another replica then leads at once, and this one writes nothing more, however it ended.
     election.release().await;
     match &ended {
         Ok(()) => tracing::info!("stopped"),

@@ -48,7 +48,7 @@ pub(crate) struct PolicyKeys {
     pub(crate) keys: Vec<KeptKey>,
     /// The request for a rotation that was heeded last.
     pub(crate) rotated: Option<String>,
-    /// What the secrets of second factors are sealed with: made once and never dropped, or nobody could open them.
+    /// Seals the secrets of second factors: made once and never dropped, because they cannot be opened without it.
     pub(crate) encryption: Option<EncryptionKey>,
 }
 

@@ -1,7 +1,7 @@
-//! What is said about an object, from what compiling, the pods and the keys came to. Pure: no client and no clock.
+//! The status that an object should have, from its verdict, the pods and the keys. Pure: no client and no clock.
 //!
-//! A desired status has no times. It is held against what stands there; only what differs is written, and a condition's
-//! `lastTransitionTime` moves only when its status does.
+//! A desired status has no times. It is compared with the current one; only a difference is written, and a condition's
+//! `lastTransitionTime` changes only when its status does.
 
 pub(crate) mod discovered;
 pub(crate) mod programmed;
@@ -41,7 +41,7 @@ pub(crate) struct Desired {
     pub(crate) conditions: Vec<DesiredCondition>,
 }
 
-/// A condition that is another than before.
+/// A condition that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transition {
     pub(crate) condition: DesiredCondition,
@@ -73,7 +73,7 @@ impl Desired {
         self
     }
 
-    /// Whether `current` says all of this already; when it was said is its own business.
+    /// Whether `current` is the same but for its times.
     pub(crate) fn is(&self, current: Option<&Status>) -> bool {
         let Some(current) = current else {
             return false;
@@ -123,7 +123,7 @@ impl Desired {
         }
     }
 
-    /// The conditions whose status or reason is another than in `current`.
+    /// The conditions whose status or reason differs from `current`.
     pub(crate) fn transitions(&self, current: Option<&Status>) -> Vec<Transition> {
         let changed = self.conditions.iter().filter_map(|condition| {
             let before = current.and_then(|current| current_condition(current, condition.type_));

@@ -1,5 +1,5 @@
-//! Statuses on their way to the API server: the newest of each object, a bounded number at once, and an Event when a
-//! condition's status or reason becomes another.
+//! Writes statuses to the API server: the newest of each object, a bounded number at once, and an Event when a
+//! condition's status or reason changes.
 //!
 //! What waits is one status for each object at most, so the queue is bounded by the objects there are.
 
@@ -74,7 +74,7 @@ impl Queue {
         state.pending.len() + state.in_flight.len()
     }
 
-    /// One object that nobody is writing to; it is in flight until it is done.
+    /// One object that has no write in flight; it is in flight until it is done.
     fn take(&self) -> Option<(Key, Desired)> {
         let mut state = self.lock();
         let State {
@@ -190,7 +190,7 @@ impl StatusWriter {
     /// The status again when it could not be written now.
     async fn write(&self, key: &Key, desired: Desired) -> Option<Desired> {
         let entry = self.cache.entry(key)?;
-        // Since it was queued, the object or its status may have become another.
+        // The object or its status may have changed since it was queued.
         if entry.object.generation != desired.generation || desired.is(entry.status.as_ref()) {
             return None;
         }
@@ -229,7 +229,7 @@ impl StatusWriter {
                 }
                 None
             }
-            // It is gone, or another: the watch says so.
+            // It is gone or was made again: the watch brings that.
             Ok(Err(kube::Error::Api(status))) if [404, 409].contains(&status.code) => None,
             Ok(Err(kube::Error::Api(status))) if [400, 403, 422].contains(&status.code) => {
                 if self.queue.lock().refused.insert(key.clone()) {
@@ -273,8 +273,8 @@ impl StatusWriter {
     }
 }
 
-/// What is worth an Event: whatever stops or ends, and whatever was put right. That a new object is fine, or that something is
-/// under way, is not.
+/// A condition is worth an Event when something stops or ends, and when something is put right again; not when a new object
+/// is fine or something is under way.
 fn event(transition: &Transition) -> Option<Event> {
     let Transition { condition, known } = transition;
     let type_ = match condition.status {

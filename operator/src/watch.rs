@@ -1,4 +1,4 @@
-//! The watches: each fills the caches from one kind in one namespace (or all), for ever, with a pause after a failure.
+//! The watches: each fills the caches from one kind in one namespace (or all), without end, with a pause after a failure.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -181,7 +181,7 @@ impl Watches {
         });
     }
 
-    /// The Secrets that the operator wrote: one that somebody else changed or deleted is put right.
+    /// The Secrets that the operator wrote: one that something else changed or deleted is written again.
     fn watch_owned(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
         let api: Api<PartialObjectMeta<Secret>> =
             Api::namespaced(self.client.clone(), &self.own_namespace);

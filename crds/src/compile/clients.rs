@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::signin_policy::{Client as ClientSpec, Oauth, PrivateKeyJwt, ServiceAccount};
 use crate::snapshot::{Client, ClientProof, Policy, Provider};
 
-/// Shortest secret: `openssl rand -base64 32` makes a longer one, and nobody guesses it.
+/// Shortest secret: `openssl rand -base64 32` makes a longer one, which cannot be guessed.
 const SECRET_BYTES_MIN: usize = 32;
 
 /// The clients that are right, if any are declared; `problems` has what is wrong with the others.
@@ -130,7 +130,7 @@ fn secret_digest(
 }
 
 /// What is left of the last good clients in an update that does not compile: only clients, keys, secrets and permissions
-/// that it still names, as far as it can be read; and where none is left, nobody takes their place. A reference that cannot be followed takes nothing away, for it may lead to the very same.
+/// that it still names, as far as it can be read. Where none is left, the endpoints stay closed. A reference that cannot be followed takes nothing away, since it may lead to the same content.
 pub(super) fn remaining_clients(
     before: &[Client],
     object: &Object,

@@ -17,7 +17,7 @@ use crate::signin_policy::{
 };
 use crate::snapshot::{Credentials, Email, EncryptionKeySource, Mfa, Sms, Webauthn};
 
-/// Shortest HMAC key: one that can be guessed signs for anybody.
+/// Shortest HMAC key: with a key that can be guessed, anyone could sign messages.
 const SMS_KEY_BYTES_MIN: usize = 16;
 
 /// Whether a sign-in can be asked for a factor.
@@ -350,7 +350,7 @@ fn sms_webhook(spec: SmsSpec, resolver: &Resolver<'_>, problems: &mut Problems) 
     })
 }
 
-/// Files that Secrets are made from often end with an end of line that nobody means.
+/// Files that Secrets are made from often end with an end of line that is not part of the secret.
 pub(super) fn line(text: &Secret) -> Secret {
     Secret::new(text.expose().trim_end_matches(['\r', '\n']))
 }

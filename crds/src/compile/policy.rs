@@ -24,7 +24,7 @@ use crate::snapshot::{
     self, Acting, KeyState, Limits, LocalToken, PasswordLife, Policy, PolicyKey, Revision,
 };
 
-/// Wider networks of proxies than these are hardly anybody's own.
+/// Wider networks than these are unlikely to hold only the installer's own proxies.
 const PROXIES_V4_BITS_MIN: u8 = 8;
 const PROXIES_V6_BITS_MIN: u8 = 16;
 
@@ -266,7 +266,7 @@ fn warn_of_wide_proxies(networks: &[IpNet], problems: &mut Problems) {
             problems.warn(
                 "spec.risk.trustedProxies",
                 format!(
-                    "everybody in {network} may make up the address that a request comes from: name the addresses of your proxies"
+                    "every host in {network} may make up the address that a request comes from: name the addresses of your proxies"
                 ),
             );
         }

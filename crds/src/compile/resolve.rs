@@ -250,7 +250,7 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    /// The bundle's certificates alone, as PEM: a Secret often holds a private key beside them.
+    /// The bundle's certificates alone, as PEM: a Secret often holds a private key as well.
     pub(super) fn ca_bundle(
         &self,
         bundle: &CaBundle,

@@ -49,7 +49,7 @@ impl Pattern {
             .map_err(|error| ExpressionError::Pattern(reason(&error)))
     }
 
-    /// As [`is_match`](Self::is_match), for a text that nobody pays for; one that is too long to search does not match.
+    /// As [`is_match`](Self::is_match), for a text without a budget; one that is too long to search does not match.
     pub(crate) fn matches(&self, text: &str) -> bool {
         matches!(self.is_match(text, &mut Budget::full()), Ok(true))
     }
@@ -57,7 +57,7 @@ impl Pattern {
     pub(super) fn is_match(&self, text: &str, budget: &mut Budget) -> Result<bool, Fault<'static>> {
         budget.charge_search(text.len())?;
         let found = self.0.try_search_fwd(&Input::new(text).earliest(true));
-        // It gives up at a byte that it was told to stop at, and it was told of none.
+        // The search gives up only at quit bytes, and it has none.
         let found = found.map_err(|_| Fault::Other("the pattern gave up"))?;
         Ok(found.is_some())
     }

@@ -14,7 +14,7 @@ use crate::reference::{
     NETWORK_PATTERN, URL_PATTERN,
 };
 
-/// Findings after which no more are looked for: nobody fixes more at once.
+/// The check stops after this many findings: more are not fixed at once.
 const FINDINGS_MAX: usize = 32;
 /// Longest text of the manifest that a message repeats.
 const QUOTED_CHARS_MAX: usize = 80;
@@ -152,7 +152,7 @@ fn check_count(bounds: Bounds, count: usize, what: &str, path: &Path<'_>, findin
     }
 }
 
-/// What a pattern of ours asks for: not everybody reads regular expressions.
+/// What a pattern of ours asks for, for readers who do not read regular expressions.
 fn in_words(pattern: &str) -> Option<&'static str> {
     match pattern {
         duration::PATTERN => Some("a duration such as 30s, 15m or 720h"),

@@ -50,7 +50,7 @@ pub struct Email {
     /// Who the mail is from: an address, or a name and an address in angle brackets.
     #[schemars(length(min = 3, max = 320), regex(pattern = MAILBOX_PATTERN))]
     pub from: String,
-    /// A Secret with `username` and `password`. Left out: the server is not told who sends.
+    /// A Secret with `username` and `password`. Left out: mail is sent without a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<SecretRef>,
     /// PEM certificates that replace the public roots for this server.

@@ -52,7 +52,7 @@ pub struct Client {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<ServiceAccount>,
     /// The client shows a secret: entries of Secrets in the same namespace, of 32 bytes at least. Each of them is accepted: to
-    /// rotate, put a new one beside the old one until the client has it.
+    /// rotate, add a new one and keep the old one until the client has the new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     pub secret_refs: Option<Vec<SecretKeyRef>>,

@@ -17,7 +17,7 @@ pub struct Signals {
     pub new_asn: NewAsn,
     /// The user never signed in from this country. Default: 35 points.
     pub new_country: NewCountry,
-    /// Nobody travels that fast between two sign-ins. Default: 60 points over 1000 km/h.
+    /// Two sign-ins farther apart than a person can travel in the time between. Default: 60 points over 1000 km/h.
     pub impossible_travel: ImpossibleTravel,
     /// Recent failures for this user. Default: 40 points for 5 in 15m.
     pub user_failures: UserFailures,
@@ -126,7 +126,7 @@ macro_rules! age_signal {
 age_signal!(Dormant, 20, 2160);
 age_signal!(StaleAuthTime, 15, 12);
 
-/// A speed between two sign-ins that nobody travels at.
+/// A speed between two sign-ins that is too high for travel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ImpossibleTravel {
@@ -174,7 +174,7 @@ impl Default for UnusualHour {
 
 /// The statistical model: `cap * S / (S + s50)`.
 ///
-/// It tells apart those of whom the other signals say the same, and looks at the same facts as they do: few points, or what
+/// It separates sign-ins that the other signals score the same, from the same facts: few points, or what
 /// is new would count twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]

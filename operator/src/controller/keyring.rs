@@ -1,4 +1,4 @@
-//! The managed keys of all policies: what is stored of them, and what is to be written.
+//! The managed keys of all policies: read at the start, rotated, and stored in Secrets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ struct Kept {
     keys: PolicyKeys,
     /// Of the Secret as it was written or read; none: it is to be written.
     version: Option<String>,
-    /// What the log has been told.
+    /// Whether the log has the last failure already.
     complained: bool,
 }
 

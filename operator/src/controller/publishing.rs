@@ -33,7 +33,9 @@ impl Controller {
             ..
         } = self.context.clone();
         if self.publisher.is_disturbed(&cache) {
-            tracing::warn!("what is published was changed by somebody else: it is published again");
+            tracing::warn!(
+                "the published Secrets were changed or deleted by something else: they are published again"
+            );
             if let Err(error) = self.publisher.forget(&cache).await {
                 return Err(self.not_published(PublishError::Read(error)));
             }

@@ -20,7 +20,7 @@ use crate::status::{Desired, DesiredCondition};
 /// How a key without a `kid` is named.
 const NO_KID: &str = "-";
 
-/// What is costly to find out about providers, remembered until it is another.
+/// What is costly to work out about providers, kept until its source changes.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     keys: HashMap<String, (Revision, Vec<KeyStatus>)>,
@@ -113,7 +113,7 @@ impl Controller {
             let Some(verdict) = verdicts.get(key) else {
                 return;
             };
-            // What was judged is not what stands there now: that is judged soon.
+            // The object has changed since it was compiled: it is compiled again soon.
             if verdict.generation != entry.object.generation {
                 return;
             }

@@ -27,7 +27,7 @@ const ENCRYPTION_ENTRY: &str = "encryption-key";
 /// Why a Secret of keys is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("it does not say whose keys it holds (annotation {POLICY})")]
+    #[error("it does not name the policy of its keys (annotation {POLICY})")]
     Policy,
     #[error("its entry {ENTRY} is not what the operator wrote")]
     Keys,

@@ -3,7 +3,7 @@
 //!
 //! | reason | status | when |
 //! |---|---|---|
-//! | IssuerMismatch | False | its discovery document is another issuer's, for some pod |
+//! | IssuerMismatch | False | for some pod, its discovery document names a different issuer |
 //! | Unreachable | False | some pod has no keys of it and cannot fetch them |
 //! | ServingStale | False | some pod cannot fetch its keys and uses those that it has |
 //! | Discovered | True | every pod that has looked has its keys |

@@ -1,15 +1,15 @@
-//! The condition `Programmed`: whether every ready pod of the data plane has said that it serves this object as it is now.
+//! The condition `Programmed`: whether every ready pod of the data plane reports that it serves this object as it is now.
 //!
 //! | reason | status | when |
 //! |---|---|---|
 //! | Serving | True | every ready pod serves a snapshot with this revision of the object |
-//! | Propagating | False | some ready pod does not yet, or does not say |
+//! | Propagating | False | some ready pod does not yet, or does not answer |
 //! | NoReplicas | False | no pod is ready |
 //! | ServingPrevious | False | it does not compile; its last good revision is served |
 //! | NotAccepted | False | it does not compile, and nothing was served for it before |
 //!
-//! A pod says which snapshot it serves. What the last few snapshots held is remembered, so a change of one object does not
-//! shake the conditions of all others while pods take it up.
+//! A pod reports which snapshot it serves. The last few snapshots are remembered, so that a change of one object does not
+//! change the conditions of all others while pods load it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl History {
     }
 }
 
-/// What one ready pod has said.
+/// What one ready pod has reported.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PodProof {
     /// Empty for those that may be there unseen.
@@ -57,7 +57,7 @@ pub(crate) struct PodProof {
 }
 
 impl PodProof {
-    /// While the pods cannot be watched, one that nobody knows may be ready and serve anything.
+    /// While the pods cannot be watched, an unknown one may be ready and serve anything.
     pub(crate) fn unseen(error: String) -> Self {
         Self {
             error: Some(error),
@@ -101,13 +101,13 @@ pub(crate) fn programmed(verdict: &Verdict, proofs: &[PodProof]) -> DesiredCondi
         Serving::Nothing => condition(
             ConditionStatus::False,
             "NotAccepted",
-            "nothing is served for it: put right what Accepted and ResolvedRefs say".to_owned(),
+            "nothing is served for it: put right what Accepted and ResolvedRefs report".to_owned(),
         ),
         Serving::Previous(revision) => condition(
             ConditionStatus::False,
             "ServingPrevious",
             format!(
-                "its last good revision {revision} is served: put right what Accepted and ResolvedRefs say"
+                "its last good revision {revision} is served: put right what Accepted and ResolvedRefs report"
             ),
         ),
         Serving::Current if proofs.is_empty() => condition(
