@@ -1,5 +1,5 @@
-//! Keys that the secrets of second factors are sealed with (AES-256-GCM). The first of a policy seals, all of them open, so
-//! that a key is rotated by putting another before it.
+//! Keys that the secrets of second factors are sealed with (AES-256-GCM). The first of a policy
+//! seals, all of them open, so that a key is rotated by putting another before it.
 
 use aws_lc_rs::rand;
 use base64::Engine as _;

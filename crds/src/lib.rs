@@ -1,5 +1,6 @@
-//! The contract of Vestibule: what people write (two custom resources), what pods read ([`snapshot::Snapshot`]), and the
-//! pure function between them. No client, no runtime, no clock, no files.
+//! The contract of Vestibule: what people write (two custom resources), what pods read
+//! ([`snapshot::Snapshot`]), and the pure function between them. No client, no runtime, no clock,
+//! no files.
 
 pub mod algorithm;
 pub mod claims;

@@ -1,4 +1,5 @@
-//! The OidcProvider kind: an issuer whose ID tokens sign people in. Each doc comment is what `kubectl explain` prints.
+//! The OidcProvider kind: an issuer whose ID tokens sign people in. Each doc comment is what
+//! `kubectl explain` prints.
 
 mod claims;
 mod keys;
@@ -68,11 +69,12 @@ use crate::structural::structural;
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = structural)]
 pub struct OidcProviderSpec {
-    /// The `iss` of its tokens, exact. https; http only for a loopback or in-cluster host, and only when the process
-    /// was started with --allow-http-issuers.
+    /// The `iss` of its tokens, exact. https; http only for a loopback or in-cluster host, and only
+    /// when the process was started with --allow-http-issuers.
     #[schemars(length(min = 8, max = 512), regex(pattern = ISSUER_PATTERN))]
     pub issuer: String,
-    /// Other exact `iss` values that the same provider sends, URLs or not: Google sends `accounts.google.com` as well.
+    /// Other exact `iss` values that the same provider sends, URLs or not: Google sends
+    /// `accounts.google.com` as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -80,15 +82,16 @@ pub struct OidcProviderSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub issuer_aliases: Vec<String>,
-    /// Client ids, one of which a token's `aud` must hold. Required: a token for another client must not sign in here.
+    /// Client ids, one of which a token's `aud` must hold. Required: a token for another client
+    /// must not sign in here.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(min = 1, max = 256)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub audiences: Vec<String>,
-    /// Values of `azp`, the client that asked for the token, that are accepted as well as the audiences. A token
-    /// with any other `azp` is refused: Google's Android client ids belong here.
+    /// Values of `azp`, the client that asked for the token, that are accepted as well as the
+    /// audiences. A token with any other `azp` is refused: Google's Android client ids belong here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -100,8 +103,8 @@ pub struct OidcProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub display_name: Option<String>,
-    /// The SigninPolicy, in the same namespace, whose users, sessions and tokens these sign-ins become. Default: the
-    /// policy named default.
+    /// The SigninPolicy, in the same namespace, whose users, sessions and tokens these sign-ins
+    /// become. Default: the policy named default.
     #[serde(default)]
     pub policy_ref: PolicyRef,
     /// true: the next sign-in and the next refresh fail. Default: false.
@@ -131,14 +134,15 @@ pub struct OidcProviderSpec {
     /// Whether a first sign-in may become an existing user. An identity is always (issuer, sub).
     #[serde(default)]
     pub linking: Linking,
-    /// Create: a first sign-in makes a user. Deny: only identities that exist sign in. Default: Create.
+    /// Create: a first sign-in makes a user. Deny: only identities that exist sign in. Default:
+    /// Create.
     #[serde(default)]
     pub provisioning: Provisioning,
     /// When the provider's own second factor counts as one. Left out: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_mfa: Option<UpstreamMfa>,
-    /// Claims and what should become of them, tried whenever this object is compiled; one that turns out otherwise makes
-    /// Accepted False.
+    /// Claims and what should become of them, tried whenever this object is compiled; one that
+    /// turns out otherwise makes Accepted False.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

@@ -1,4 +1,5 @@
-//! When managed signing keys are made, begin to sign and are dropped. Pure: the keeper passes the clock in.
+//! When managed signing keys are made, begin to sign and are dropped. Pure: the keeper passes the
+//! clock in.
 //!
 //! | state | from | until |
 //! |---|---|---|

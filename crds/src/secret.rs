@@ -20,7 +20,8 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// An entry of a Kubernetes Secret. Text stays as it is; what is none can only be a key of 32 bytes here, and becomes base64.
+    /// An entry of a Kubernetes Secret. Text stays as it is; what is none can only be a key of 32
+    /// bytes here, and becomes base64.
     pub fn of_entry(bytes: Vec<u8>) -> Option<Self> {
         match String::from_utf8(bytes) {
             Ok(text) => Some(Self::new(text)),

@@ -1,7 +1,7 @@
 //! What a data-plane pod reads: every accepted object, resolved, checked and ready to be built.
 //!
-//! A snapshot holds private signing keys. It is written by `compile` alone and is the same whether the operator or
-//! `vestibule serve --manifests` compiled it.
+//! A snapshot holds private signing keys. It is written by `compile` alone and is the same whether
+//! the operator or `vestibule serve --manifests` compiled it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,7 +73,8 @@ pub struct Provider {
     pub name: String,
     /// Of everything else in this object.
     pub revision: Revision,
-    /// When the object was created, RFC 3339: of two providers with one (issuer, audience) pair the older is inferred.
+    /// When the object was created, RFC 3339: of two providers with one (issuer, audience) pair the
+    /// older is inferred.
     pub created_at: Option<String>,
     pub issuer: Issuer,
     pub issuer_aliases: Vec<String>,
@@ -101,7 +102,8 @@ pub struct Provider {
 /// Where the keys that verify a provider's tokens come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeySource {
-    /// The `jwks_uri` of the discovery document at this URL; its `issuer` must be the provider's issuer.
+    /// The `jwks_uri` of the discovery document at this URL; its `issuer` must be the provider's
+    /// issuer.
     Discovery { url: String },
     /// A JWK Set at this URL.
     JwksUri { url: String },
@@ -185,7 +187,8 @@ pub struct Policy {
     #[serde(default)]
     pub egress: Egress,
     pub limits: Limits,
-    /// The only clients that may use the OAuth endpoints, even where none is left. None: they are open to all.
+    /// The only clients that may use the OAuth endpoints, even where none is left. None: they are
+    /// open to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Vec<Client>>,
     /// Whether `/auth/…` gives no tokens, so that only the clients get any.
@@ -243,7 +246,8 @@ pub struct Mfa {
     pub key_source: EncryptionKeySource,
     /// Set where webauthn is among `methods`.
     pub webauthn: Option<Webauthn>,
-    /// Where codes come from if email_otp is among `methods`, and notices of changed factors in any case.
+    /// Where codes come from if email_otp is among `methods`, and notices of changed factors in any
+    /// case.
     pub email: Option<Email>,
     /// Set where sms_otp is among `methods`.
     pub sms: Option<Sms>,
@@ -396,7 +400,8 @@ impl Provider {
         format!("{}/{}", self.namespace, self.policy)
     }
 
-    /// Of all that decides which keys count as this provider's: keys that were fetched for another one do not.
+    /// Of all that decides which keys count as this provider's: keys that were fetched for another
+    /// one do not.
     pub fn key_source_revision(&self) -> Revision {
         let source = (
             &self.keys,

@@ -1,8 +1,10 @@
-//! Manifests in, snapshot and verdicts out, in files: `UPDATE_GOLDEN=1 cargo test --test golden` writes them again.
+//! Manifests in, snapshot and verdicts out, in files: `UPDATE_GOLDEN=1 cargo test --test golden`
+//! writes them again.
 //!
-//! Each folder has `input.yaml`, perhaps `before.yaml` with what was applied before it, and `expected.json`. Secrets are
-//! replaced by a digest, and revisions by the name of the object that they belong to. `defaults` and `every_field` show
-//! whole objects; every other folder leaves out what is as in `defaults`, so that a new field rewrites those two alone.
+//! Each folder has `input.yaml`, perhaps `before.yaml` with what was applied before it, and
+//! `expected.json`. Secrets are replaced by a digest, and revisions by the name of the object that
+//! they belong to. `defaults` and `every_field` show whole objects; every other folder leaves out
+//! what is as in `defaults`, so that a new field rewrites those two alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -154,7 +156,8 @@ fn leave_out_defaults(shown: &mut Value) {
     }
 }
 
-/// Leaves out members that are as in `defaults`; one that `defaults` alone has is shown as left out.
+/// Leaves out members that are as in `defaults`; one that `defaults` alone has is shown as left
+/// out.
 fn leave_out(value: &mut Value, defaults: &Value) {
     let (Value::Object(members), Value::Object(defaults)) = (value, defaults) else {
         return;

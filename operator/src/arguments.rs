@@ -1,4 +1,5 @@
-//! The flags of `vestibule-operator run`. Their names and the `VESTIBULE_OPERATOR_…` variables are a contract.
+//! The flags of `vestibule-operator run`. Their names and the `VESTIBULE_OPERATOR_…` variables are
+//! a contract.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,11 +11,12 @@ use vestibule_process::log::LogFormat;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArguments {
-    /// The operator's own namespace: the snapshot, the signing keys, the lease and the data plane's pods are there [default:
-    /// the one of the pod's service account]
+    /// The operator's own namespace: the snapshot, the signing keys, the lease and the data plane's
+    /// pods are there [default: the one of the pod's service account]
     #[arg(long, value_name = "NAME", env = "VESTIBULE_OPERATOR_NAMESPACE")]
     pub(crate) namespace: Option<String>,
-    /// Namespaces whose OidcProviders and SigninPolicies count, separated by commas; `*` for all [default: the own one]
+    /// Namespaces whose OidcProviders and SigninPolicies count, separated by commas; `*` for all
+    /// [default: the own one]
     #[arg(
         long,
         value_name = "NAMES",

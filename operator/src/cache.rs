@@ -1,7 +1,8 @@
-//! What the watches have seen of the API server: the objects of both kinds with their status, and the versions of the
-//! Secrets that the operator wrote.
+//! What the watches have seen of the API server: the objects of both kinds with their status, and
+//! the versions of the Secrets that the operator wrote.
 //!
-//! A change of a status alone is no change of the configuration: the operator's own writes come back as such events.
+//! A change of a status alone is no change of the configuration: the operator's own writes come
+//! back as such events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -168,7 +169,8 @@ impl Cache {
         }
     }
 
-    /// What a write of ours came back with, so that nothing is written a second time before the watch brings it.
+    /// What a write of ours came back with, so that nothing is written a second time before the
+    /// watch brings it.
     pub(crate) fn status_written(&self, key: &Key, written: Watched) {
         let Some(written) = read(key.0, written) else {
             return;
@@ -177,7 +179,8 @@ impl Cache {
             && entry.uid == written.uid
             && entry.version < written.version
         {
-            // The version stays: a spec that was changed in between still comes with an event of its own.
+            // The version stays: a spec that was changed in between still comes with an event of
+            // its own.
             entry.status = written.status;
         }
     }
@@ -224,7 +227,8 @@ impl Cache {
         }
     }
 
-    /// Whether a Secret of the operator differs from what was written last: something else changed or deleted it.
+    /// Whether a Secret of the operator differs from what was written last: something else changed
+    /// or deleted it.
     pub(crate) fn is_disturbed(&self, name: &str) -> bool {
         let state = self.lock();
         let (seen, written) = (state.owned.get(name), state.written.get(name));
@@ -232,7 +236,8 @@ impl Cache {
         state.lost.contains(name) || changed.is_some_and(|(seen, written)| is_later(seen, written))
     }
 
-    /// A Secret of the operator is about to be written or no longer wanted: its deletion no longer matters.
+    /// A Secret of the operator is about to be written or no longer wanted: its deletion no longer
+    /// matters.
     pub(crate) fn forget_loss(&self, name: &str) {
         self.lock().lost.remove(name);
     }

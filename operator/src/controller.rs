@@ -1,7 +1,8 @@
 //! The leader's work: `gather → compile → rotate keys → publish → prove → sync statuses`.
 //!
-//! One task does all of it, in order, so that no two writes conflict. Slow work runs elsewhere: compiling and packing on
-//! blocking threads, asking pods and writing statuses in tasks of their own.
+//! One task does all of it, in order, so that no two writes conflict. Slow work runs elsewhere:
+//! compiling and packing on blocking threads, asking pods and writing statuses in tasks of their
+//! own.
 
 pub(crate) mod keyring;
 mod publishing;
@@ -33,11 +34,14 @@ use crate::status_writer::Queue;
 use keyring::Keyring;
 use vestibule_crds::compile::Reference;
 
-/// How long a status waits for pods after a publication: mostly they prove it in this time, and one write is enough.
+/// How long a status waits for pods after a publication: mostly they prove it in this time, and one
+/// write is enough.
 const PROOF_WAIT: Duration = Duration::from_millis(250);
-/// How long statuses wait for a pod that has just become ready to report what it serves and has seen.
+/// How long statuses wait for a pod that has just become ready to report what it serves and has
+/// seen.
 const NEW_POD_WAIT: Duration = Duration::from_secs(3);
-/// How long statuses wait while the pods cannot be watched: mostly the API server is away, and nothing could be written.
+/// How long statuses wait while the pods cannot be watched: mostly the API server is away, and
+/// nothing could be written.
 const STALE_WAIT: Duration = Duration::from_secs(30);
 /// The pause after a sync of all statuses is at least this long.
 const STATUS_SYNC_PAUSE: Duration = Duration::from_millis(100);
@@ -111,7 +115,8 @@ struct Waits {
     statuses_paused_until: Option<Instant>,
 }
 
-/// Why the cluster is not as the objects want it, so that it is tried again. Each cause is logged where it is found.
+/// Why the cluster is not as the objects want it, so that it is tried again. Each cause is logged
+/// where it is found.
 #[derive(Debug, thiserror::Error)]
 enum Incomplete {
     #[error(transparent)]
@@ -148,8 +153,8 @@ impl PendingStatuses {
 }
 
 impl Controller {
-    /// Recovers what was published and stored before. Tries until the API server answers: to begin without it would lose
-    /// keys and last good revisions.
+    /// Recovers what was published and stored before. Tries until the API server answers: to begin
+    /// without it would lose keys and last good revisions.
     pub(crate) async fn recover(context: Context) -> anyhow::Result<Self> {
         let mut pause = RETRY_FIRST;
         loop {

@@ -1,4 +1,5 @@
-//! Which replica leads: the one that holds the Lease. Pure: what was read and the time are passed in.
+//! Which replica leads: the one that holds the Lease. Pure: what was read and the time are passed
+//! in.
 //!
 //! | the Lease | what this replica does |
 //! |---|---|
@@ -8,8 +9,8 @@
 //! | names another, and changes | waits |
 //! | names another, and has not changed for as long as it is good for | takes it |
 //!
-//! Clocks of two machines are never compared: a holder's time runs from when this replica saw it renew. Every write carries the
-//! resource version that was read, so of two that take it one fails.
+//! Clocks of two machines are never compared: a holder's time runs from when this replica saw it
+//! renew. Every write carries the resource version that was read, so of two that take it one fails.
 
 pub(crate) mod hold;
 

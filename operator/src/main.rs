@@ -33,8 +33,8 @@ use vestibule_process::core_dumps;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The Vestibule operator: compiles OidcProviders and SigninPolicies, publishes them to the data plane and reports their
-/// status.
+/// The Vestibule operator: compiles OidcProviders and SigninPolicies, publishes them to the data
+/// plane and reports their status.
 #[derive(Debug, Parser)]
 #[command(name = "vestibule-operator", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {

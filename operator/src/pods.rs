@@ -1,6 +1,8 @@
-//! The pods of the data plane: which are ready, what each reports that it serves, and what it has seen of providers' keys.
+//! The pods of the data plane: which are ready, what each reports that it serves, and what it has
+//! seen of providers' keys.
 //!
-//! A report counts as long as the pod and its containers are the same: a request without an answer does not void it.
+//! A report counts as long as the pod and its containers are the same: a request without an answer
+//! does not void it.
 
 pub(crate) mod follow;
 pub(crate) mod pod_api;
@@ -24,7 +26,8 @@ use crate::status::discovered::Finding;
 use crate::status::programmed::{History, PodProof};
 use pod_api::{AskError, finding, shortened};
 
-/// After its watch failed the list of pods may be old for so long: the next try, which may fail too, comes before.
+/// After its watch failed the list of pods may be old for so long: the next try, which may fail
+/// too, comes before.
 const STALE_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
 
 /// Largest key set of a provider that is published with the configuration, and most of all sets of
@@ -32,7 +35,8 @@ const STALE_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
 const SEED_BYTES_MAX: usize = 64 * 1024;
 const NAMESPACE_SEED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What pods are asked for: the revision that they should serve, and the key that proves their answers.
+/// What pods are asked for: the revision that they should serve, and the key that proves their
+/// answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
     pub(crate) revision: Revision,
@@ -154,7 +158,8 @@ impl Pods {
         }
     }
 
-    /// The watch of the pods has failed: until it works again, nothing is known to be served by every pod.
+    /// The watch of the pods has failed: until it works again, nothing is known to be served by
+    /// every pod.
     pub(crate) fn watch_failed(&self, error: &str) {
         let now = Instant::now();
         let mut state = self.lock();
@@ -172,8 +177,8 @@ impl Pods {
         }
     }
 
-    /// A watch that resumes where it broke off has no event until a pod changes: after a while without an error it counts as
-    /// working.
+    /// A watch that resumes where it broke off has no event until a pod changes: after a while
+    /// without an error it counts as working.
     pub(crate) fn stale(&self) -> Option<Stale> {
         let mut state = self.lock();
         if state
@@ -251,7 +256,8 @@ impl Pods {
             .map_or(0, |pod| pod.discovery.sequence)
     }
 
-    /// Whether the pod is to be asked again at once: there is more, or its process is new and counts from the beginning.
+    /// Whether the pod is to be asked again at once: there is more, or its process is new and
+    /// counts from the beginning.
     fn discovery_answered(
         &self,
         name: &str,
@@ -299,7 +305,8 @@ impl Pods {
         again
     }
 
-    /// What the ready pods have reported, in the order of their names, and whether all has been read of each.
+    /// What the ready pods have reported, in the order of their names, and whether all has been
+    /// read of each.
     pub(crate) fn proofs(&self, history: &History) -> (Vec<PodProof>, bool) {
         let unseen = self.stale().map(|stale| PodProof::unseen(stale.error));
         let state = self.lock();
@@ -368,7 +375,8 @@ impl Pods {
         }
     }
 
-    /// Of the keys seen of the providers in `sources`, which names where the keys of each come from.
+    /// Of the keys seen of the providers in `sources`, which names where the keys of each come
+    /// from.
     pub(crate) fn seeds_digest(&self, sources: &BTreeMap<String, Revision>) -> Revision {
         let state = self.lock();
         let fitting = state.fitting(sources);

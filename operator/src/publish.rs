@@ -1,7 +1,9 @@
-//! Publishes the snapshot for the pods: writes Secrets when their content changes, and reads them back at the start.
+//! Publishes the snapshot for the pods: writes Secrets when their content changes, and reads them
+//! back at the start.
 //!
-//! Parts are written before the head, and the head only over the version that this operator wrote or read last: of two
-//! operators that both believe that they lead, one fails. Secrets that something else changes or deletes are written again.
+//! Parts are written before the head, and the head only over the version that this operator wrote
+//! or read last: of two operators that both believe that they lead, one fails. Secrets that
+//! something else changes or deletes are written again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,8 +73,8 @@ pub(crate) struct Recovered {
 }
 
 impl Publisher {
-    /// Reads what is there. What cannot be read as a snapshot is replaced by the next one; a failure of the API server is not
-    /// taken for that.
+    /// Reads what is there. What cannot be read as a snapshot is replaced by the next one; a
+    /// failure of the API server is not taken for that.
     pub(crate) async fn recover(
         client: Client,
         namespace: &str,
@@ -188,8 +190,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes unless this snapshot is published already; with `refresh_seeds`, unless its keys of providers are too.
-    /// Whether anything was written.
+    /// Publishes unless this snapshot is published already; with `refresh_seeds`, unless its keys
+    /// of providers are too. Whether anything was written.
     pub(crate) async fn publish(
         &mut self,
         snapshot: &Arc<Snapshot>,

@@ -1,9 +1,9 @@
-//! The Secrets and ConfigMaps that objects name. Of all others only metadata passes by, and of these only the named entries
-//! are kept: anything else in a namespace takes no memory.
+//! The Secrets and ConfigMaps that objects name. Of all others only metadata passes by, and of
+//! these only the named entries are kept: anything else in a namespace takes no memory.
 //!
 //! | what is tracked is | when |
 //! |---|---|
-//! | wanted | it is new, or the watch says that it has another version, is gone, or was left out of a list |
+//! | wanted | it is new, has a new version, is gone, or was left out of a list |
 //! | settled | it was read, or is known not to exist |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -154,8 +154,8 @@ enum Found {
 }
 
 impl ReferencedData {
-    /// Reads what is new or changed among what `references` name. What could not be read keeps the content that it had, and is
-    /// read at the next call.
+    /// Reads what is new or changed among what `references` name. What could not be read keeps the
+    /// content that it had, and is read at the next call.
     pub(crate) async fn refresh<'a>(
         &mut self,
         client: &Client,

@@ -1,7 +1,8 @@
 //! `vestibule-operator run`: the process, from its flags to its exit code.
 //!
-//! Every replica watches, so that its caches are warm; the one that holds the Lease compiles, publishes and writes statuses.
-//! A replica that loses the Lease exits, and starts again with only what the API server holds.
+//! Every replica watches, so that its caches are warm; the one that holds the Lease compiles,
+//! publishes and writes statuses. A replica that loses the Lease exits, and starts again with only
+//! what the API server holds.
 
 use std::path::Path;
 use std::process::ExitCode;

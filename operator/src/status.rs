@@ -1,7 +1,8 @@
-//! The status that an object should have, from its verdict, the pods and the keys. Pure: no client and no clock.
+//! The status that an object should have, from its verdict, the pods and the keys. Pure: no client
+//! and no clock.
 //!
-//! A desired status has no times. It is compared with the current one; only a difference is written, and a condition's
-//! `lastTransitionTime` changes only when its status does.
+//! A desired status has no times. It is compared with the current one; only a difference is
+//! written, and a condition's `lastTransitionTime` changes only when its status does.
 
 pub(crate) mod discovered;
 pub(crate) mod programmed;

@@ -1,7 +1,8 @@
-//! Writes statuses to the API server: the newest of each object, a bounded number at once, and an Event when a
-//! condition's status or reason changes.
+//! Writes statuses to the API server: the newest of each object, a bounded number at once, and an
+//! Event when a condition's status or reason changes.
 //!
-//! What waits is one status for each object at most, so the queue is bounded by the objects there are.
+//! What waits is one status for each object at most, so the queue is bounded by the objects there
+//! are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +34,8 @@ const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Who owns the fields of a status.
 const FIELD_MANAGER: &str = "vestibule-operator";
-/// Events at once, and a second: ten thousand objects that change together must not bury the API server.
+/// Events at once, and a second: ten thousand objects that change together must not bury the API
+/// server.
 const EVENTS_BURST: f64 = 100.0;
 const EVENTS_PER_SECOND: f64 = 10.0;
 /// As `events.k8s.io` allows a note.
@@ -273,8 +275,8 @@ impl StatusWriter {
     }
 }
 
-/// A condition is worth an Event when something stops or ends, and when something is put right again; not when a new object
-/// is fine or something is under way.
+/// A condition is worth an Event when something stops or ends, and when something is put right
+/// again; not when a new object is fine or something is under way.
 fn event(transition: &Transition) -> Option<Event> {
     let Transition { condition, known } = transition;
     let type_ = match condition.status {

@@ -1,4 +1,5 @@
-//! The watches: each fills the caches from one kind in one namespace (or all), without end, with a pause after a failure.
+//! The watches: each fills the caches from one kind in one namespace (or all), without end, with a
+//! pause after a failure.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -181,7 +182,8 @@ impl Watches {
         });
     }
 
-    /// The Secrets that the operator wrote: one that something else changed or deleted is written again.
+    /// The Secrets that the operator wrote: one that something else changed or deleted is written
+    /// again.
     fn watch_owned(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
         let api: Api<PartialObjectMeta<Secret>> =
             Api::namespaced(self.client.clone(), &self.own_namespace);
@@ -262,7 +264,8 @@ impl Watches {
                             cache.changed.notify_one();
                         }
                     }
-                    // A watch that ran into its time limit or a compacted version begins again by itself.
+                    // A watch that ran into its time limit or a compacted version begins again by
+                    // itself.
                     Err(watcher::Error::WatchError(status)) if status.code == 410 => {}
                     Err(error) => {
                         if !std::mem::replace(&mut failing, true) {

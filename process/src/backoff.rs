@@ -1,4 +1,5 @@
-//! Pauses between two tries to watch the cluster: short, since the caches are only as fresh as their watches.
+//! Pauses between two tries to watch the cluster: short, since the caches are only as fresh as
+//! their watches.
 
 use std::time::Duration;
 

@@ -51,8 +51,8 @@ where
     }
 }
 
-/// Warnings of the cluster's client quote the whole answer that it could not read, which may be a list of Secrets. The
-/// failure itself is logged by the caller.
+/// Warnings of the cluster's client quote the whole answer that it could not read, which may be a
+/// list of Secrets. The failure itself is logged by the caller.
 fn quotes_an_answer(event: &Metadata<'_>) -> bool {
     event.target().starts_with("kube_client::client") && *event.level() == Level::WARN
 }

@@ -1,8 +1,8 @@
-//! What objects compiled to before, and everything that each outcome depended on: after one change of ten thousand objects
-//! one is compiled.
+//! What objects compiled to before, and everything that each outcome depended on: after one change
+//! of ten thousand objects one is compiled.
 //!
-//! An outcome is used again only for an equal object whose references lead to equal content, so a compile with a cache
-//! and one without come to the same.
+//! An outcome is used again only for an equal object whose references lead to equal content, so a
+//! compile with a cache and one without come to the same.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -67,7 +67,8 @@ pub(super) struct Lookup<'c> {
     contents: Contents<'c>,
 }
 
-/// What the inputs hold under the references that were followed; what several objects refer to is digested once.
+/// What the inputs hold under the references that were followed; what several objects refer to is
+/// digested once.
 struct Contents<'c> {
     inputs: &'c Inputs,
     found: HashMap<Followed, Found>,
@@ -207,7 +208,8 @@ fn found(entry: Option<Option<&str>>) -> Found {
     }
 }
 
-/// Whether two bodies of one name compile to the same: `status` and the rest of `metadata` are none of compile's business.
+/// Whether two bodies of one name compile to the same: `status` and the rest of `metadata` are none
+/// of compile's business.
 fn is_same(left: &Value, right: &Value) -> bool {
     let members = |body: &'_ Value| -> Vec<String> {
         let names = body.as_object().into_iter().flat_map(Map::keys);

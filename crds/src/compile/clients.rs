@@ -1,4 +1,5 @@
-//! The clients of a SigninPolicy's OAuth endpoints: their keys and secrets resolved, and of a secret no more than its digest.
+//! The clients of a SigninPolicy's OAuth endpoints: their keys and secrets resolved, and of a
+//! secret no more than its digest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,8 +130,10 @@ fn secret_digest(
     Ok(Secret::new(STANDARD.encode(digest)))
 }
 
-/// What is left of the last good clients in an update that does not compile: only clients, keys, secrets and permissions
-/// that it still names, as far as it can be read. Where none is left, the endpoints stay closed. A reference that cannot be followed takes nothing away, since it may lead to the same content.
+/// What is left of the last good clients in an update that does not compile: only clients, keys,
+/// secrets and permissions that it still names, as far as it can be read. Where none is left, the
+/// endpoints stay closed. A reference that cannot be followed takes nothing away, since it may lead
+/// to the same content.
 pub(super) fn remaining_clients(
     before: &[Client],
     object: &Object,
@@ -177,7 +180,8 @@ pub(super) fn remaining_clients(
     remaining.collect()
 }
 
-/// A warning for each client that cannot prove itself as things stand, or that another policy has too.
+/// A warning for each client that cannot prove itself as things stand, or that another policy has
+/// too.
 pub(super) fn unusable<'p>(
     policies: &'p BTreeMap<String, Arc<Policy>>,
     providers: &BTreeMap<String, Arc<Provider>>,

@@ -1,5 +1,5 @@
-//! Second factors of a SigninPolicy: which methods can be offered, and all that they need. A method that is listed and lacks
-//! what it needs is not offered, and the condition `Accepted` says so.
+//! Second factors of a SigninPolicy: which methods can be offered, and all that they need. A method
+//! that is listed and lacks what it needs is not offered, and the condition `Accepted` says so.
 
 use url::{Host, Url};
 

@@ -8,7 +8,7 @@
 //! | an OAuth client, or a key or secret of one, left out | it loses that |
 //! | managed keys rotated | it has the keys as they are now |
 //! | a managed encryption key made | it has it |
-//! | the installer does not let the namespace into the cluster any more | it reaches public addresses only |
+//! | the namespace may no longer reach the cluster | it reaches public addresses only |
 
 use std::sync::Arc;
 
@@ -65,13 +65,15 @@ fn narrower(before: Egress, allowed: Egress) -> Egress {
     }
 }
 
-/// The keys of the last good set that the update still has; none when it takes none away, or cannot be read so far.
+/// The keys of the last good set that the update still has; none when it takes none away, or cannot
+/// be read so far.
 fn remaining_keys(before: &Value, object: &Object, inputs: &Inputs) -> Option<Value> {
     let keys = object.body.pointer("/spec/keys")?;
     keys_in_both(before, keys, &Resolver::of(object, inputs))
 }
 
-/// The keys of `before` that a source, as an object writes it, still has; none when it has all of them, or cannot be read.
+/// The keys of `before` that a source, as an object writes it, still has; none when it has all of
+/// them, or cannot be read.
 pub(super) fn keys_in_both(before: &Value, keys: &Value, resolver: &Resolver<'_>) -> Option<Value> {
     let inline = keys.get("jwks").filter(|jwks| !jwks.is_null()).cloned();
     let now = match inline {
@@ -134,8 +136,8 @@ pub(super) fn narrowed_policy(
     Arc::new(seal_policy(narrowed))
 }
 
-/// The last good keys that the update still refers to, in its order; none when one of its references cannot be followed, for
-/// that may be the very key.
+/// The last good keys that the update still refers to, in its order; none when one of its
+/// references cannot be followed, for that may be the very key.
 fn remaining_signing_keys(
     before: &[PolicyKey],
     object: &Object,

@@ -28,7 +28,8 @@ use crate::snapshot::{
 const PROXIES_V4_BITS_MIN: u8 = 8;
 const PROXIES_V6_BITS_MIN: u8 = 16;
 
-/// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
+/// The policy, or why it is none. Whether another has its issuer is asked when all objects are put
+/// together.
 pub(super) fn compile(object: &Object, resolver: &Resolver<'_>) -> (Option<Policy>, Problems) {
     let spec = match spec(object) {
         Ok(spec) => spec,

@@ -17,7 +17,8 @@ use crate::snapshot::{
     Egress, KeySource, Linking, Mapping, Provider, Revision, Rule, TokenRules, UpstreamMfa,
 };
 
-/// The provider, or why it is none. Whether its policy exists is asked when all objects are put together.
+/// The provider, or why it is none. Whether its policy exists is asked when all objects are put
+/// together.
 pub(super) fn compile(
     object: &Object,
     resolver: &Resolver<'_>,

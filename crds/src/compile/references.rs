@@ -1,7 +1,9 @@
-//! What an object refers to: the one list of places where an object names an entry of a Secret or ConfigMap.
+//! What an object refers to: the one list of places where an object names an entry of a Secret or
+//! ConfigMap.
 //!
-//! The operator reads from the cluster what [`references`] lists, and compiling resolves nothing else. A place that is missing
-//! here is therefore not resolved anywhere: not in a test, not by `vestibule check`, not on a cluster.
+//! The operator reads from the cluster what [`references`] lists, and compiling resolves nothing
+//! else. A place that is missing here is therefore not resolved anywhere: not in a test, not by
+//! `vestibule check`, not on a cluster.
 
 use std::fmt;
 
@@ -105,8 +107,8 @@ const fn places(kind: Kind) -> &'static [Place] {
     }
 }
 
-/// What an object refers to, read from its raw body as far as it can be a name at all: an object that does not compile may
-/// still have been served before, and its references count then.
+/// What an object refers to, read from its raw body as far as it can be a name at all: an object
+/// that does not compile may still have been served before, and its references count then.
 pub fn references(object: &Object) -> Vec<Reference> {
     let namespace = object.id.namespace.as_str();
     let places = places(object.kind).iter();

@@ -1,4 +1,5 @@
-//! What an object refers to: entries of Secrets and ConfigMaps, and the certificates and keys in them.
+//! What an object refers to: entries of Secrets and ConfigMaps, and the certificates and keys in
+//! them.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
@@ -127,7 +128,8 @@ impl<'a> Resolver<'a> {
         self.followed.borrow_mut().push(followed);
     }
 
-    /// Whether the object's references have this entry: what they leave out is not read from a cluster either.
+    /// Whether the object's references have this entry: what they leave out is not read from a
+    /// cluster either.
     fn names(&self, kind: DataKind, id: &NamespacedName, key: &str) -> bool {
         let named = self
             .named

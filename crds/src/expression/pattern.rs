@@ -1,8 +1,9 @@
-//! The pattern of `matches`: RE2 syntax, compiled once into a finite automaton, so that a search reads each byte once
-//! whatever the pattern and the text.
+//! The pattern of `matches`: RE2 syntax, compiled once into a finite automaton, so that a search
+//! reads each byte once whatever the pattern and the text.
 //!
-//! Classes such as `\w` are those of ASCII, as in RE2; a character outside ASCII matches itself, but counts as several
-//! bytes for `.`. With Unicode classes a plain `\w+` would take 100 KiB for each provider that uses it.
+//! Classes such as `\w` are those of ASCII, as in RE2; a character outside ASCII matches itself,
+//! but counts as several bytes for `.`. With Unicode classes a plain `\w+` would take 100 KiB for
+//! each provider that uses it.
 
 use std::error::Error;
 
@@ -17,7 +18,8 @@ use super::budget::{Budget, Fault};
 
 const PATTERN_BYTES_MAX: usize = 256;
 
-/// Repetition such as `(a{100}){100}` multiplies the states, and `a.{20}b` doubles them for each repetition.
+/// Repetition such as `(a{100}){100}` multiplies the states, and `a.{20}b` doubles them for each
+/// repetition.
 const AUTOMATON_BYTES_MAX: usize = 64 * 1024;
 const BUILD_BYTES_MAX: usize = 512 * 1024;
 
@@ -49,7 +51,8 @@ impl Pattern {
             .map_err(|error| ExpressionError::Pattern(reason(&error)))
     }
 
-    /// As [`is_match`](Self::is_match), for a text without a budget; one that is too long to search does not match.
+    /// As [`is_match`](Self::is_match), for a text without a budget; one that is too long to search
+    /// does not match.
     pub(crate) fn matches(&self, text: &str) -> bool {
         matches!(self.is_match(text, &mut Budget::full()), Ok(true))
     }

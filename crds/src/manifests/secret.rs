@@ -19,8 +19,8 @@ pub(super) enum EntryError {
     NotAString { field: &'static str, key: String },
 }
 
-/// `data` in base64 and `stringData` in clear, which wins. An entry that is no text (a keystore) is left out: nothing here
-/// could use it.
+/// `data` in base64 and `stringData` in clear, which wins. An entry that is no text (a keystore) is
+/// left out: nothing here could use it.
 pub(super) fn secret_data(value: &Value) -> Result<BTreeMap<String, Secret>, EntryError> {
     let mut entries = BTreeMap::new();
     for (key, value) in members(value, "data")? {

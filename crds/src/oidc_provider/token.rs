@@ -25,17 +25,19 @@ pub struct Token {
     pub clock_skew: Duration,
     /// The oldest `iat` that is accepted, whatever `exp` says. Default: 1h.
     pub max_age: Duration,
-    /// Required: token and request both carry the nonce. IfPresent: as soon as one carries it, both must. Off: it is not
-    /// looked at. Default: IfPresent.
+    /// Required: token and request both carry the nonce. IfPresent: as soon as one carries it, both
+    /// must. Off: it is not looked at. Default: IfPresent.
     pub nonce: Nonce,
-    /// How the `nonce` claim carries the request's nonce: Raw, Sha256Hex (lower-case hexadecimal SHA-256 of it), or
-    /// Either. Default: Either.
+    /// How the `nonce` claim carries the request's nonce: Raw, Sha256Hex (lower-case hexadecimal
+    /// SHA-256 of it), or Either. Default: Either.
     pub nonce_form: NonceForm,
-    /// Allow: a token may sign in again until it expires. Reject: each token signs in once. Default: Allow.
+    /// Allow: a token may sign in again until it expires. Reject: each token signs in once.
+    /// Default: Allow.
     pub replay: Replay,
-    /// Claims that mark a token as something else than an ID token, and that this provider puts into its ID
-    /// tokens all the same. Risk: an access token of this provider that has the claim and an accepted audience
-    /// signs in, and every service that is shown one can do that. Default: none.
+    /// Claims that mark a token as something else than an ID token, and that this provider puts
+    /// into its ID tokens all the same. Risk: an access token of this provider that has the claim
+    /// and an accepted audience signs in, and every service that is shown one can do that. Default:
+    /// none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "set"))]
     pub accept: Vec<AcceptedClaim>,

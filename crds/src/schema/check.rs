@@ -1,4 +1,5 @@
-//! Judges a value by its schema. The order is the API server's: rules run only on what has the right shape.
+//! Judges a value by its schema. The order is the API server's: rules run only on what has the
+//! right shape.
 
 use std::fmt;
 
@@ -80,7 +81,8 @@ pub(super) fn check(node: &Node, value: &Value, path: &Path<'_>, findings: &mut 
             Value::Array(members),
         ) => {
             check_count(*length, members.len(), "items", path, findings);
-            // A list that is too long is not walked: what may be long is bounded by its length alone.
+            // A list that is too long is not walked: what may be long is bounded by its length
+            // alone.
             if findings.0.len() == before {
                 for (index, member) in members.iter().enumerate() {
                     check(items, member, &Path::Item(path, index), findings);

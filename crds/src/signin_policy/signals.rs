@@ -1,4 +1,5 @@
-//! The risk signals. A signal's points are the score that it gives alone; each type carries its own defaults.
+//! The risk signals. A signal's points are the score that it gives alone; each type carries its own
+//! defaults.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ pub struct Signals {
     pub new_asn: NewAsn,
     /// The user never signed in from this country. Default: 35 points.
     pub new_country: NewCountry,
-    /// Two sign-ins farther apart than a person can travel in the time between. Default: 60 points over 1000 km/h.
+    /// Two sign-ins farther apart than a person can travel in the time between. Default: 60 points
+    /// over 1000 km/h.
     pub impossible_travel: ImpossibleTravel,
     /// Recent failures for this user. Default: 40 points for 5 in 15m.
     pub user_failures: UserFailures,
@@ -174,11 +176,12 @@ impl Default for UnusualHour {
 
 /// The statistical model: `cap * S / (S + s50)`.
 ///
-/// It separates sign-ins that the other signals score the same, from the same facts: few points, or what
-/// is new would count twice.
+/// It separates sign-ins that the other signals score the same, from the same facts: few points, or
+/// what is new would count twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-// The API server compares a whole number with the whole part of a minimum, so a small one is a rule of its own.
+// The API server compares a whole number with the whole part of a minimum, so a small one is a rule
+// of its own.
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.s50 >= 0.001",
     "message": "s50 must be at least 0.001",

@@ -60,8 +60,8 @@ enum KeyWriteError {
 }
 
 impl Keyring {
-    /// Reads all of them. What is lost or cannot be read is taken from what was published; a failure of the API server is not
-    /// taken for a loss.
+    /// Reads all of them. What is lost or cannot be read is taken from what was published; a
+    /// failure of the API server is not taken for a loss.
     pub(crate) async fn load(
         client: Client,
         namespace: &str,
@@ -168,8 +168,8 @@ impl Keyring {
         })
     }
 
-    /// Makes, advances and drops keys as each policy in `snapshot` wants it. What cannot be stored is not used: the keys stay as
-    /// they were.
+    /// Makes, advances and drops keys as each policy in `snapshot` wants it. What cannot be stored
+    /// is not used: the keys stay as they were.
     pub(crate) async fn rotate(
         &mut self,
         snapshot: &Snapshot,

@@ -1,4 +1,5 @@
-//! The controller's way from a compiled snapshot to a published one, and the keys of providers that travel with it.
+//! The controller's way from a compiled snapshot to a published one, and the keys of providers that
+//! travel with it.
 
 use std::sync::Arc;
 use std::time::Duration;

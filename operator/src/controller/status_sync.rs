@@ -32,7 +32,8 @@ impl Facts {
             .retain(|name, _| snapshot.providers.contains_key(name));
     }
 
-    /// The keys that verify a provider's tokens: those of the configuration, or those that a pod has fetched last.
+    /// The keys that verify a provider's tokens: those of the configuration, or those that a pod
+    /// has fetched last.
     fn keys_of(
         &mut self,
         provider: &Provider,

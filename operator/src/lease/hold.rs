@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Candidate, RENEW_DEADLINE, RETRY_PERIOD, Step};
 use crate::clock;
 
-/// Until when this replica may write. Asked before each write, so that one which was held up does not write after another has
-/// begun.
+/// Until when this replica may write. Asked before each write, so that one which was held up does
+/// not write after another has begun.
 #[derive(Debug, Default)]
 pub(crate) struct Fence(Mutex<Option<Instant>>);
 
@@ -94,7 +94,8 @@ impl<'a> Election<'a> {
         }
     }
 
-    /// Renews until that fails for as long as it may, or another holds the Lease: then this replica leads no more.
+    /// Renews until that fails for as long as it may, or another holds the Lease: then this replica
+    /// leads no more.
     pub(crate) async fn keep(&mut self) {
         let mut renewed = Instant::now();
         loop {

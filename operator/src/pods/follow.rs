@@ -1,4 +1,5 @@
-//! One task for each ready pod asks it what it serves: quickly while it should serve something else, seldom after.
+//! One task for each ready pod asks it what it serves: quickly while it should serve something
+//! else, seldom after.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use super::{PodIdentity, Pods};
 
 /// Questions under way at once, over all pods.
 const QUESTIONS_MAX: usize = 16;
-/// The first pause while a pod should serve something else than it does; each is longer than the one before.
+/// The first pause while a pod should serve something else than it does; each is longer than the
+/// one before.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_BUSY_MAX: Duration = Duration::from_secs(1);
 /// The pause while nothing is expected.

@@ -1,5 +1,5 @@
-//! Managed keys at rest: one Secret for each policy, in the operator's own namespace, where users of the watched
-//! namespaces cannot reach it.
+//! Managed keys at rest: one Secret for each policy, in the operator's own namespace, where users
+//! of the watched namespaces cannot reach it.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The condition `Discovered` of a provider: what the pods that verify its tokens have seen of its keys. It never stops what
-//! is being served.
+//! The condition `Discovered` of a provider: what the pods that verify its tokens have seen of its
+//! keys. It never stops what is being served.
 //!
 //! | reason | status | when |
 //! |---|---|---|
@@ -29,8 +29,8 @@ pub(crate) struct Finding {
     pub(crate) error: Option<String>,
 }
 
-/// `served` is where the keys of what is served come from, and the revision of that. `findings` are those of the ready pods,
-/// in any order; those about another source do not count.
+/// `served` is where the keys of what is served come from, and the revision of that. `findings` are
+/// those of the ready pods, in any order; those about another source do not count.
 pub(crate) fn discovered(
     served: Option<(&KeySource, &Revision)>,
     findings: &[&Finding],

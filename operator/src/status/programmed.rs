@@ -1,4 +1,5 @@
-//! The condition `Programmed`: whether every ready pod of the data plane reports that it serves this object as it is now.
+//! The condition `Programmed`: whether every ready pod of the data plane reports that it serves
+//! this object as it is now.
 //!
 //! | reason | status | when |
 //! |---|---|---|
@@ -8,8 +9,8 @@
 //! | ServingPrevious | False | it does not compile; its last good revision is served |
 //! | NotAccepted | False | it does not compile, and nothing was served for it before |
 //!
-//! A pod reports which snapshot it serves. The last few snapshots are remembered, so that a change of one object does not
-//! change the conditions of all others while pods load it.
+//! A pod reports which snapshot it serves. The last few snapshots are remembered, so that a change
+//! of one object does not change the conditions of all others while pods load it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

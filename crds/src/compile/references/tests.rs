@@ -115,7 +115,8 @@ fn what_cannot_be_a_name_is_not_asked_for() {
     }
 }
 
-/// Manifests that use every field, with all bundles of certificates in ConfigMaps or all of them in Secrets.
+/// Manifests that use every field, with all bundles of certificates in ConfigMaps or all of them in
+/// Secrets.
 fn every_field(bundles: DataKind) -> Inputs {
     let text = include_str!("../../../tests/golden/every_field/input.yaml");
     let source = match bundles {
