@@ -18,7 +18,7 @@ use crate::reference::{ALIAS_PATTERN, ISSUER_PATTERN, PolicyRef};
 use crate::status::Status;
 use crate::structural::structural;
 
-/// An issuer of ID tokens and what is asked of them.
+/// An issuer of ID tokens, and how they are verified.
 #[expect(
     clippy::duplicated_attributes,
     reason = "each column has a type of its own"
@@ -125,10 +125,11 @@ pub struct OidcProviderSpec {
     #[serde(default = "default_algorithms")]
     #[schemars(length(min = 1, max = 9), extend("x-kubernetes-list-type" = "set"))]
     pub algorithms: Vec<Algorithm>,
-    /// How its tokens are judged.
+    /// How its tokens are verified.
     #[serde(default)]
     pub token: Token,
-    /// What is asked of the claims, and what they become. CEL over `claims`.
+    /// Rules that the claims must meet, and the user's attributes that they become. CEL over
+    /// `claims`.
     #[serde(default)]
     pub claims: Claims,
     /// Whether a first sign-in may become an existing user. An identity is always (issuer, sub).
@@ -141,8 +142,8 @@ pub struct OidcProviderSpec {
     /// When the provider's own second factor counts as one. Left out: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_mfa: Option<UpstreamMfa>,
-    /// Claims and what should become of them, tried whenever this object is compiled; one that
-    /// turns out otherwise makes Accepted False.
+    /// Example claims and what should become of them, tried whenever this object is compiled; an
+    /// example that fails makes Accepted False.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

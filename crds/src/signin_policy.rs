@@ -71,8 +71,8 @@ use crate::structural::structural;
 pub struct SigninPolicySpec {
     /// The local tokens.
     pub token: LocalToken,
-    /// More claims of the local access token, by name: CEL over `user`, `claims` and `provider`.
-    /// Default: none.
+    /// Additional claims of the local access token, by name: CEL over `user`, `claims` and
+    /// `provider`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "token::extra_claims")]
     pub extra_claims: BTreeMap<String, String>,
@@ -124,9 +124,9 @@ impl Default for Account {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Limits {
-    /// Failures of one address at one provider in a minute. Above it only what succeeds is
-    /// answered; successes are not limited, since one service signs in for many users. Each data
-    /// plane counts for itself: of several, each lets so many through. Default: 300.
+    /// Failures of one address at one provider in a minute. Above it only successes are answered;
+    /// these are not limited, since one service signs in for many users. Each replica of the data
+    /// plane counts for itself. Default: 300.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub failures_per_ip_per_minute: u32,
     /// Attempts for one user in a minute. Default: 60.

@@ -92,7 +92,7 @@ pub enum LinkingMode {
     VerifiedEmail,
 }
 
-/// Both `amr` or `acr` and a recent `auth_time` are asked for.
+/// A token must have an `amr` or `acr` of these, and a recent `auth_time`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [

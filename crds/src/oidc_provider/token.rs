@@ -1,11 +1,11 @@
-//! How an OidcProvider's tokens are judged.
+//! How an OidcProvider's tokens are verified.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
 
-/// How a provider's tokens are judged.
+/// How a provider's tokens are verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -26,7 +26,7 @@ pub struct Token {
     /// The oldest `iat` that is accepted, whatever `exp` says. Default: 1h.
     pub max_age: Duration,
     /// Required: token and request both carry the nonce. IfPresent: as soon as one carries it, both
-    /// must. Off: it is not looked at. Default: IfPresent.
+    /// must. Off: it is not checked. Default: IfPresent.
     pub nonce: Nonce,
     /// How the `nonce` claim carries the request's nonce: Raw, Sha256Hex (lower-case hexadecimal
     /// SHA-256 of it), or Either. Default: Either.
@@ -34,10 +34,10 @@ pub struct Token {
     /// Allow: a token may sign in again until it expires. Reject: each token signs in once.
     /// Default: Allow.
     pub replay: Replay,
-    /// Claims that mark a token as something else than an ID token, and that this provider puts
-    /// into its ID tokens all the same. Risk: an access token of this provider that has the claim
-    /// and an accepted audience signs in, and every service that is shown one can do that. Default:
-    /// none.
+    /// Claims that mark a token as something other than an ID token, and that this provider's ID
+    /// tokens have all the same. Risk: an access token of this provider with such a claim and an
+    /// accepted audience can sign in, so every service that receives one can sign in as its user.
+    /// Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "set"))]
     pub accept: Vec<AcceptedClaim>,

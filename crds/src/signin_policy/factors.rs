@@ -13,8 +13,8 @@ use crate::reference::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Webauthn {
-    /// The relying party: a domain that each origin has or is below. A key serves the one that it
-    /// was made for, and no other. Default: the host of `token.issuer`.
+    /// The relying party: the domain of each origin, or a parent of it. A key works only for the
+    /// relying party that it was made for. Default: the host of `token.issuer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = HOST_PATTERN))]
     pub rp_id: Option<String>,
@@ -58,8 +58,8 @@ pub struct Email {
     pub ca_bundle: Option<CaBundle>,
 }
 
-/// Implicit: TLS from the first byte. StartTls: before anything is said of the mail, or nothing is
-/// sent. None: in clear, only to a loopback or in-cluster host.
+/// Implicit: TLS from the first byte. StartTls: TLS before any part of the mail is sent, or nothing
+/// is sent. None: no TLS, only to a loopback or in-cluster host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EmailTls {
     #[default]
@@ -69,7 +69,7 @@ pub enum EmailTls {
 }
 
 /// The webhook that sends text messages. Each request has its time and an HMAC-SHA-256 of that and
-/// of the body, so that the webhook knows who asks.
+/// of the body, so that the webhook can verify the sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sms {

@@ -210,9 +210,9 @@ pub struct Password {
     /// How long a password is good for. Default: none, passwords do not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Duration>,
-    /// How long before that the user is warned; 0s: never. Default: 336h.
+    /// How long before it expires the user is warned; 0s: never. Default: 336h.
     pub warning_window: Duration,
-    /// How long after it the password still works. Default: 168h.
+    /// How long an expired password still works. Default: 168h.
     pub grace_period: Duration,
 }
 

@@ -88,8 +88,8 @@ pub struct PrivateKeyJwt {
     pub config_map_ref: Option<ConfigMapKeyRef>,
 }
 
-/// A Kubernetes service account, whose tokens an OidcProvider verifies: issuer, audiences, keys and
-/// age are that one's, its claim rules are about users and do not count.
+/// A Kubernetes service account, whose tokens an OidcProvider verifies by its issuer, audiences,
+/// keys and age; its claim rules are for users and do not apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccount {

@@ -27,7 +27,7 @@ pub struct Signals {
     pub ip_failures: IpFailures,
     /// An hour at which the user does not sign in. Default: 8 points after 20 sign-ins.
     pub unusual_hour: UnusualHour,
-    /// The user has not signed in for long. Default: 20 points after 2160h.
+    /// The user has not signed in for a long time. Default: 20 points after 2160h.
     pub dormant: Dormant,
     /// The user signs in for the first time. Default: 15 points.
     pub first_signin: FirstSignin,
@@ -63,10 +63,10 @@ plain_signal!(NewAsn, 20);
 plain_signal!(NewCountry, 35);
 plain_signal!(FirstSignin, 15);
 
-/// A signal of so many failures within a while.
+/// A signal of a number of failures within a window of time.
 macro_rules! failures_signal {
     ($name:ident, $points:literal, $count:literal) => {
-        /// So many failures within a while.
+        /// A number of failures within a window of time.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default, rename_all = "camelCase")]
         #[schemars(extend("x-kubernetes-validations" = [{
@@ -81,7 +81,7 @@ macro_rules! failures_signal {
             #[doc = concat!("Failures at which the signal fires. Default: ", $count, ".")]
             #[schemars(range(min = 1, max = 100_000))]
             pub count: u32,
-            /// The while in which they are counted. Default: 15m.
+            /// The window in which they are counted. Default: 15m.
             pub window: Duration,
         }
 
