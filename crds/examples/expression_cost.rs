@@ -1,4 +1,5 @@
-//! Prints what expressions cost: the worst that are admitted, over a token of 16 KiB, and those that people write.
+//! Prints what expressions cost: the worst that are admitted, over a token of 16 KiB, and those
+//! that people write.
 //!
 //! `cargo run --example expression_cost`
 

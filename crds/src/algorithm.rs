@@ -1,4 +1,5 @@
-//! Signature algorithms of RFC 7518 and RFC 8037 that Vestibule verifies and signs with: asymmetric only.
+//! Signature algorithms of RFC 7518 and RFC 8037 that Vestibule verifies and signs with: asymmetric
+//! only.
 
 use std::fmt;
 
@@ -35,7 +36,8 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
-    /// The exact name of RFC 7518, section 3.1; anything else, in any case, is no algorithm of ours.
+    /// The exact name of RFC 7518, section 3.1; anything else, in any case, is no algorithm of
+    /// ours.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|alg| alg.name() == name)
     }

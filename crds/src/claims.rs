@@ -1,7 +1,8 @@
 //! What a provider's claims must say before a sign-in goes on, and what they say about the user.
 //!
-//! A rule lets a sign-in through only when it is the boolean true. A mapping whose claim is missing or null leaves its
-//! attribute out; a value that cannot be the attribute refuses the sign-in, since it was asked for and is wrong.
+//! A rule lets a sign-in through only when it is the boolean true. A mapping whose claim is missing
+//! or null leaves its attribute out; a value that cannot be the attribute refuses the sign-in,
+//! since it was asked for and is wrong.
 
 mod attribute;
 mod extra;
@@ -37,10 +38,12 @@ pub struct MappedClaims {
     pub username: Option<String>,
     /// In lower case (ASCII).
     pub email: Option<String>,
-    /// Only where the mapping is the boolean true and there is an email: `"true"` and 1 verify nothing.
+    /// Only where the mapping is the boolean true and there is an email: `"true"` and 1 verify
+    /// nothing.
     pub email_verified: bool,
     pub phone: Option<String>,
-    /// Whether `phone_number_verified` is there and is not the boolean true (OpenID Connect Core 1.0, section 5.1).
+    /// Whether `phone_number_verified` is there and is not the boolean true (OpenID Connect Core
+    /// 1.0, section 5.1).
     pub phone_unverified: bool,
     pub groups: Vec<String>,
 }
@@ -113,7 +116,8 @@ impl ClaimRules {
         })
     }
 
-    /// All expressions of one sign-in share one budget, so that many of them cost no more than the worst single one.
+    /// All expressions of one sign-in share one budget, so that many of them cost no more than the
+    /// worst single one.
     pub fn apply(&self, claims: &Value) -> Result<MappedClaims, ClaimsRejected> {
         let mut evaluation = Evaluation {
             bindings: Bindings::claims(claims),

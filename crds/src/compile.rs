@@ -1,7 +1,8 @@
-//! From what people wrote to what pods serve: one pure function, run by the operator and by `vestibule serve --manifests`.
+//! From what people wrote to what pods serve: one pure function, run by the operator and by
+//! `vestibule serve --manifests`.
 //!
-//! One bad object harms no other. An object that does not compile keeps what it served before; what is suspended, deleted
-//! or removed ends at once, however bad the rest of the update is.
+//! One bad object harms no other. An object that does not compile keeps what it served before; what
+//! is suspended, deleted or removed ends at once, however bad the rest of the update is.
 
 mod cache;
 mod clients;
@@ -11,7 +12,8 @@ mod issuers;
 mod last_good;
 mod policy;
 mod provider;
-mod reference;
+mod references;
+mod resolve;
 mod seal;
 mod shares;
 mod spec;
@@ -32,7 +34,8 @@ use serde::Serialize;
 use shares::{Place, Wish};
 use verdict::{Problems, finding};
 
-pub use reference::USE_LABEL;
+pub use references::{DataId, DataKind, Reference, references};
+pub use resolve::USE_LABEL;
 pub use verdict::{
     AcceptedReason, ConditionStatus, Finding, Judgement, ResolvedRefsReason, Serving, Verdict,
 };
@@ -45,9 +48,11 @@ pub struct Inputs {
     /// The value of [`USE_LABEL`] of each Secret that has it.
     pub secret_uses: BTreeMap<NamespacedName, String>,
     pub config_maps: BTreeMap<NamespacedName, BTreeMap<String, String>>,
-    /// By policy: the keys that the keeper made, with their state now ([`crate::rotation::states`]).
+    /// By policy: the keys that the keeper made, with their state now
+    /// ([`crate::rotation::states`]).
     pub managed_keys: BTreeMap<NamespacedName, Vec<(ManagedKey, KeyState)>>,
-    /// By policy: the key that the keeper made for the secrets of second factors, as [`crate::encryption_key`] reads it.
+    /// By policy: the key that the keeper made for the secrets of second factors, as
+    /// [`crate::encryption_key`] reads it.
     pub managed_encryption_keys: BTreeMap<NamespacedName, Secret>,
     /// What is served now.
     pub previous: Option<Arc<Snapshot>>,
@@ -70,7 +75,8 @@ pub fn compile(inputs: &Inputs) -> Compiled {
     Compiler::default().compile(inputs)
 }
 
-/// Compiles again and again: what has not changed is not compiled a second time, and the outcome is the same.
+/// Compiles again and again: what has not changed is not compiled a second time, and the outcome is
+/// the same.
 #[derive(Debug, Default)]
 pub struct Compiler {
     cache: Cache,
@@ -131,7 +137,7 @@ fn give_places(
     policies: &mut [Candidate<'_, Policy>],
     providers: &mut [Candidate<'_, Provider>],
 ) {
-    // Nothing is measured that nobody bounds.
+    // Without bounds there is nothing to measure.
     if installer.shares.is_none() {
         return;
     }
@@ -379,8 +385,8 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// A warning for each pair of issuer and audience that an older provider has too: a token that names no provider is taken
-/// for that one, and for neither where nothing tells which is older.
+/// A warning for each pair of issuer and audience that an older provider has too: a token that
+/// names no provider is taken for that one, and for neither where nothing tells which is older.
 fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> {
     let pairs = served
         .iter()
@@ -402,13 +408,13 @@ fn recognised_twice(served: &[(usize, Arc<Provider>)]) -> Vec<(usize, Finding)> 
                     continue;
                 }
                 let is_older = owner.created_at.is_some() && owner.created_at < provider.created_at;
-                let (older, whom) = if is_older {
+                let (older, provider_meant) = if is_older {
                     (" is older and", "this provider, or that one is meant")
                 } else {
                     ("", "the provider")
                 };
                 let message = format!(
-                    "OidcProvider {}/{}{older} has issuer {issuer} and audience {audience} too: callers must name {whom}",
+                    "OidcProvider {}/{}{older} has issuer {issuer} and audience {audience} too: callers must name {provider_meant}",
                     owner.namespace, owner.name
                 );
                 warnings.push((*place, finding("spec.audiences", message)));

@@ -15,7 +15,8 @@ pub struct Duration(StdDuration);
 /// Longer than any lifetime that makes sense here, short enough that no sum of two overflows.
 const SECONDS_MAX: u64 = 10 * 366 * 24 * 3600;
 
-/// What the API server checks: a sequence of number and unit, so that Go's `duration()` reads it too.
+/// What the API server checks: a sequence of number and unit, so that Go's `duration()` reads it
+/// too.
 pub const PATTERN: &str = "^([0-9]{1,9}(h|m|s))+$";
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

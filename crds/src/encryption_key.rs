@@ -1,5 +1,5 @@
-//! Keys that the secrets of second factors are sealed with (AES-256-GCM). The first of a policy seals, all of them open, so
-//! that a key is rotated by putting another before it.
+//! Keys that the secrets of second factors are sealed with (AES-256-GCM). The first of a policy
+//! seals, all of them open, so that a key is rotated by putting another before it.
 
 use aws_lc_rs::rand;
 use base64::Engine as _;
@@ -9,12 +9,11 @@ use base64::engine::{DecodePaddingMode, general_purpose};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::secret::{KEY_BYTES, Secret};
 
-pub const KEY_BYTES: usize = 32;
 const ID_BYTES: usize = 8;
 
-/// Base64 in either alphabet, padded or not: whoever made the key had a tool of their own.
+/// Base64 in either alphabet, padded or not: tools that make keys differ.
 const LENIENT: GeneralPurposeConfig =
     general_purpose::PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const EITHER_ALPHABET: [GeneralPurpose; 2] = [

@@ -1,8 +1,9 @@
 //! CEL expressions over the claims of a token, bounded before they are parsed and while they run.
 //!
-//! The language is CEL's; the parser and the evaluation are ours, because every operation has to be paid for, and CEL's
-//! usual interpreters copy whole values without a limit. Ours works on the JSON as it is, so `claims.email` costs two
-//! look-ups. The tests hold both against the `cel` crate. What is bounded, and where:
+//! The language is CEL's; the parser and the evaluation are ours, because every operation has to be
+//! paid for, and CEL's usual interpreters copy whole values without a limit. Ours works on the JSON
+//! as it is, so `claims.email` costs two look-ups. The tests hold both against the `cel` crate.
+//! What is bounded, and where:
 //!
 //! | what | bound | where |
 //! |---|---|---|

@@ -16,8 +16,8 @@ pub struct Installer {
     /// Namespaces whose objects may reach addresses inside the cluster. None: those that are the
     /// installer's own.
     pub cluster_egress: Option<BTreeSet<String>>,
-    /// How much of what is published a namespace beside the own one may have. None: as much as it
-    /// wants.
+    /// How much of what is published each namespace other than the own one may have. None: as much
+    /// as it wants.
     pub shares: Option<Shares>,
     /// Which namespaces may use which issuers; what is not listed is for the first that has it.
     pub issuers: Vec<IssuerBinding>,

@@ -1,4 +1,5 @@
-//! An issuer identifier (OpenID Connect Discovery 1.0, section 3): compared byte for byte, parsed only once.
+//! An issuer identifier (OpenID Connect Discovery 1.0, section 3): compared byte for byte, parsed
+//! only once.
 
 use std::fmt;
 
@@ -7,8 +8,8 @@ use url::{Host, Url};
 
 mod normal;
 
-/// Where the documents of each policy stand beside those of its issuer, at paths that no issuer can
-/// have.
+/// Where the documents of each policy stand next to those of its issuer, at paths that no issuer
+/// can have.
 pub const POLICIES_PATH: &str = "/policies";
 
 /// An `iss` value that was found to be a usable issuer.
@@ -102,7 +103,8 @@ impl Issuer {
         path.unwrap_or_default()
     }
 
-    /// Where the discovery document stands: a terminating slash of the issuer is removed first (section 4).
+    /// Where the discovery document stands: a terminating slash of the issuer is removed first
+    /// (section 4).
     pub fn discovery_url(&self) -> String {
         format!(
             "{}/.well-known/openid-configuration",
@@ -153,7 +155,8 @@ impl fmt::Display for Issuer {
     }
 }
 
-/// A URL that Vestibule may fetch from: https, or http on a loopback or in-cluster host where that is allowed.
+/// A URL that Vestibule may fetch from: https, or http on a loopback or in-cluster host where that
+/// is allowed.
 pub fn parse_endpoint(text: &str, http: HttpIssuers) -> Result<Url, UrlError> {
     let url = Url::parse(text).map_err(|_| UrlError::NotAUrl)?;
     let Some(host) = url.host() else {
@@ -174,7 +177,8 @@ pub fn parse_endpoint(text: &str, http: HttpIssuers) -> Result<Url, UrlError> {
     Ok(url)
 }
 
-/// Whether a host is loopback or in-cluster, where what goes in clear is seen by nobody who could not see more.
+/// Whether a host is loopback or in-cluster: only those who can see more anyway see plain text on
+/// the way there.
 pub(crate) fn is_nearby(host: &str) -> bool {
     match host.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(ip)) => is_loopback_or_cluster(&Host::Ipv4(ip)),
@@ -183,8 +187,8 @@ pub(crate) fn is_nearby(host: &str) -> bool {
     }
 }
 
-/// A name without a dot, `*.svc` and `*.svc.cluster.local` resolve inside a cluster only; a private address is taken
-/// as in-cluster too, since a pod or a node is reached by it.
+/// A name without a dot, `*.svc` and `*.svc.cluster.local` resolve inside a cluster only; a private
+/// address is taken as in-cluster too, since a pod or a node is reached by it.
 fn is_loopback_or_cluster(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => {

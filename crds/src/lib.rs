@@ -1,5 +1,6 @@
-//! The contract of Vestibule: what people write (two custom resources), what pods read ([`snapshot::Snapshot`]), and the
-//! pure function between them. No client, no runtime, no clock, no files.
+//! The contract of Vestibule: what people write (two custom resources), what pods read
+//! ([`snapshot::Snapshot`]), and the pure function between them. No client, no runtime, no clock,
+//! no files.
 
 pub mod algorithm;
 pub mod claims;
@@ -22,6 +23,7 @@ pub mod signin_policy;
 pub mod signing_key;
 pub mod snapshot;
 pub mod status;
+mod structural;
 pub mod verification_key;
 
 pub use oidc_provider::{OidcProvider, OidcProviderSpec};

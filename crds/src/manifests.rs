@@ -1,7 +1,9 @@
-//! Manifests as one would `kubectl apply` them: YAML or JSON, several documents a file, Secrets and ConfigMaps among them.
+//! Manifests as one would `kubectl apply` them: YAML or JSON, several documents a file, Secrets and
+//! ConfigMaps among them.
 //!
-//! This is the one module that knows `serde_yaml`. What it reads is bounded before anything is kept: the file, its
-//! documents, and what aliases and merge keys expand to. Values of Secrets are in no error and no `Debug`.
+//! This is the one module that knows `serde_yaml`. What it reads is bounded before anything is
+//! kept: the file, its documents, and what aliases and merge keys expand to. Values of Secrets are
+//! in no error and no `Debug`.
 
 mod document;
 mod note;
@@ -95,8 +97,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads files in the order given. A bad document takes no other with it; after a syntax error the rest of that file is
-/// unknown.
+/// Reads files in the order given. A bad document takes no other with it; after a syntax error the
+/// rest of that file is unknown.
 pub fn read(files: &[ManifestFile]) -> (ManifestObjects, Vec<FileError>) {
     let mut reader = document::Reader::default();
     for file in files {

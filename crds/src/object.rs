@@ -70,7 +70,8 @@ pub struct Object {
     pub source: Option<String>,
     /// Why nothing more of it can be read.
     pub unreadable: Option<String>,
-    /// The whole object, `metadata` and `status` included; shared, since it is kept to see what changed.
+    /// The whole object, `metadata` and `status` included; shared, since it is kept to see what
+    /// changed.
     pub body: Arc<Value>,
 }
 
@@ -91,7 +92,8 @@ impl Object {
         (self.created_at.as_deref(), self.uid.as_deref(), &self.id)
     }
 
-    /// Takes a whole custom resource apart as far as every object has the same parts. A missing namespace is `default`.
+    /// Takes a whole custom resource apart as far as every object has the same parts. A missing
+    /// namespace is `default`.
     pub fn from_value(body: Value, source: Option<String>) -> Result<Self, ObjectError> {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let kind = Kind::ALL

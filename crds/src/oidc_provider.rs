@@ -1,23 +1,24 @@
-//! The OidcProvider kind: an issuer whose ID tokens sign people in. Each doc comment is what `kubectl explain` prints.
+//! The OidcProvider kind: an issuer whose ID tokens sign people in. Each doc comment is what
+//! `kubectl explain` prints.
 
 mod claims;
 mod keys;
+mod token;
 
 pub use claims::{Claims, ClaimsRule, Example, Expect, Linking, LinkingMode, Mapping, UpstreamMfa};
 pub use keys::{CaBundle, JwkSet, Keys, Tls};
+pub use token::{AcceptedClaim, Nonce, NonceForm, Replay, Token};
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Algorithm;
-use crate::duration::Duration;
 use crate::reference::{ALIAS_PATTERN, ISSUER_PATTERN, PolicyRef};
-use crate::schema::structural;
-use crate::snapshot::{Egress, Nonce, NonceForm, Provisioning, Replay};
 use crate::status::Status;
+use crate::structural::structural;
 
-/// An issuer of ID tokens and what is asked of them.
+/// An issuer of ID tokens, and how they are verified.
 #[expect(
     clippy::duplicated_attributes,
     reason = "each column has a type of its own"
@@ -68,11 +69,12 @@ use crate::status::Status;
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = structural)]
 pub struct OidcProviderSpec {
-    /// The `iss` of its tokens, exact. https; http only for a loopback or in-cluster host, and only when the process
-    /// was started with --allow-http-issuers.
+    /// The `iss` of its tokens, exact. https; http only for a loopback or in-cluster host, and only
+    /// when the process was started with --allow-http-issuers.
     #[schemars(length(min = 8, max = 512), regex(pattern = ISSUER_PATTERN))]
     pub issuer: String,
-    /// Other exact `iss` values that the same provider sends, URLs or not: Google sends `accounts.google.com` as well.
+    /// Other exact `iss` values that the same provider sends, URLs or not: Google sends
+    /// `accounts.google.com` as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -80,15 +82,16 @@ pub struct OidcProviderSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub issuer_aliases: Vec<String>,
-    /// Client ids of which a token's `aud` must hold one. Never optional: a token for another client is another's.
+    /// Client ids, one of which a token's `aud` must hold. Required: a token for another client
+    /// must not sign in here.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(min = 1, max = 256)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub audiences: Vec<String>,
-    /// Values of `azp`, the client that asked for the token, that are accepted beside the audiences. A token
-    /// with an `azp` that is neither is refused: Google's Android client ids belong here.
+    /// Values of `azp`, the client that asked for the token, that are accepted as well as the
+    /// audiences. A token with any other `azp` is refused: Google's Android client ids belong here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -100,8 +103,8 @@ pub struct OidcProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub display_name: Option<String>,
-    /// The SigninPolicy, in the same namespace, whose users, sessions and tokens these sign-ins become. Default: the
-    /// policy named default.
+    /// The SigninPolicy, in the same namespace, whose users, sessions and tokens these sign-ins
+    /// become. Default: the policy named default.
     #[serde(default)]
     pub policy_ref: PolicyRef,
     /// true: the next sign-in and the next refresh fail. Default: false.
@@ -122,23 +125,25 @@ pub struct OidcProviderSpec {
     #[serde(default = "default_algorithms")]
     #[schemars(length(min = 1, max = 9), extend("x-kubernetes-list-type" = "set"))]
     pub algorithms: Vec<Algorithm>,
-    /// How its tokens are judged.
+    /// How its tokens are verified.
     #[serde(default)]
     pub token: Token,
-    /// What is asked of the claims, and what they become. CEL over `claims`.
+    /// Rules that the claims must meet, and the user's attributes that they become. CEL over
+    /// `claims`.
     #[serde(default)]
     pub claims: Claims,
     /// Whether a first sign-in may become an existing user. An identity is always (issuer, sub).
     #[serde(default)]
     pub linking: Linking,
-    /// Create: a first sign-in makes a user. Deny: only identities that exist sign in. Default: Create.
+    /// Create: a first sign-in makes a user. Deny: only identities that exist sign in. Default:
+    /// Create.
     #[serde(default)]
     pub provisioning: Provisioning,
     /// When the provider's own second factor counts as one. Left out: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_mfa: Option<UpstreamMfa>,
-    /// Claims and what should become of them, tried whenever this object is compiled; one that turns out otherwise makes
-    /// Accepted False.
+    /// Example claims and what should become of them, tried whenever this object is compiled; an
+    /// example that fails makes Accepted False.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -151,85 +156,19 @@ fn default_algorithms() -> Vec<Algorithm> {
     vec![Algorithm::RS256]
 }
 
-/// How a provider's tokens are judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "duration(self.clockSkew) <= duration('10m')",
-        "message": "clockSkew is at most 10m",
-        "fieldPath": ".clockSkew"
-    },
-    {
-        "rule": "duration(self.maxAge) > duration('0s')",
-        "message": "maxAge must be longer than 0s",
-        "fieldPath": ".maxAge"
-    }
-]))]
-pub struct Token {
-    /// How far the provider's clock may be from ours. At most 10m. Default: 30s.
-    pub clock_skew: Duration,
-    /// The oldest `iat` that is accepted, whatever `exp` says. Default: 1h.
-    pub max_age: Duration,
-    /// Required: token and request both carry the nonce. IfPresent: as soon as one carries it, both must. Off: it is not
-    /// looked at. Default: IfPresent.
-    pub nonce: Nonce,
-    /// How the `nonce` claim carries the request's nonce: Raw, Sha256Hex (lower-case hexadecimal SHA-256 of it), or
-    /// Either. Default: Either.
-    pub nonce_form: NonceForm,
-    /// Allow: a token may sign in again until it expires. Reject: each token signs in once. Default: Allow.
-    pub replay: Replay,
-    /// Claims that mark a token as something else than an ID token, and that this provider puts into its ID
-    /// tokens all the same. Risk: an access token of this provider that has the claim and an accepted audience
-    /// signs in, and every service that is shown one can do that. Default: none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "set"))]
-    pub accept: Vec<AcceptedClaim>,
+/// Which addresses a provider's endpoints may resolve to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Egress {
+    /// Any address.
+    #[default]
+    Cluster,
+    /// No loopback, private, link-local, multicast or otherwise special address, at every redirect.
+    Public,
 }
 
-/// A claim that access tokens and other kinds of tokens have, and ID tokens do not.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum AcceptedClaim {
-    Scope,
-    Scp,
-    Idtyp,
-    ClientId,
-    Cnf,
-    Act,
-    Events,
-    Typ,
-    TokenUse,
-}
-
-impl AcceptedClaim {
-    /// As a token names it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Scope => "scope",
-            Self::Scp => "scp",
-            Self::Idtyp => "idtyp",
-            Self::ClientId => "client_id",
-            Self::Cnf => "cnf",
-            Self::Act => "act",
-            Self::Events => "events",
-            Self::Typ => "typ",
-            Self::TokenUse => "token_use",
-        }
-    }
-}
-
-impl Default for Token {
-    fn default() -> Self {
-        Self {
-            clock_skew: Duration::from_secs(30),
-            max_age: Duration::from_secs(3600),
-            nonce: Nonce::IfPresent,
-            nonce_form: NonceForm::Either,
-            replay: Replay::Allow,
-            accept: Vec::new(),
-        }
-    }
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Provisioning {
+    #[default]
+    Create,
+    Deny,
 }

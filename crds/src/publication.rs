@@ -7,13 +7,15 @@
 //! Secret vestibule-snapshot-15              part-15
 //! ```
 //!
-//! `head.json` names the revision, the digest of the whole and of each part: a reader that sees new parts under an old head
-//! (or the reverse) has read in the middle of a write, knows it, and keeps what it has. The parts joined are zstd of JSON.
+//! `head.json` names the revision, the digest of the whole and of each part: a reader that sees new
+//! parts under an old head (or the reverse) has read in the middle of a write, knows it, and keeps
+//! what it has. The parts joined are zstd of JSON.
 //!
-//! The digests tell what is whole from what is not. They are no signature: who may write these Secrets may serve what they like.
+//! The digests tell what is whole from what is not. They are no signature: who may write these
+//! Secrets may serve what they like.
 //!
-//! What a pod says to the operator about itself is proved with [`ProofKey`], which travels in the same Secrets: whoever can
-//! make up a proof could read the signing keys as well.
+//! What a pod says to the operator about itself is proved with [`ProofKey`], which travels in the
+//! same Secrets: anyone who can make up a proof can read the signing keys as well.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -54,17 +56,20 @@ pub struct Published {
 
 pub type Seeds = BTreeMap<String, Seed>;
 
-/// A provider's keys as a pod has fetched them, so that a fresh pod signs people in while the provider is down.
+/// A provider's keys as a pod has fetched them, so that a fresh pod signs people in while the
+/// provider is down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seed {
-    /// [`crate::snapshot::Provider::key_source_revision`] of what they were fetched for: they count for nothing else.
+    /// [`crate::snapshot::Provider::key_source_revision`] of what they were fetched for: they count
+    /// for nothing else.
     pub source: Revision,
     pub jwks: Value,
     /// Seconds since the Unix epoch.
     pub fetched_at: i64,
 }
 
-/// With it a pod proves that it has loaded what was published, and that what it says of itself is its own word.
+/// With it a pod proves that it has loaded what was published, and that what it says of itself is
+/// its own word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProofKey(Secret);
@@ -237,7 +242,8 @@ impl Head {
         Ok(())
     }
 
-    /// Checks `parts` against this head and reads them. Nothing of what does not fit in every respect is used.
+    /// Checks `parts` against this head and reads them. Nothing of what does not fit in every
+    /// respect is used.
     pub fn unpack<P: AsRef<[u8]>>(&self, parts: &[P]) -> Result<Published, UnpackError> {
         self.check(parts)?;
         let parts = parts.iter().take(self.parts.len()).map(AsRef::as_ref);

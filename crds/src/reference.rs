@@ -14,14 +14,16 @@ pub(crate) const ALIAS_PATTERN: &str = "^\\S+$";
 pub(crate) const ISSUER_PATTERN: &str = "^https?://[^/?#@\\s]+(/[^?#\\s]*)?$";
 /// A URL to fetch from: no user name and no fragment.
 pub(crate) const URL_PATTERN: &str = "^https?://[^/?#@\\s]+([/?][^#\\s]*)?$";
-/// An address or a network; which of these it is and whether it is one is checked when it is compiled.
+/// An address or a network; which of these it is and whether it is one is checked when it is
+/// compiled.
 pub(crate) const NETWORK_PATTERN: &str = "^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?$";
 
 /// An origin (RFC 6454): a scheme, a host and perhaps a port.
 pub(crate) const ORIGIN_PATTERN: &str = "^https?://[^/?#@\\s]+$";
 /// A host name or an address.
 pub(crate) const HOST_PATTERN: &str = "^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$|^[0-9A-Fa-f:.]+$";
-/// An address for mail in ASCII, alone or in angle brackets after a name. Nothing in it can end a header's line.
+/// An address for mail in ASCII, alone or in angle brackets after a name. Nothing in it can end a
+/// header's line.
 pub(crate) const MAILBOX_PATTERN: &str = "^([^<>@\\r\\n]{1,64} <)?[-A-Za-z0-9.!#$%&'*+/=?^_`{|}~]+@[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?>?$";
 
 /// What an OAuth client calls itself: nothing in it needs to be encoded, in JSON neither.

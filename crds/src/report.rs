@@ -32,7 +32,8 @@ pub struct RevisionReport {
     pub revision: Option<Revision>,
     /// Since when it is served, RFC 3339.
     pub since: String,
-    /// Digest of the publication that it was last loaded from, seeds included; none with `--manifests`.
+    /// Digest of the publication that it was last loaded from, seeds included; none with
+    /// `--manifests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Revision>,
     pub policies: usize,
@@ -60,10 +61,12 @@ pub struct RefusedObject {
     pub message: String,
 }
 
-/// `GET /discovery?since=N`: providers whose keys come from an endpoint and changed after `N`, in the order of their changes.
+/// `GET /discovery?since=N`: providers whose keys come from an endpoint and changed after `N`, in
+/// the order of their changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoveryReport {
-    /// Of this process: numbers of another process mean nothing here, so begin again with `since=0`.
+    /// Of this process: numbers of another process mean nothing here, so begin again with
+    /// `since=0`.
     pub process: String,
     /// Ask for what comes after this next time.
     pub sequence: u64,
@@ -99,7 +102,7 @@ pub enum KeysState {
     Fresh,
     /// The last fetch failed; keys that came before it serve on.
     ServingStale,
-    /// The last fetch failed, and there are no keys: nobody can sign in.
+    /// The last fetch failed, and there are no keys: no sign-in is possible.
     Unreachable,
     /// The discovery document is of another issuer, whatever keys there are.
     IssuerMismatch,

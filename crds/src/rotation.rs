@@ -1,4 +1,5 @@
-//! When managed signing keys are made, begin to sign and are dropped. Pure: the keeper passes the clock in.
+//! When managed signing keys are made, begin to sign and are dropped. Pure: the keeper passes the
+//! clock in.
 //!
 //! | state | from | until |
 //! |---|---|---|
@@ -6,16 +7,28 @@
 //! | Current | it signs | the next one signs |
 //! | Previous | the next one signs | the last token it signed has expired |
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::SigningAlgorithm;
 use crate::duration::Duration;
 use crate::secret::Secret;
 use crate::signing_key::{SigningKey, SigningKeyError};
-use crate::snapshot::KeyState;
 
 /// Kept after the last token has expired, for verifiers whose clocks run behind.
 const RETIRE_MARGIN_SECONDS: i64 = 300;
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum KeyState {
+    /// Signs.
+    Current,
+    /// Published, and signs after the next rotation.
+    Next,
+    /// Published until the last token that it signed has expired.
+    Previous,
+}
 
 /// How a policy wants its keys managed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

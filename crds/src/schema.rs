@@ -1,7 +1,8 @@
 //! The generated schemas, and the API server's judgement by them without an API server.
 //!
-//! `kubectl apply` and `vestibule check` must say the same, so there is one source: the OpenAPI schema of the generated
-//! CustomResourceDefinition, CEL rules included. The walker here reads it and nothing else.
+//! `kubectl apply` and `vestibule check` must say the same, so there is one source: the OpenAPI
+//! schema of the generated CustomResourceDefinition, CEL rules included. The walker here reads it
+//! and nothing else.
 
 mod check;
 mod did_you_mean;
@@ -9,7 +10,6 @@ mod node;
 mod path;
 mod prepare;
 mod rule;
-mod structural;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -27,8 +27,6 @@ use crate::signin_policy::SigninPolicy;
 use check::Findings;
 use node::Node;
 use path::Path;
-
-pub(crate) use structural::structural;
 
 /// What is wrong at one place of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,8 +74,8 @@ fn spec_node(kind: Kind) -> Node {
     Node::build(&spec, "spec").expect("a test builds the node of every kind")
 }
 
-/// The spec as the API server would store it, defaults filled in; or all that it, or `kubectl`'s strict field validation,
-/// would refuse.
+/// The spec as the API server would store it, defaults filled in; or all that it, or `kubectl`'s
+/// strict field validation, would refuse.
 pub fn validate(kind: Kind, object: &Value) -> Result<Value, Vec<FieldError>> {
     let mut findings = Findings::default();
     check_envelope(object, &mut findings);

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::encryption_key::KEY_BYTES;
+/// What an entry without text is: a key of AES-256.
+pub(crate) const KEY_BYTES: usize = 32;
 
 /// Secret text: wiped when dropped, and its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +20,8 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// An entry of a Kubernetes Secret. Text stays as it is; what is none can only be a key of 32 bytes here, and becomes base64.
+    /// An entry of a Kubernetes Secret. Text stays as it is; what is none can only be a key of 32
+    /// bytes here, and becomes base64.
     pub fn of_entry(bytes: Vec<u8>) -> Option<Self> {
         match String::from_utf8(bytes) {
             Ok(text) => Some(Self::new(text)),

@@ -1,5 +1,5 @@
-//! The SigninPolicy kind: whose users these are, the tokens they get and how risk is met. Each doc comment is what
-//! `kubectl explain` prints.
+//! The SigninPolicy kind: whose users these are, the tokens they get and how risk is met. Each doc
+//! comment is what `kubectl explain` prints.
 
 mod factors;
 mod mfa;
@@ -28,8 +28,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
-use crate::schema::structural;
 use crate::status::Status;
+use crate::structural::structural;
 
 /// A set of users, the local tokens that they get and how risky sign-ins are met.
 #[expect(
@@ -71,7 +71,8 @@ use crate::status::Status;
 pub struct SigninPolicySpec {
     /// The local tokens.
     pub token: LocalToken,
-    /// More claims of the local access token, by name: CEL over `user`, `claims` and `provider`. Default: none.
+    /// Additional claims of the local access token, by name: CEL over `user`, `claims` and
+    /// `provider`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "token::extra_claims")]
     pub extra_claims: BTreeMap<String, String>,
@@ -106,8 +107,8 @@ pub struct SigninPolicySpec {
     "fieldPath": ".maxAuthAge"
 }]))]
 pub struct Account {
-    /// How long ago a user may have authenticated, at the provider (`auth_time`) or here with a second factor,
-    /// to change factors, the password or other sessions. Default: 15m.
+    /// How long ago a user may have authenticated, at the provider (`auth_time`) or here with a
+    /// second factor, to change factors, the password or other sessions. Default: 15m.
     pub max_auth_age: Duration,
 }
 
@@ -123,9 +124,9 @@ impl Default for Account {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Limits {
-    /// Failures of one address at one provider in a minute. Above it only what succeeds is answered; successes
-    /// are not limited, since one service signs in for many users. Each data plane counts for itself: of
-    /// several, each lets so many through. Default: 300.
+    /// Failures of one address at one provider in a minute. Above it only successes are answered;
+    /// these are not limited, since one service signs in for many users. Each replica of the data
+    /// plane counts for itself. Default: 300.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub failures_per_ip_per_minute: u32,
     /// Attempts for one user in a minute. Default: 60.

@@ -54,7 +54,8 @@ pub enum SigningKeyError {
 pub struct SigningFailed;
 
 impl SigningKey {
-    /// Reads a PKCS#8 PEM. The key says which algorithm it signs with; an RSA key signs RS256 unless `wanted` says PS256.
+    /// Reads a PKCS#8 PEM. The key says which algorithm it signs with; an RSA key signs RS256
+    /// unless `wanted` says PS256.
     pub fn parse(pem: &Secret, wanted: Option<SigningAlgorithm>) -> Result<Self, SigningKeyError> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose().as_bytes())
             .map_err(|_| SigningKeyError::NotPkcs8)?;

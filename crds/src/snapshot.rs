@@ -1,14 +1,13 @@
 //! What a data-plane pod reads: every accepted object, resolved, checked and ready to be built.
 //!
-//! A snapshot holds private signing keys. It is written by `compile` alone and is the same whether the operator or
-//! `vestibule serve --manifests` compiled it.
+//! A snapshot holds private signing keys. It is written by `compile` alone and is the same whether
+//! the operator or `vestibule serve --manifests` compiled it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,11 +17,15 @@ use crate::encryption_key::EncryptionKey;
 use crate::issuer::Issuer;
 use crate::object::NamespacedName;
 use crate::oidc_provider::AcceptedClaim;
+use crate::rotation::Schedule;
 use crate::secret::Secret;
 use crate::signin_policy::{
     Actions, Attempts, ClientPermission, EmailTls, MfaMethod, MfaMode, NoEnrollment, OnError,
     Signals, Thresholds,
 };
+
+pub use crate::oidc_provider::{Egress, Nonce, NonceForm, Provisioning, Replay};
+pub use crate::rotation::KeyState;
 
 /// The layout of [`Snapshot`]; a reader refuses one that it does not know.
 pub const FORMAT: u32 = 2;
@@ -70,7 +73,8 @@ pub struct Provider {
     pub name: String,
     /// Of everything else in this object.
     pub revision: Revision,
-    /// When the object was created, RFC 3339: of two providers with one (issuer, audience) pair the older is inferred.
+    /// When the object was created, RFC 3339: of two providers with one (issuer, audience) pair the
+    /// older is inferred.
     pub created_at: Option<String>,
     pub issuer: Issuer,
     pub issuer_aliases: Vec<String>,
@@ -98,22 +102,13 @@ pub struct Provider {
 /// Where the keys that verify a provider's tokens come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeySource {
-    /// The `jwks_uri` of the discovery document at this URL; its `issuer` must be the provider's issuer.
+    /// The `jwks_uri` of the discovery document at this URL; its `issuer` must be the provider's
+    /// issuer.
     Discovery { url: String },
     /// A JWK Set at this URL.
     JwksUri { url: String },
     /// A JWK Set that stands in the manifest or in a ConfigMap.
     Static { jwks: Value },
-}
-
-/// Which addresses a provider's endpoints may resolve to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Egress {
-    /// Any address.
-    #[default]
-    Cluster,
-    /// No loopback, private, link-local, multicast or otherwise special address, at every redirect.
-    Public,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,28 +122,6 @@ pub struct TokenRules {
     /// Claims of other kinds of tokens that this provider's ID tokens may have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<AcceptedClaim>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Nonce {
-    Required,
-    IfPresent,
-    Off,
-}
-
-/// How the `nonce` claim carries the nonce of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum NonceForm {
-    Raw,
-    /// Lower-case hexadecimal SHA-256, as native Google and Apple sign-in send it.
-    Sha256Hex,
-    Either,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Replay {
-    Allow,
-    Reject,
 }
 
 /// A CEL rule over `claims` that must be true.
@@ -178,13 +151,6 @@ pub enum Linking {
     },
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Provisioning {
-    #[default]
-    Create,
-    Deny,
-}
-
 /// When the provider's own second factor counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamMfa {
@@ -205,7 +171,7 @@ pub struct Policy {
     /// At most one is `Current`; none is while a managed key has not been made yet.
     pub signing_keys: Vec<PolicyKey>,
     /// Set when Vestibule makes and rotates the keys.
-    pub managed: Option<crate::rotation::Schedule>,
+    pub managed: Option<Schedule>,
     pub mfa: Mfa,
     /// Absent: the policy's users have no passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,10 +187,11 @@ pub struct Policy {
     #[serde(default)]
     pub egress: Egress,
     pub limits: Limits,
-    /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
+    /// The only clients that may use the OAuth endpoints, even where none is left. None: they are
+    /// open to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Vec<Client>>,
-    /// Whether `/auth/…` gives tokens to nobody, so that only the clients get any.
+    /// Whether `/auth/…` gives no tokens, so that only the clients get any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_clients: bool,
 }
@@ -279,7 +246,8 @@ pub struct Mfa {
     pub key_source: EncryptionKeySource,
     /// Set where webauthn is among `methods`.
     pub webauthn: Option<Webauthn>,
-    /// Where codes come from if email_otp is among `methods`, and notices of changed factors in any case.
+    /// Where codes come from if email_otp is among `methods`, and notices of changed factors in any
+    /// case.
     pub email: Option<Email>,
     /// Set where sms_otp is among `methods`.
     pub sms: Option<Sms>,
@@ -374,18 +342,6 @@ pub struct PolicyKey {
     pub pem: Secret,
 }
 
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub enum KeyState {
-    /// Signs.
-    Current,
-    /// Published, and signs after the next rotation.
-    Next,
-    /// Published until the last token that it signed has expired.
-    Previous,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     pub failures_per_ip_per_minute: u32,
@@ -444,7 +400,8 @@ impl Provider {
         format!("{}/{}", self.namespace, self.policy)
     }
 
-    /// Of all that decides which keys count as this provider's: keys that were fetched for another one do not.
+    /// Of all that decides which keys count as this provider's: keys that were fetched for another
+    /// one do not.
     pub fn key_source_revision(&self) -> Revision {
         let source = (
             &self.keys,

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::Algorithm;
-use crate::schema::structural;
-use crate::snapshot::KeyState;
+use crate::rotation::KeyState;
+use crate::structural::structural;
 
 /// What the operator found and what the data plane serves.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

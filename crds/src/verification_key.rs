@@ -1,7 +1,8 @@
-//! Public keys of providers (RFC 7517): parsed once, with everything that a key says about its own use enforced.
+//! Public keys of providers (RFC 7517): parsed once, with everything that a key says about its own
+//! use enforced.
 //!
-//! The JSON shape is read by `jsonwebtoken`; that crate ignores `use` and `key_ops` when it makes a decoding key, so the
-//! rules stand here.
+//! The JSON shape is read by `jsonwebtoken`; that crate ignores `use` and `key_ops` when it makes a
+//! decoding key, so the rules stand here.
 
 use aws_lc_rs::signature::VerificationAlgorithm;
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
@@ -87,7 +88,8 @@ pub enum Lookup<'a> {
 }
 
 impl KeySet {
-    /// Reads a JWK Set. A key that cannot be used is set aside with its reason: providers publish encryption keys too.
+    /// Reads a JWK Set. A key that cannot be used is set aside with its reason: providers publish
+    /// encryption keys too.
     pub fn parse(jwks: &Value, allowed: &[Algorithm]) -> Result<Self, NotAKeySet> {
         let keys = jwks.get("keys").and_then(Value::as_array);
         let keys = keys.ok_or(NotAKeySet)?;
@@ -123,8 +125,9 @@ impl KeySet {
         serde_json::json!({ "keys": keys })
     }
 
-    /// The key for a token's `kid` and `alg`. Several keys with one `kid` are told apart by algorithm; a token without
-    /// a `kid` is accepted when only one key fits its algorithm (OpenID Connect Core 10.1).
+    /// The key for a token's `kid` and `alg`. Of several keys with one `kid` the algorithm decides;
+    /// a token without a `kid` is accepted when only one key fits its algorithm (OpenID Connect
+    /// Core 10.1).
     pub fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Lookup<'_> {
         let mut named = false;
         let mut found = None;

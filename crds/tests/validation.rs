@@ -1,4 +1,5 @@
-//! What the API server would refuse is refused here, at the same field and for a reason that says what to change.
+//! What the API server would refuse is refused here, at the same field and for a reason that says
+//! what to change.
 
 #[path = "validation/cases.rs"]
 mod cases;

@@ -8,6 +8,7 @@ use url::Url;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use uuid::Uuid;
 use vestibule_crds::issuer::HttpIssuers;
+use vestibule_process::log::LogFormat;
 
 use crate::audit::AuditTarget;
 use vestibule_store::database::{Database, DatabaseError};
@@ -387,12 +388,6 @@ impl IssuerArgs {
             HttpIssuers::Refuse
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Json,
-    Text,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

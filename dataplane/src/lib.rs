@@ -11,7 +11,6 @@ pub mod client_address;
 pub mod clock;
 pub mod commands;
 pub mod config;
-pub mod core_dumps;
 pub mod dto;
 pub mod encoding;
 pub mod evidence;

@@ -7,8 +7,8 @@ use vestibule_dataplane::cli::{Cli, Command};
 use vestibule_dataplane::commands::{
     backup, check, copy, demo, explain, migrate, replay, serve, users,
 };
-use vestibule_dataplane::core_dumps;
 use vestibule_dataplane::http::openapi;
+use vestibule_process::core_dumps;
 
 /// A request makes many small allocations on one thread and frees some on another.
 #[global_allocator]

@@ -40,7 +40,8 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) -> anyhow::R
     serve_within(listener, admin, CONNECTION_TIME_MAX).await
 }
 
-/// A connection gets one answer, so the oldest of too many is one that gives nothing: a new one takes its place.
+/// A connection gets one answer, so the oldest of too many is one that gives nothing: a new one
+/// takes its place.
 async fn serve_within(
     listener: TcpListener,
     admin: Arc<Admin>,

@@ -1,19 +1,22 @@
-//! The flags of `vestibule-operator run`. Their names and the `VESTIBULE_OPERATOR_…` variables are a contract.
+//! The flags of `vestibule-operator run`. Their names and the `VESTIBULE_OPERATOR_…` variables are
+//! a contract.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use vestibule_crds::installer::{ALL_NAMESPACES, Installer, IssuerBinding, Shares};
 use vestibule_crds::issuer::HttpIssuers;
+use vestibule_process::log::LogFormat;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArguments {
-    /// The operator's own namespace: the snapshot, the signing keys, the lease and the data plane's pods are there [default:
-    /// the one of the pod's service account]
+    /// The operator's own namespace: the snapshot, the signing keys, the lease and the data plane's
+    /// pods are there [default: the one of the pod's service account]
     #[arg(long, value_name = "NAME", env = "VESTIBULE_OPERATOR_NAMESPACE")]
     pub(crate) namespace: Option<String>,
-    /// Namespaces whose OidcProviders and SigninPolicies count, separated by commas; `*` for all [default: the own one]
+    /// Namespaces whose OidcProviders and SigninPolicies count, separated by commas; `*` for all
+    /// [default: the operator's own]
     #[arg(
         long,
         value_name = "NAMES",
@@ -29,7 +32,7 @@ pub(crate) struct RunArguments {
         default_value = "app.kubernetes.io/name=vestibule,app.kubernetes.io/component=dataplane"
     )]
     pub(crate) dataplane_selector: String,
-    /// Port of the data plane's admin listener, where each pod says what it serves
+    /// Port of the data plane's admin listener, where each pod reports what it serves
     #[arg(
         long,
         value_name = "PORT",
@@ -37,7 +40,7 @@ pub(crate) struct RunArguments {
         default_value_t = 8081
     )]
     pub(crate) dataplane_admin_port: u16,
-    /// Let http issuers and provider endpoints in, on loopback and in-cluster hosts only
+    /// Accept http issuers and provider endpoints, on loopback and in-cluster hosts only
     #[arg(long, env = "VESTIBULE_OPERATOR_ALLOW_HTTP_ISSUERS")]
     pub(crate) allow_http_issuers: bool,
     /// Namespaces that alone may have a SigninPolicy with an issuer, as ISSUER=NAMESPACE,NAMESPACE;
@@ -51,7 +54,7 @@ pub(crate) struct RunArguments {
     )]
     pub(crate) issuer_namespaces: Vec<IssuerBinding>,
     /// Namespaces whose objects may reach addresses inside the cluster, separated by commas; `*`
-    /// for all [default: the own one]
+    /// for all [default: the operator's own]
     #[arg(
         long,
         value_name = "NAMES",
@@ -59,8 +62,8 @@ pub(crate) struct RunArguments {
         value_delimiter = ','
     )]
     pub(crate) cluster_egress_namespaces: Vec<String>,
-    /// Most bytes, compressed, of what is published that one object of another namespace than the
-    /// own one may take
+    /// Most bytes, compressed, of what is published for one object outside the operator's own
+    /// namespace
     #[arg(
         long,
         value_name = "BYTES",
@@ -68,7 +71,7 @@ pub(crate) struct RunArguments {
         default_value_t = Shares::default().object_bytes
     )]
     pub(crate) object_bytes_max: usize,
-    /// The same for all objects of such a namespace
+    /// The same for all objects of one such namespace
     #[arg(
         long,
         value_name = "BYTES",
@@ -76,7 +79,7 @@ pub(crate) struct RunArguments {
         default_value_t = Shares::default().namespace_bytes
     )]
     pub(crate) namespace_bytes_max: usize,
-    /// Most objects of such a namespace that are published
+    /// Most objects of one such namespace that are published
     #[arg(
         long,
         value_name = "NUMBER",
@@ -106,12 +109,6 @@ pub(crate) struct RunArguments {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_OPERATOR_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Json,
-    Text,
 }
 
 /// The namespaces whose objects count.

@@ -1,4 +1,5 @@
-//! The one place where the time of day is read; everything that decides by it is given it. Waits and deadlines use tokio's clock.
+//! The one place where the time of day is read; everything that decides by it is given it. Waits
+//! and deadlines use tokio's clock.
 
 use k8s_openapi::jiff::Timestamp;
 

@@ -1,11 +1,12 @@
-//! The leader's work: `gather → compile → tend the keys → publish → prove → say`.
+//! The leader's work: `gather → compile → rotate keys → publish → prove → sync statuses`.
 //!
-//! One task does all of it, in order: nothing here is written by two at a time. What takes long is done elsewhere: compiling and
-//! packing on threads of their own, asking pods and writing statuses in tasks of theirs.
+//! One task does all of it, in order, so that no two writes conflict. Slow work runs elsewhere:
+//! compiling and packing on blocking threads, asking pods and writing statuses in tasks of their
+//! own.
 
 pub(crate) mod keyring;
 mod publishing;
-mod say;
+mod status_sync;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,34 +21,37 @@ use vestibule_crds::object::{NamespacedName, Object};
 use vestibule_crds::snapshot::{Revision, Snapshot};
 
 use crate::arguments::Scope;
+use crate::cache::{Cache, Key};
 use crate::clock;
 use crate::debounce::Debounce;
-use crate::fleet::SharedFleet;
 use crate::lease::hold::Fence;
-use crate::materials::{Materials, SharedSlots};
 use crate::metrics::{Metrics, gauge};
-use crate::patches::Queue;
-use crate::publish::Publisher;
-use crate::references::Reference;
+use crate::pods::SharedPods;
+use crate::publish::{PublishError, Publisher};
+use crate::referenced_data::{ReferencedData, SharedTracker, Unread};
 use crate::status::programmed::{History, PodProof, is_proved};
-use crate::world::{Key, World};
+use crate::status_writer::Queue;
 use keyring::Keyring;
+use vestibule_crds::compile::Reference;
 
-/// How long a status waits for pods after a publication: mostly they prove it in this time, and one patch says all.
+/// How long a status waits for pods after a publication: mostly they prove it in this time, and one
+/// write is enough.
 const PROOF_WAIT: Duration = Duration::from_millis(250);
-/// How long statuses wait for a pod that has just become ready to say what it serves and has seen.
+/// How long statuses wait for a pod that has just become ready to report what it serves and has
+/// seen.
 const NEW_POD_WAIT: Duration = Duration::from_secs(3);
-/// How long statuses wait while the pods cannot be watched: mostly the API server is away, and nothing could be written.
-const BLIND_WAIT: Duration = Duration::from_secs(30);
-/// Between two looks at all statuses.
-const SAY_EVERY: Duration = Duration::from_millis(100);
-/// Looking at all statuses costs at most this share of the time.
-const SAY_SHARE: u32 = 5;
+/// How long statuses wait while the pods cannot be watched: mostly the API server is away, and
+/// nothing could be written.
+const STALE_WAIT: Duration = Duration::from_secs(30);
+/// The pause after a sync of all statuses is at least this long.
+const STATUS_SYNC_PAUSE: Duration = Duration::from_millis(100);
+/// The pause after a sync is at least this many times as long as the sync took.
+const STATUS_SYNC_PAUSE_FACTOR: u32 = 5;
 /// After something failed.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// Nothing is due, and still it looks.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Without any change.
+const RESYNC_EVERY: Duration = Duration::from_secs(30);
 
 /// What the controller works with.
 #[derive(Clone)]
@@ -57,9 +61,9 @@ pub(crate) struct Context {
     pub(crate) scope: Scope,
     pub(crate) http_issuers: HttpIssuers,
     pub(crate) installer: Arc<Installer>,
-    pub(crate) world: Arc<World>,
-    pub(crate) slots: SharedSlots,
-    pub(crate) fleet: SharedFleet,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) tracker: SharedTracker,
+    pub(crate) pods: SharedPods,
     pub(crate) fence: Arc<Fence>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) metrics: Arc<Metrics>,
@@ -70,26 +74,55 @@ pub(crate) struct Controller {
     publisher: Publisher,
     keyring: Keyring,
     compiler: Compiler,
-    materials: Materials,
-    history: History,
-    /// What is published.
+    referenced: ReferencedData,
+    published: Published,
+    pending: Pending,
+    waits: Waits,
+}
+
+/// What pods should serve, and what was found out on the way there.
+#[derive(Debug, Default)]
+struct Published {
     snapshot: Option<Arc<Snapshot>>,
-    /// Where the keys of each provider in it come from.
+    history: History,
+    /// Where the keys of each provider in the snapshot come from.
     sources: BTreeMap<String, Revision>,
+    /// Of what was compiled last, published or not.
     verdicts: BTreeMap<Key, Verdict>,
-    facts: say::Facts,
+    facts: status_sync::Facts,
+    /// Why what was compiled last is not published.
+    publish_error: Option<PublishError>,
+}
+
+/// What is to be done, and when.
+#[derive(Debug, Default)]
+struct Pending {
     debounce: Debounce,
     /// When a managed key is due, seconds since the Unix epoch.
     keys_due: Option<i64>,
     retry: Option<Retry>,
-    /// Why what was compiled last is not published.
-    trouble: Option<String>,
+    statuses: PendingStatuses,
+}
+
+/// What statuses, and the comparison of providers' keys, wait for.
+#[derive(Debug)]
+struct Waits {
     unproved: Option<Unproved>,
     new_pod_since: Option<Instant>,
     /// When the keys that pods have fetched are compared with those that are published.
-    seeds_look_at: Instant,
-    dirty: Dirty,
-    said_until: Option<Instant>,
+    compare_seeds_at: Instant,
+    /// The end of the pause after the last sync of all statuses.
+    statuses_paused_until: Option<Instant>,
+}
+
+/// Why the cluster is not as the objects want it, so that it is tried again. Each cause is logged
+/// where it is found.
+#[derive(Debug, thiserror::Error)]
+enum Incomplete {
+    #[error(transparent)]
+    Unread(#[from] Unread),
+    #[error("the configuration is not published")]
+    NotPublished,
 }
 
 #[derive(Debug)]
@@ -106,16 +139,22 @@ struct Unproved {
     wait_until: Option<Instant>,
 }
 
-/// Whose statuses are to be looked at.
+/// Objects whose statuses are to be synced.
 #[derive(Debug, Default)]
-struct Dirty {
+struct PendingStatuses {
     all: bool,
     some: BTreeSet<Key>,
 }
 
+impl PendingStatuses {
+    fn is_empty(&self) -> bool {
+        !self.all && self.some.is_empty()
+    }
+}
+
 impl Controller {
-    /// Takes up what was published and stored before. Tries until the API server gives it: whoever began without it would lose
-    /// keys and last good revisions.
+    /// Recovers what was published and stored before. Tries until the API server answers: to begin
+    /// without it would lose keys and last good revisions.
     pub(crate) async fn recover(context: Context) -> anyhow::Result<Self> {
         let mut pause = RETRY_FIRST;
         loop {
@@ -138,7 +177,7 @@ impl Controller {
             client,
             namespace,
             fence,
-            fleet,
+            pods,
             ..
         } = context;
         let (publisher, recovered) =
@@ -151,27 +190,21 @@ impl Controller {
             clock::now(),
         )
         .await?;
-        fleet.recover(recovered.seeds);
+        pods.recover(recovered.seeds);
         let mut controller = Self {
             context: context.clone(),
             publisher,
             keyring,
             compiler: Compiler::default(),
-            materials: Materials::default(),
-            history: History::default(),
-            snapshot: None,
-            sources: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            facts: say::Facts::default(),
-            debounce: Debounce::default(),
-            keys_due: None,
-            retry: None,
-            trouble: None,
-            unproved: None,
-            new_pod_since: None,
-            seeds_look_at: Instant::now(),
-            dirty: Dirty::default(),
-            said_until: None,
+            referenced: ReferencedData::default(),
+            published: Published::default(),
+            pending: Pending::default(),
+            waits: Waits {
+                unproved: None,
+                new_pod_since: None,
+                compare_seeds_at: Instant::now(),
+                statuses_paused_until: None,
+            },
         };
         if let Some(snapshot) = recovered.snapshot {
             controller.serve(snapshot);
@@ -181,47 +214,47 @@ impl Controller {
 
     /// For as long as this replica leads.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
-        let world = Arc::clone(&self.context.world);
-        let fleet = Arc::clone(&self.context.fleet);
-        // Everything is news to a new leader.
-        drop(world.take_changes());
+        let cache = Arc::clone(&self.context.cache);
+        let pods = Arc::clone(&self.context.pods);
+        // A new leader syncs everything, whatever has changed.
+        drop(cache.take_changes());
         self.reconcile(None).await;
         loop {
             tokio::select! {
-                () = world.changed.notified() => {}
-                () = fleet.changed.notified() => self.dirty.all = true,
+                () = cache.changed.notified() => {}
+                () = pods.changed.notified() => self.pending.statuses.all = true,
                 () = sleep_until(self.wake_at()) => {}
             }
-            let changes = world.take_changes();
-            self.dirty.some.extend(changes.statuses);
+            let changes = cache.take_changes();
+            self.pending.statuses.some.extend(changes.statuses);
             if changes.configuration {
-                self.debounce.note(Instant::now());
+                self.pending.debounce.note(Instant::now());
             }
             if self.is_due() {
-                let since = self.debounce.take();
+                let since = self.pending.debounce.take();
                 self.reconcile(since).await;
             }
-            self.say_what_is_due();
+            self.sync_due_statuses();
         }
     }
 
     /// When something is due at the latest.
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let keys_due = self.keys_due.map(|due| {
+        let keys_due = self.pending.keys_due.map(|due| {
             let seconds = u64::try_from(due.saturating_sub(clock::now())).unwrap_or_default();
-            now + Duration::from_secs(seconds.min(LOOK_EVERY.as_secs()))
+            now + Duration::from_secs(seconds.min(RESYNC_EVERY.as_secs()))
         });
-        let say = (self.dirty.all || !self.dirty.some.is_empty()).then(|| self.say_at(now));
+        let statuses_due = (!self.pending.statuses.is_empty()).then(|| self.statuses_due_at(now));
         [
-            self.debounce.ready_at(),
-            self.retry.as_ref().map(|retry| retry.at),
+            self.pending.debounce.ready_at(),
+            self.pending.retry.as_ref().map(|retry| retry.at),
             keys_due,
-            say,
+            statuses_due,
         ]
         .into_iter()
         .flatten()
-        .chain([now + LOOK_EVERY])
+        .chain([now + RESYNC_EVERY])
         .min()
         .unwrap_or(now)
     }
@@ -229,62 +262,59 @@ impl Controller {
     fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let reached = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let (pods, _) = self.context.fleet.proofs(&self.history);
-        reached(self.debounce.ready_at())
-            || reached(self.retry.as_ref().map(|retry| retry.at))
-            || self.keys_due.is_some_and(|due| due <= clock::now())
-            || self.keyring.can_advance(&pods)
+        let (proofs, _) = self.context.pods.proofs(&self.published.history);
+        reached(self.pending.debounce.ready_at())
+            || reached(self.pending.retry.as_ref().map(|retry| retry.at))
+            || self.pending.keys_due.is_some_and(|due| due <= clock::now())
+            || self.keyring.can_advance(&proofs)
             || self.seeds_are_due()
     }
 
-    /// One look at everything; `since` is when the first of the changes came.
+    /// Syncs, and plans a retry where that fails; `since` is when the first of the changes came.
     async fn reconcile(&mut self, since: Option<Instant>) {
-        let complete = self.look(since).await;
-        self.dirty.all = true;
-        self.retry = if complete {
-            None
-        } else {
-            let pause = self
-                .retry
-                .take()
-                .map_or(RETRY_FIRST, |retry| retry.pause * 2);
+        let synced = self.sync(since).await;
+        self.pending.statuses.all = true;
+        let before = self.pending.retry.take();
+        self.pending.retry = synced.err().map(|error| {
+            let pause = before.map_or(RETRY_FIRST, |retry| retry.pause * 2);
             let pause = pause.min(RETRY_MAX);
-            Some(Retry {
+            tracing::debug!(%error, pause.seconds = pause.as_secs(), "trying again");
+            Retry {
                 at: Instant::now() + pause,
                 pause,
-            })
-        };
+            }
+        });
     }
 
-    /// Whether nothing is left to be tried again.
-    async fn look(&mut self, since: Option<Instant>) -> bool {
+    /// Brings the cluster to what the objects want; what fails does not hold up the rest.
+    async fn sync(&mut self, since: Option<Instant>) -> Result<(), Incomplete> {
         let Context {
             client,
-            world,
-            slots,
-            fleet,
+            cache,
+            tracker,
+            pods,
             metrics,
             ..
         } = self.context.clone();
-        let (objects, references) = gather(&world);
+        let (objects, references) = gather(&cache);
         metrics.objects.set(gauge(objects.len()));
-        let mut complete = self
-            .materials
+        let read = self
+            .referenced
             .refresh(
                 &client,
-                &slots,
+                &tracker,
                 references.iter().flat_map(|all| all.iter()),
             )
             .await;
 
         let mut compiled = self.compile(objects.clone()).await;
-        let (pods, _) = fleet.proofs(&self.history);
-        let tended = self
+        let (proofs, _) = pods.proofs(&self.published.history);
+        let rotated = self
             .keyring
-            .tend(&compiled.snapshot, &world, &pods, clock::now())
+            .rotate(&compiled.snapshot, &cache, &proofs, clock::now())
             .await;
-        self.keys_due = tended.next_look;
-        if tended.changed {
+        self.pending.keys_due = rotated.next_due;
+        if rotated.changed {
             compiled = self.compile(objects).await;
         }
         let Compiled { snapshot, verdicts } = compiled;
@@ -292,7 +322,7 @@ impl Controller {
         metrics.refused_objects.set(gauge(refused.count()));
         let age = self.keyring.oldest_age(clock::now());
         metrics.signing_key_age_seconds.set(age);
-        self.verdicts = verdicts
+        self.published.verdicts = verdicts
             .into_iter()
             .map(|verdict| {
                 let id = NamespacedName::new(&verdict.namespace, &verdict.name);
@@ -300,18 +330,19 @@ impl Controller {
             })
             .collect();
 
-        complete &= self.publish(Arc::new(snapshot), since).await;
-        self.keyring.drop_others(&self.context.scope, &world).await;
-        complete
+        let published = self.publish(Arc::new(snapshot), since).await;
+        self.keyring.drop_others(&self.context.scope, &cache).await;
+        read?;
+        published
     }
 
     async fn compile(&mut self, objects: Vec<Object>) -> Compiled {
-        let Materials {
+        let ReferencedData {
             secrets,
             secret_uses,
             config_maps,
             ..
-        } = &mut self.materials;
+        } = &mut self.referenced;
         let mut inputs = Inputs {
             objects,
             secrets: std::mem::take(secrets),
@@ -319,7 +350,7 @@ impl Controller {
             config_maps: std::mem::take(config_maps),
             managed_keys: self.keyring.managed_keys(),
             managed_encryption_keys: self.keyring.managed_encryption_keys(),
-            previous: self.snapshot.clone(),
+            previous: self.published.snapshot.clone(),
             http_issuers: self.context.http_issuers,
             installer: Installer::clone(&self.context.installer),
             now: Some(clock::now()),
@@ -335,81 +366,81 @@ impl Controller {
         let seconds = began.elapsed().as_secs_f64();
         self.context.metrics.compile_seconds.observe(seconds);
         self.compiler = compiler;
-        self.materials.secrets = inputs.secrets;
-        self.materials.secret_uses = inputs.secret_uses;
-        self.materials.config_maps = inputs.config_maps;
+        self.referenced.secrets = inputs.secrets;
+        self.referenced.secret_uses = inputs.secret_uses;
+        self.referenced.config_maps = inputs.config_maps;
         compiled
     }
 
-    /// What pods have said, and whether each of them has been asked.
+    /// What pods have reported, and whether each of them has been asked.
     fn proofs(&self) -> (Vec<PodProof>, bool) {
-        let (mut pods, asked) = self.context.fleet.proofs(&self.history);
-        if let Some(trouble) = &self.trouble {
-            for pod in &mut pods {
-                pod.trouble = Some(format!("the configuration cannot be published: {trouble}"));
+        let (mut proofs, asked) = self.context.pods.proofs(&self.published.history);
+        if let Some(error) = &self.published.publish_error {
+            for pod in &mut proofs {
+                pod.error = Some(format!("the configuration cannot be published: {error}"));
             }
         }
-        (pods, asked)
+        (proofs, asked)
     }
 
-    /// When statuses may be looked at next.
-    fn say_at(&self, now: Instant) -> Instant {
-        let blind = self.context.fleet.blind();
+    /// When statuses may be synced next.
+    fn statuses_due_at(&self, now: Instant) -> Instant {
+        let stale = self.context.pods.stale();
         let waits = [
-            self.said_until,
-            self.unproved
+            self.waits.statuses_paused_until,
+            self.waits
+                .unproved
                 .as_ref()
                 .and_then(|unproved| unproved.wait_until),
-            self.new_pod_since.map(|since| since + NEW_POD_WAIT),
-            blind.map(|blind| blind.until.min(blind.since + BLIND_WAIT)),
+            self.waits.new_pod_since.map(|since| since + NEW_POD_WAIT),
+            stale.map(|stale| stale.until.min(stale.since + STALE_WAIT)),
         ];
         waits.into_iter().flatten().fold(now, Instant::max)
     }
 
-    fn say_what_is_due(&mut self) {
+    fn sync_due_statuses(&mut self) {
         let now = Instant::now();
-        let (pods, asked) = self.proofs();
-        let ready = pods.iter().filter(|pod| !pod.name.is_empty());
+        let (proofs, asked) = self.proofs();
+        let ready = proofs.iter().filter(|pod| !pod.name.is_empty());
         self.context.metrics.ready_pods.set(gauge(ready.count()));
-        self.note_proof(&pods);
-        let unproved = self.unproved.as_ref();
+        self.note_proof(&proofs);
+        let unproved = self.waits.unproved.as_ref();
         let unproved = unproved.map_or(0, |unproved| unproved.since.elapsed().as_secs());
         let metric = &self.context.metrics.unproved_seconds;
         metric.set(i64::try_from(unproved).unwrap_or(i64::MAX));
-        match (asked, self.new_pod_since) {
-            (true, _) => self.new_pod_since = None,
-            (false, None) => self.new_pod_since = Some(now),
+        match (asked, self.waits.new_pod_since) {
+            (true, _) => self.waits.new_pod_since = None,
+            (false, None) => self.waits.new_pod_since = Some(now),
             (false, Some(_)) => {}
         }
-        let dirty = self.dirty.all || !self.dirty.some.is_empty();
-        if !dirty || self.say_at(now) > now {
+        if self.pending.statuses.is_empty() || self.statuses_due_at(now) > now {
             return;
         }
-        let dirty = std::mem::take(&mut self.dirty);
-        self.say(&pods, (!dirty.all).then_some(&dirty.some));
+        let pending = std::mem::take(&mut self.pending.statuses);
+        self.sync_statuses(&proofs, (!pending.all).then_some(&pending.some));
         let cost = now.elapsed();
-        let pause = if dirty.all {
-            SAY_EVERY.max(cost * SAY_SHARE)
+        let pause = if pending.all {
+            STATUS_SYNC_PAUSE.max(cost * STATUS_SYNC_PAUSE_FACTOR)
         } else {
-            cost * SAY_SHARE
+            cost * STATUS_SYNC_PAUSE_FACTOR
         };
-        self.said_until = Some(Instant::now() + pause);
+        self.waits.statuses_paused_until = Some(Instant::now() + pause);
     }
 
     /// Statuses wait no longer once every pod has proved what was published.
-    fn note_proof(&mut self, pods: &[PodProof]) {
-        let Some(snapshot) = &self.snapshot else {
+    fn note_proof(&mut self, proofs: &[PodProof]) {
+        let Some(snapshot) = &self.published.snapshot else {
             return;
         };
-        let Some(unproved) = &self.unproved else {
+        let Some(unproved) = &self.waits.unproved else {
             return;
         };
-        if is_proved(pods, |served| served.revision == snapshot.revision) {
+        if is_proved(proofs, |served| served.revision == snapshot.revision) {
             let seconds = unproved.since.elapsed().as_secs_f64();
             self.context.metrics.proof_seconds.observe(seconds);
-            self.unproved = None;
-        } else if pods.is_empty() {
-            self.unproved = Some(Unproved {
+            self.waits.unproved = None;
+        } else if proofs.is_empty() {
+            self.waits.unproved = Some(Unproved {
                 since: unproved.since,
                 wait_until: None,
             });
@@ -418,8 +449,8 @@ impl Controller {
 }
 
 /// The objects, and what each of them names.
-fn gather(world: &World) -> (Vec<Object>, Vec<Arc<[Reference]>>) {
-    world.with_objects(|objects| {
+fn gather(cache: &Cache) -> (Vec<Object>, Vec<Arc<[Reference]>>) {
+    cache.with_objects(|objects| {
         let entries = || objects.values();
         let references = entries().filter(|entry| !entry.references.is_empty());
         (

@@ -1,4 +1,4 @@
-//! A change is seldom alone: a short wait takes what comes together as one.
+//! Changes come in bursts: a short wait takes a burst as one change.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// The longest wait, however busy it is.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// When what has changed is to be looked at.
+/// When the changes so far are to be synced.
 #[derive(Debug, Default)]
 pub(crate) struct Debounce {
     changed: Option<(Instant, Instant)>,
@@ -29,7 +29,7 @@ impl Debounce {
             .map(|(first, last)| (last + QUIET).min(first + WAIT_MAX))
     }
 
-    /// Starts anew, and says when the first of the changes came.
+    /// Resets it, and returns when the first of the changes came.
     pub(crate) fn take(&mut self) -> Option<Instant> {
         self.changed.take().map(|(first, _)| first)
     }

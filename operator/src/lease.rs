@@ -1,15 +1,16 @@
-//! Which replica leads: the one that holds the Lease. Pure: what was read and the time are passed in.
+//! Which replica leads: the one that holds the Lease. Pure: what was read and the time are passed
+//! in.
 //!
 //! | the Lease | what this replica does |
 //! |---|---|
 //! | is not there | makes it, and leads |
 //! | names this replica | renews it |
-//! | names nobody | takes it |
+//! | has no holder | takes it |
 //! | names another, and changes | waits |
 //! | names another, and has not changed for as long as it is good for | takes it |
 //!
-//! Clocks of two machines are never compared: a holder's time runs from when this replica saw it renew. Every write carries the
-//! resource version that was read, so of two that take it one fails.
+//! Clocks of two machines are never compared: a holder's time runs from when this replica saw it
+//! renew. Every write carries the resource version that was read, so of two that take it one fails.
 
 pub(crate) mod hold;
 
@@ -77,7 +78,7 @@ impl Candidate {
                 now
             }
         };
-        // A Lease says for how long it is good; what it says is bounded by what is ours to wait.
+        // A Lease names its duration; how long this replica waits is bounded all the same.
         let seconds = spec.lease_duration_seconds.unwrap_or_default().clamp(1, 60);
         let good_for = Duration::from_secs(u64::from(seconds.unsigned_abs()));
         if now.duration_since(since) >= good_for {

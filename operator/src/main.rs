@@ -2,40 +2,39 @@
 
 mod admin;
 mod arguments;
+mod cache;
 mod clock;
 mod controller;
-mod core_dumps;
 mod crds;
 mod debounce;
 mod failure;
-mod fleet;
 mod lease;
-mod materials;
 mod metrics;
 mod nesting;
 mod owned;
-mod patches;
+mod pods;
 mod publish;
-mod references;
+mod referenced_data;
 mod run;
 mod signing_keys;
 mod status;
+mod status_writer;
 #[cfg(test)]
 mod testing;
 mod watch;
 mod watched;
-mod world;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use vestibule_process::core_dumps;
 
 /// Watches hold many small objects that come and go.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The Vestibule operator: compiles OidcProviders and SigninPolicies, publishes them to the data plane and says what became
-/// of them.
+/// The Vestibule operator: compiles OidcProviders and SigninPolicies, publishes them to the data
+/// plane and reports their status.
 #[derive(Debug, Parser)]
 #[command(name = "vestibule-operator", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -45,8 +44,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it was told to stop
-  1  it failed, or may not lead any more: start it again
+  0  stopped by SIGTERM or SIGINT
+  1  failed, or lost the lease: start it again
   2  the command line is wrong";
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! What whoever runs the operator watches, in the OpenMetrics text format. No label has a value that a user chose.
+//! The operator's metrics, in the OpenMetrics text format. No label has a value that a user chose.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -95,7 +95,7 @@ impl Metrics {
         } = self;
         registry.register(
             "reconciles",
-            "Looks at the whole configuration by outcome: Published, Unchanged or Failed",
+            "Syncs of the whole configuration by outcome: Published, Unchanged or Failed",
             reconciles.clone(),
         );
         registry.register(

@@ -1,6 +1,5 @@
-//! JSON from the API server, cut where it is nested more deeply than it can be read. One object
-//! with a deep value would otherwise make the whole list that it is in unreadable, and blind the
-//! operator to all others.
+//! JSON from the API server, cut where it is nested more deeply than it can be read. Otherwise one
+//! object with a deep value would make the whole list unreadable, and hide all other objects.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

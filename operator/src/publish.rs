@@ -1,7 +1,9 @@
-//! The snapshot on its way to the pods: written to Secrets when its content is another, and read back at the start.
+//! Publishes the snapshot for the pods: writes Secrets when their content changes, and reads them
+//! back at the start.
 //!
-//! Parts are written before the head, and the head only over the version that this operator wrote or read last: of two that
-//! both believe to lead, one fails. What somebody else changes or deletes is written again.
+//! Parts are written before the head, and the head only over the version that this operator wrote
+//! or read last: of two operators that both believe that they lead, one fails. Secrets that
+//! something else changes or deletes are written again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +19,9 @@ use vestibule_crds::publication::{
 };
 use vestibule_crds::snapshot::{Revision, Snapshot};
 
+use crate::cache::Cache;
 use crate::lease::hold::{Fence, NotLeading};
 use crate::owned::owned_labels;
-use crate::world::World;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
@@ -27,6 +29,8 @@ pub(crate) enum PublishError {
     Pack(#[from] PackError),
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
+    #[error("the Secrets of the snapshot cannot be read: {}", crate::failure::describe(.0))]
+    Read(kube::Error),
     #[error("Secret {name}: {}", crate::failure::describe(error))]
     Write { name: String, error: kube::Error },
 }
@@ -69,8 +73,8 @@ pub(crate) struct Recovered {
 }
 
 impl Publisher {
-    /// Reads what is there. What cannot be read as a snapshot is replaced by the next one; a failure of the API server is not
-    /// taken for that.
+    /// Reads what is there. What cannot be read as a snapshot is replaced by the next one; a
+    /// failure of the API server is not taken for that.
     pub(crate) async fn recover(
         client: Client,
         namespace: &str,
@@ -102,12 +106,12 @@ impl Publisher {
                     match unpacking.await? {
                         Ok(unpacked) => found = Some(unpacked),
                         Err(error) => {
-                            tracing::error!(%error, "what is published cannot be read: it is published anew, and last good revisions are lost");
+                            tracing::error!(%error, "what is published cannot be read: it is published again, and last good revisions are lost");
                         }
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "what is published cannot be read: it is published anew, and last good revisions are lost");
+                    tracing::error!(%error, "what is published cannot be read: it is published again, and last good revisions are lost");
                 }
             }
         }
@@ -162,38 +166,38 @@ impl Publisher {
         Some((&current.seeds, current.at))
     }
 
-    /// Whether a Secret is missing or another than what was written.
-    pub(crate) fn is_disturbed(&self, world: &World) -> bool {
+    /// Whether a Secret is missing or differs from what was written.
+    pub(crate) fn is_disturbed(&self, cache: &Cache) -> bool {
         let parts = self.published.as_ref().map_or(0, |current| current.parts);
         let mut names = (0..parts).map(secret_name);
-        names.any(|name| world.is_disturbed(&name))
+        names.any(|name| cache.is_disturbed(&name))
     }
 
-    /// What the API server has is another than what was written: all of it is written again.
-    pub(crate) async fn forget(&mut self, world: &World) -> kube::Result<()> {
+    /// What the API server holds differs from what was written: all of it is written again.
+    pub(crate) async fn forget(&mut self, cache: &Cache) -> kube::Result<()> {
         self.published = None;
         self.versions.clear();
         for name in (0..PARTS_MAX).map(secret_name) {
-            world.forget_loss(&name);
+            cache.forget_loss(&name);
             let Some(metadata) = self.api.get_metadata_opt(&name).await? else {
                 continue;
             };
             if let Some(version) = metadata.metadata.resource_version {
-                world.owned_written(&name, &version);
+                cache.owned_written(&name, &version);
                 self.versions.insert(name, version);
             }
         }
         Ok(())
     }
 
-    /// Publishes unless this snapshot is published already; with `refresh_seeds`, unless its keys of providers are too.
-    /// Whether anything was written.
+    /// Publishes unless this snapshot is published already; with `refresh_seeds`, unless its keys
+    /// of providers are too. Whether anything was written.
     pub(crate) async fn publish(
         &mut self,
         snapshot: &Arc<Snapshot>,
         offer: Offer<'_>,
         refresh_seeds: bool,
-        world: &World,
+        cache: &Cache,
         now: i64,
     ) -> Result<bool, PublishError> {
         let unchanged = self
@@ -215,7 +219,7 @@ impl Publisher {
         let packed = packing.await.expect("a panic ends the process")?;
         if packed.without_seeds {
             tracing::warn!(
-                "the keys seen of providers do not fit in beside the configuration: they are left out"
+                "the keys seen of providers do not fit in with the configuration: they are left out"
             );
         }
         let Packed { head, secrets, .. } = packed;
@@ -228,7 +232,7 @@ impl Publisher {
         }
         for secret in secrets {
             self.fence.check()?;
-            self.write(secret, world).await?;
+            self.write(secret, cache).await?;
         }
         let parts = head.parts();
         self.published_at = head.published_at;
@@ -243,7 +247,7 @@ impl Publisher {
         Ok(true)
     }
 
-    async fn write(&mut self, packed: PackedSecret, world: &World) -> Result<(), PublishError> {
+    async fn write(&mut self, packed: PackedSecret, cache: &Cache) -> Result<(), PublishError> {
         let PackedSecret { name, data } = packed;
         let failed = |error| PublishError::Write {
             name: name.clone(),
@@ -272,13 +276,13 @@ impl Publisher {
         };
         let written = written.map_err(failed)?;
         if let Some(version) = written.metadata.resource_version {
-            world.owned_written(&name, &version);
+            cache.owned_written(&name, &version);
             self.versions.insert(name, version);
         }
         Ok(())
     }
 
-    /// Parts of a larger snapshot before this one: no reader looks at them, they only take room.
+    /// Parts of a larger snapshot before this one: no reader reads them.
     async fn delete_beyond(&mut self, parts: usize) {
         for name in (parts..PARTS_MAX).map(secret_name) {
             if !self.versions.contains_key(&name) || self.fence.check().is_err() {
@@ -296,7 +300,7 @@ impl Publisher {
     }
 }
 
-/// Of which keys there are for whom, whenever they were fetched.
+/// Of the keys of each provider, whenever they were fetched.
 pub(crate) fn seeds_digest(seeds: &Seeds) -> Revision {
     let contents = seeds.iter().map(|(name, seed)| (name, seed_digest(seed)));
     digest_of_contents(contents)

@@ -1,7 +1,8 @@
 //! `vestibule-operator run`: the process, from its flags to its exit code.
 //!
-//! Every replica watches, so that its caches are warm; the one that holds the Lease compiles, publishes and says. What a leader
-//! knows ends with its lead: a replica that loses the Lease ends, and begins again with nothing but what the API server holds.
+//! Every replica watches, so that its caches are warm; the one that holds the Lease compiles,
+//! publishes and writes statuses. A replica that loses the Lease exits, and starts again with only
+//! what the API server holds.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,32 +15,29 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use vestibule_process::{log, panic, signal};
 
 use crate::admin::{self, Admin};
-use crate::arguments::{LogFormat, RunArguments};
+use crate::arguments::RunArguments;
+use crate::cache::Cache;
 use crate::controller::{Context, Controller};
-use crate::fleet::Fleet;
-use crate::fleet::follow::follow_pods;
 use crate::lease::hold::{Election, Fence};
 use crate::metrics::Metrics;
 use crate::nesting;
-use crate::patches::{Patcher, Queue};
+use crate::pods::Pods;
+use crate::pods::follow::follow_pods;
+use crate::status_writer::{Queue, StatusWriter};
 use crate::watch::{Unsynced, Watches};
-use crate::world::World;
 
-/// What is logged when nobody says otherwise: of libraries, only what went wrong.
-const LOG: &str = "warn,vestibule_operator=info,kube_runtime=error,kube_client=error";
+/// Without VESTIBULE_LOG: of libraries, only what went wrong.
+const LOG_FILTER: &str = "warn,vestibule_operator=info,kube_runtime=error,kube_client=error";
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Where a pod finds the namespace that it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
-    start_log(arguments.log_format);
-    end_on_panic();
+    log::start(arguments.log_format, LOG_FILTER);
+    panic::end_on_panic();
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
@@ -48,16 +46,17 @@ pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         .build()
         .context("the runtime could not be started")?;
     runtime.block_on(operate(arguments))?;
-    // A watch may hang in the middle of a connection: nobody waits for it.
+    // A watch may hang in the middle of a connection: do not wait for it.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
 async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
-    let stop = stop_on_signal()?;
+    let stop = CancellationToken::new();
+    signal::stop_on_signal(stop.clone())?;
     let namespace = own_namespace(&arguments)?;
     let identity = identity(&arguments)?;
-    // Whoever asks for a port that is taken shall not wait for anything else first.
+    // A port that is taken is reported at once, before anything that takes time.
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
@@ -70,8 +69,8 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::default());
     let unsynced = Arc::new(Unsynced::default());
-    let world = Arc::new(World::default());
-    let fleet = Arc::new(Fleet::new(arguments.dataplane_admin_port));
+    let cache = Arc::new(Cache::default());
+    let pods = Arc::new(Pods::new(arguments.dataplane_admin_port));
     let fence = Arc::new(Fence::default());
     let queue = Arc::new(Queue::default());
     let admin = Arc::new(Admin {
@@ -86,9 +85,9 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         own_namespace: namespace.clone(),
         scope: scope.clone(),
         dataplane_selector: arguments.dataplane_selector.clone(),
-        world: Arc::clone(&world),
-        slots: Arc::default(),
-        fleet: Arc::clone(&fleet),
+        cache: Arc::clone(&cache),
+        tracker: Arc::default(),
+        pods: Arc::clone(&pods),
         unsynced: Arc::clone(&unsynced),
     };
     tracing::info!(namespace, identity, scope = ?scope, admin = %listener.local_addr()?, "watching");
@@ -110,23 +109,24 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         scope,
         http_issuers: arguments.http_issuers(),
         installer,
-        world: Arc::clone(&world),
-        slots: Arc::clone(&watches.slots),
-        fleet: Arc::clone(&fleet),
+        cache: Arc::clone(&cache),
+        tracker: Arc::clone(&watches.tracker),
+        pods: Arc::clone(&pods),
         fence: Arc::clone(&fence),
         queue: Arc::clone(&queue),
         metrics: Arc::clone(&metrics),
     };
     let leading = async {
-        until_synced(&unsynced, &world).await;
+        until_synced(&unsynced, &cache).await;
         election.win().await;
         metrics.leader.set(1);
         tracing::info!(lease = arguments.lease, "leading");
-        let patcher = Patcher::new(client, identity, queue, world, Arc::clone(&fence), metrics);
+        let status_writer =
+            StatusWriter::new(client, identity, queue, cache, Arc::clone(&fence), metrics);
         tokio::select! {
             () = election.keep() => bail!("the Lease {} is lost: another replica may lead now", arguments.lease),
-            ended = patcher.run() => ended,
-            ended = follow_pods(fleet) => ended,
+            ended = status_writer.run() => ended,
+            ended = follow_pods(pods) => ended,
             ended = async { Controller::recover(context).await?.run().await } => ended,
         }
     };
@@ -136,7 +136,7 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         Some(ended) = tasks.join_next() => ended.context("a task ended").flatten(),
     };
     admin.stopping.store(true, Ordering::SeqCst);
-    // Whoever stops in order gives the lead away at once; whoever fails must not write any more either way.
+    // Another replica then leads at once, and this one writes nothing more, however it ended.
     election.release().await;
     match &ended {
         Ok(()) => tracing::info!("stopped"),
@@ -145,9 +145,9 @@ async fn operate(arguments: RunArguments) -> anyhow::Result<()> {
     ended
 }
 
-async fn until_synced(unsynced: &Unsynced, world: &World) {
+async fn until_synced(unsynced: &Unsynced, cache: &Cache) {
     while !unsynced.is_synced() {
-        world.changed.notified().await;
+        cache.changed.notified().await;
     }
 }
 
@@ -177,60 +177,4 @@ fn identity(arguments: &RunArguments) -> anyhow::Result<String> {
         "vestibule-operator-{:016x}",
         u64::from_be_bytes(bytes)
     ))
-}
-
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stopping.cancel();
-    });
-    Ok(stop)
-}
-
-/// Half a process is worse than none: whatever panics, the supervisor starts a whole one.
-fn end_on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        std::process::abort();
-    }));
-}
-
-/// Warnings of the client hold the whole answer that it could not read, which may be a list of
-/// Secrets. What went wrong is logged where the answer was asked for.
-fn is_of_a_body(event: &tracing::Metadata<'_>) -> bool {
-    event.target().starts_with("kube_client::client") && *event.level() == tracing::Level::WARN
-}
-
-fn start_log(format: Option<LogFormat>) {
-    use std::io::IsTerminal as _;
-    let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
-    let terminal = std::io::stderr().is_terminal();
-    let format = format.unwrap_or(if terminal {
-        LogFormat::Text
-    } else {
-        LogFormat::Json
-    });
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal);
-    let no_bodies = filter_fn(|event| !is_of_a_body(event));
-    match format {
-        LogFormat::Json => log
-            .json()
-            .flatten_event(true)
-            .finish()
-            .with(no_bodies)
-            .init(),
-        LogFormat::Text => log.finish().with(no_bodies).init(),
-    }
 }

@@ -1,14 +1,16 @@
-//! The managed keys of one policy. Its signing keys are made, published, signing, dropped. Pure: the clock and what pods prove are passed in.
+//! The managed keys of one policy. Its signing keys are made, published, signing, dropped. Pure:
+//! the clock and what pods prove are passed in.
 //!
 //! | a key is | which means | until |
 //! |---|---|---|
 //! | Made | stored, and in what is published | every ready pod has proved that it publishes it |
 //! | Published | any verifier can have it | its time to sign has come |
-//! | Signing | pods sign with it as soon as they load the snapshot | every ready pod has proved that it does |
+//! | Signing | pods sign with it once they load the snapshot | every ready pod has proved that it does |
 //! | Alone | nothing is signed any more with the one before it | the next one signs |
 //!
-//! So no pod signs with a key that another does not publish, and a key is dropped only once the last token that it can have
-//! signed has expired: both are proved, neither is waited for. The first key of a policy has no verifier to wait for.
+//! So no pod signs with a key that another does not publish, and a key is dropped only once the
+//! last token that it can have signed has expired: both are proved, neither is waited for. The
+//! first key of a policy has no verifier to wait for.
 
 pub(crate) mod stored;
 
@@ -22,8 +24,8 @@ use vestibule_crds::snapshot::{EncryptionKeySource, KeyState, Policy};
 
 /// Keys of one policy: who asks for one rotation after another waits until old keys are gone.
 const KEYS_MAX: usize = 8;
-/// When to look again at what waits for pods; a change among them is looked at in any case.
-const PROOF_LOOK_SECONDS: i64 = 30;
+/// When keys that wait for pods are due again, if none of these changes before.
+const PROOF_SYNC_SECONDS: i64 = 30;
 
 /// How far a key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +50,8 @@ pub(crate) struct PolicyKeys {
     pub(crate) keys: Vec<KeptKey>,
     /// The request for a rotation that was heeded last.
     pub(crate) rotated: Option<String>,
-    /// What the secrets of second factors are sealed with: made once and never dropped, or nobody could open them.
+    /// Seals the secrets of second factors: made once and never dropped, because they cannot be
+    /// opened without it.
     pub(crate) encryption: Option<EncryptionKey>,
 }
 
@@ -69,8 +72,8 @@ pub(crate) struct KeyProof {
 }
 
 impl PolicyKeys {
-    /// Brings the keys to where they should be at `now`; when to look again.
-    pub(crate) fn tend(
+    /// Brings the keys to where they should be at `now`; when they are due again.
+    pub(crate) fn rotate(
         &mut self,
         wish: Wish<'_>,
         proof: impl Fn(&str) -> KeyProof,
@@ -104,7 +107,7 @@ impl PolicyKeys {
         for kept in &mut self.keys {
             kept.key.note_token_lifetime(access_ttl);
         }
-        Ok(self.next_look(plan.next_look, now))
+        Ok(self.next_due(plan.next_look, now))
     }
 
     /// Makes the encryption key of a policy that has none yet.
@@ -140,7 +143,8 @@ impl PolicyKeys {
         Some(current.key.signs_from.saturating_add(rotate_every))
     }
 
-    /// Keys as they were published, when what was stored of them is lost. They are taken for new, and kept the longer for it.
+    /// Keys as they were published, when what was stored of them is lost. They are taken for new,
+    /// and kept the longer for it.
     pub(crate) fn recovered(policy: &Policy, now: i64) -> Self {
         let pre_publish = policy.managed.map_or(0, |schedule| {
             i64::try_from(schedule.pre_publish.as_secs()).unwrap_or(i64::MAX)
@@ -228,8 +232,8 @@ impl PolicyKeys {
         Ok(())
     }
 
-    /// For [`rotation::plan`], which goes by times: a key that may not sign yet has a time to come, and one that may not sign
-    /// alone yet has only just begun.
+    /// For [`rotation::plan`], which goes by times: a key that may not sign yet has a time to come,
+    /// and one that may not sign alone yet has only just begun.
     fn as_planned(&self, now: i64) -> Vec<ManagedKey> {
         let keys = self.keys.iter().map(|kept| {
             let signs_from = match kept.progress {
@@ -247,14 +251,14 @@ impl PolicyKeys {
         keys.collect()
     }
 
-    fn next_look(&self, planned: i64, now: i64) -> i64 {
+    fn next_due(&self, planned: i64, now: i64) -> i64 {
         let waits = self.keys.iter().any(|kept| match kept.progress {
             Progress::Made => kept.key.signs_from <= now,
             Progress::Signing => true,
             Progress::Published | Progress::Alone => false,
         });
         if waits {
-            planned.min(now.saturating_add(PROOF_LOOK_SECONDS))
+            planned.min(now.saturating_add(PROOF_SYNC_SECONDS))
         } else {
             planned
         }

@@ -1,7 +1,8 @@
-//! What is said about an object, from what compiling, the pods and the keys came to. Pure: no client and no clock.
+//! The status that an object should have, from its verdict, the pods and the keys. Pure: no client
+//! and no clock.
 //!
-//! A desired status has no times. It is held against what stands there; only what differs is written, and a condition's
-//! `lastTransitionTime` moves only when its status does.
+//! A desired status has no times. It is compared with the current one; only a difference is
+//! written, and a condition's `lastTransitionTime` changes only when its status does.
 
 pub(crate) mod discovered;
 pub(crate) mod programmed;
@@ -24,7 +25,7 @@ const KEYS_MAX: usize = 128;
 
 /// A condition without its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct DesiredCondition {
     pub(crate) type_: &'static str,
     pub(crate) status: ConditionStatus,
     pub(crate) reason: &'static str,
@@ -38,19 +39,23 @@ pub(crate) struct Desired {
     pub(crate) revision: Option<Revision>,
     pub(crate) keys: Vec<KeyStatus>,
     pub(crate) next_rotation_time: Option<String>,
-    pub(crate) conditions: Vec<Said>,
+    pub(crate) conditions: Vec<DesiredCondition>,
 }
 
-/// A condition that is another than before.
+/// A condition that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transition {
-    pub(crate) said: Said,
+    pub(crate) condition: DesiredCondition,
     /// Whether the object had this condition before.
     pub(crate) known: bool,
 }
 
 impl Desired {
-    pub(crate) fn new(verdict: &Verdict, programmed: Said, discovered: Option<Said>) -> Self {
+    pub(crate) fn new(
+        verdict: &Verdict,
+        programmed: DesiredCondition,
+        discovered: Option<DesiredCondition>,
+    ) -> Self {
         let mut conditions = vec![accepted(verdict), resolved_refs(verdict)];
         conditions.extend(discovered);
         conditions.push(programmed);
@@ -69,7 +74,7 @@ impl Desired {
         self
     }
 
-    /// Whether `current` says all of this already; when it was said is its own business.
+    /// Whether `current` is the same but for its times.
     pub(crate) fn is(&self, current: Option<&Status>) -> bool {
         let Some(current) = current else {
             return false;
@@ -85,23 +90,23 @@ impl Desired {
             && current.revision.as_deref() == revision.as_ref().map(Revision::as_str)
             && current.keys == *keys
             && current.next_rotation_time == *next_rotation_time
-            && conditions.iter().all(|said| {
-                condition(current, said.type_).is_some_and(|condition| {
-                    said.is(condition) && condition.observed_generation == *generation
+            && conditions.iter().all(|condition| {
+                current_condition(current, condition.type_).is_some_and(|before| {
+                    condition.is(before) && before.observed_generation == *generation
                 })
             })
     }
 
     /// This over `current`, at `now`.
     pub(crate) fn over(&self, current: Option<&Status>, now: Timestamp) -> Status {
-        let conditions = self.conditions.iter().map(|said| {
-            let before = current.and_then(|current| condition(current, said.type_));
-            let since = before.filter(|before| before.status == said.status.name());
+        let conditions = self.conditions.iter().map(|condition| {
+            let before = current.and_then(|current| current_condition(current, condition.type_));
+            let since = before.filter(|before| before.status == condition.status.name());
             Condition {
-                type_: said.type_.to_owned(),
-                status: said.status.name().to_owned(),
-                reason: said.reason.to_owned(),
-                message: said.message.clone(),
+                type_: condition.type_.to_owned(),
+                status: condition.status.name().to_owned(),
+                reason: condition.reason.to_owned(),
+                message: condition.message.clone(),
                 observed_generation: self.generation,
                 last_transition_time: since.map_or_else(
                     // The API server keeps whole seconds.
@@ -119,15 +124,15 @@ impl Desired {
         }
     }
 
-    /// The conditions whose status or reason is another than in `current`.
+    /// The conditions whose status or reason differs from `current`.
     pub(crate) fn transitions(&self, current: Option<&Status>) -> Vec<Transition> {
-        let changed = self.conditions.iter().filter_map(|said| {
-            let before = current.and_then(|current| condition(current, said.type_));
+        let changed = self.conditions.iter().filter_map(|condition| {
+            let before = current.and_then(|current| current_condition(current, condition.type_));
             let same = before.is_some_and(|before| {
-                before.status == said.status.name() && before.reason == said.reason
+                before.status == condition.status.name() && before.reason == condition.reason
             });
             (!same).then(|| Transition {
-                said: said.clone(),
+                condition: condition.clone(),
                 known: before.is_some(),
             })
         });
@@ -135,7 +140,7 @@ impl Desired {
     }
 }
 
-impl Said {
+impl DesiredCondition {
     pub(crate) fn new(
         type_: &'static str,
         status: ConditionStatus,
@@ -157,13 +162,13 @@ impl Said {
     }
 }
 
-pub(crate) fn condition<'a>(status: &'a Status, type_: &str) -> Option<&'a Condition> {
+pub(crate) fn current_condition<'a>(status: &'a Status, type_: &str) -> Option<&'a Condition> {
     let mut conditions = status.conditions.iter();
     conditions.find(|condition| condition.type_ == type_)
 }
 
 /// With what is probably not meant, which stops nothing.
-fn accepted(verdict: &Verdict) -> Said {
+fn accepted(verdict: &Verdict) -> DesiredCondition {
     let judged = &verdict.accepted;
     let warnings = verdict.warnings.iter().map(ToString::to_string);
     let warnings: Vec<String> = warnings.collect();
@@ -172,13 +177,13 @@ fn accepted(verdict: &Verdict) -> Said {
     } else {
         format!("{}; but {}", judged.message, warnings.join("; "))
     };
-    Said::new(ACCEPTED, judged.status, judged.reason.name(), message)
+    DesiredCondition::new(ACCEPTED, judged.status, judged.reason.name(), message)
 }
 
-fn resolved_refs(verdict: &Verdict) -> Said {
+fn resolved_refs(verdict: &Verdict) -> DesiredCondition {
     let judged = &verdict.resolved_refs;
     let message = judged.message.clone();
-    Said::new(RESOLVED_REFS, judged.status, judged.reason.name(), message)
+    DesiredCondition::new(RESOLVED_REFS, judged.status, judged.reason.name(), message)
 }
 
 fn shortened(text: String) -> String {

@@ -1,5 +1,6 @@
-//! An API server of a few lines, for faults that a real one does not give on demand: objects by path, versions that grow,
-//! conflicts, and one status code for all requests when it is told to.
+//! An API server of a few lines, for faults that a real one does not give on demand: objects by
+//! path, versions that grow, conflicts, and one status code for all requests when a test asks for
+//! it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

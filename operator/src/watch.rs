@@ -1,36 +1,31 @@
-//! The watches: each fills the caches from one kind in one namespace (or all), for ever, with a pause after a failure.
+//! The watches: each fills the caches from one kind in one namespace (or all), without end, with a
+//! pause after a failure.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
-use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _, core::ApiResource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use vestibule_crds::object::{Kind, NamespacedName};
 use vestibule_crds::{OidcProvider, SigninPolicy};
+use vestibule_process::backoff::watch_backoff;
 
 use crate::arguments::Scope;
-use crate::fleet::Fleet;
-use crate::materials::SharedSlots;
+use crate::cache::{Cache, id_of};
 use crate::owned::OWNED_SELECTOR;
-use crate::references::{MaterialId, MaterialKind};
+use crate::pods::Pods;
+use crate::referenced_data::SharedTracker;
 use crate::watched::Watched;
-use crate::world::{World, id_of};
+use vestibule_crds::compile::{DataId, DataKind};
 
-/// After a watch failed: short, since pods, keys and objects are only as fresh as their watches, and operators are few.
-const PAUSE_FIRST: Duration = Duration::from_millis(250);
-pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// A watch that has worked for so long begins with the first pause again.
-const CALM: Duration = Duration::from_secs(10);
 /// Objects of a list's page.
 const PAGE: u32 = 500;
 
@@ -66,9 +61,9 @@ pub(crate) struct Watches {
     pub(crate) own_namespace: String,
     pub(crate) scope: Scope,
     pub(crate) dataplane_selector: String,
-    pub(crate) world: Arc<World>,
-    pub(crate) slots: SharedSlots,
-    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) tracker: SharedTracker,
+    pub(crate) pods: Arc<Pods>,
     pub(crate) unsynced: Arc<Unsynced>,
 }
 
@@ -80,16 +75,16 @@ impl Watches {
         };
         for namespace in namespaces {
             for kind in Kind::ALL {
-                self.objects(kind, namespace, tasks);
+                self.watch_objects(kind, namespace, tasks);
             }
-            self.materials::<Secret>(MaterialKind::Secret, namespace, tasks);
-            self.materials::<ConfigMap>(MaterialKind::ConfigMap, namespace, tasks);
+            self.watch_data::<Secret>(DataKind::Secret, namespace, tasks);
+            self.watch_data::<ConfigMap>(DataKind::ConfigMap, namespace, tasks);
         }
-        self.owned(tasks);
-        self.pods(tasks);
+        self.watch_owned(tasks);
+        self.watch_pods(tasks);
     }
 
-    fn objects(
+    fn watch_objects(
         &self,
         kind: Kind,
         namespace: Option<&str>,
@@ -100,7 +95,7 @@ impl Watches {
             None => Api::all_with(self.client.clone(), &resource),
             Some(name) => Api::namespaced_with(self.client.clone(), name, &resource),
         };
-        let world = Arc::clone(&self.world);
+        let cache = Arc::clone(&self.cache);
         let within = covered(namespace);
         let mut listed = BTreeSet::new();
         let config = watcher::Config::default().page_size(PAGE);
@@ -113,25 +108,25 @@ impl Watches {
                 Event::Init => listed.clear(),
                 Event::InitApply(object) => {
                     listed.extend(id_of(&object.metadata));
-                    world.apply(kind, object);
+                    cache.apply(kind, object);
                 }
                 Event::InitDone => {
-                    world.keep_only(kind, &listed, &within);
+                    cache.keep_only(kind, &listed, &within);
                     listed.clear();
                 }
-                Event::Apply(object) => world.apply(kind, object),
+                Event::Apply(object) => cache.apply(kind, object),
                 Event::Delete(object) => {
                     if let Some(id) = id_of(&object.metadata) {
-                        world.delete(kind, &id);
+                        cache.delete(kind, &id);
                     }
                 }
             },
         );
     }
 
-    fn materials<K>(
+    fn watch_data<K>(
         &self,
-        kind: MaterialKind,
+        kind: DataKind,
         namespace: Option<&str>,
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) where
@@ -146,21 +141,21 @@ impl Watches {
             None => Api::all(self.client.clone()),
             Some(name) => Api::namespaced(self.client.clone(), name),
         };
-        let (world, slots) = (Arc::clone(&self.world), Arc::clone(&self.slots));
+        let (cache, tracker) = (Arc::clone(&self.cache), Arc::clone(&self.tracker));
         let within = covered(namespace);
         let mut listed = BTreeSet::new();
         let config = watcher::Config::default().page_size(PAGE);
         let what = format!("{kind} in {}", place(namespace));
-        let seen = move |object: &PartialObjectMeta<K>, gone: bool| -> (Option<MaterialId>, bool) {
+        let seen = move |object: &PartialObjectMeta<K>, gone: bool| -> (Option<DataId>, bool) {
             let Some(id) = id_of(&object.metadata) else {
                 return (None, false);
             };
-            let material = MaterialId { kind, id };
+            let data = DataId { kind, id };
             let version = object.metadata.resource_version.as_deref();
-            let changed = slots.seen(&material, version.filter(|_| !gone));
-            (slots.is_named(&material).then_some(material), changed)
+            let changed = tracker.seen(&data, version.filter(|_| !gone));
+            (tracker.is_named(&data).then_some(data), changed)
         };
-        let slots = Arc::clone(&self.slots);
+        let tracker = Arc::clone(&self.tracker);
         let events = watcher(api, config);
         self.follow(what, events, tasks, move |event| {
             let changed = match event {
@@ -169,12 +164,12 @@ impl Watches {
                     false
                 }
                 Event::InitApply(object) => {
-                    let (material, changed) = seen(&object, false);
-                    listed.extend(material.map(|material| material.id));
+                    let (data, changed) = seen(&object, false);
+                    listed.extend(data.map(|data| data.id));
                     changed
                 }
                 Event::InitDone => {
-                    let left_out = slots.listed(kind, &listed, &within);
+                    let left_out = tracker.listed(kind, &listed, &within);
                     listed.clear();
                     left_out
                 }
@@ -182,24 +177,25 @@ impl Watches {
                 Event::Delete(object) => seen(&object, true).1,
             };
             if changed {
-                world.configuration_changed();
+                cache.configuration_changed();
             }
         });
     }
 
-    /// The Secrets that the operator wrote: one that somebody else changed or deleted is put right.
-    fn owned(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
+    /// The Secrets that the operator wrote: one that something else changed or deleted is written
+    /// again.
+    fn watch_owned(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
         let api: Api<PartialObjectMeta<Secret>> =
             Api::namespaced(self.client.clone(), &self.own_namespace);
         let config = watcher::Config::default().labels(OWNED_SELECTOR);
-        let world = Arc::clone(&self.world);
+        let cache = Arc::clone(&self.cache);
         let mut listed = BTreeSet::new();
         let events = watcher(api, config);
         let what = "Secret of the operator".to_owned();
         self.follow(what, events, tasks, move |event| {
             let apply = |object: PartialObjectMeta<Secret>| {
                 let version = object.resource_version().unwrap_or_default();
-                world.owned_applied(object.name_any(), version);
+                cache.owned_applied(object.name_any(), version);
             };
             match event {
                 Event::Init => listed.clear(),
@@ -207,22 +203,22 @@ impl Watches {
                     listed.insert(object.name_any());
                     apply(object);
                 }
-                Event::InitDone => world.owned_keep_only(&std::mem::take(&mut listed)),
+                Event::InitDone => cache.owned_keep_only(&std::mem::take(&mut listed)),
                 Event::Apply(object) => apply(object),
-                Event::Delete(object) => world.owned_deleted(&object.name_any()),
+                Event::Delete(object) => cache.owned_deleted(&object.name_any()),
             }
         });
     }
 
-    fn pods(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
+    fn watch_pods(&self, tasks: &mut JoinSet<anyhow::Result<()>>) {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.own_namespace);
         let config = watcher::Config::default().labels(&self.dataplane_selector);
-        let fleet = Arc::clone(&self.fleet);
+        let pods = Arc::clone(&self.pods);
         let mut listed = BTreeSet::new();
-        let seen = Arc::clone(&self.fleet);
+        let seen = Arc::clone(&self.pods);
         let events = watcher(api, config).inspect(move |event| match event {
-            Ok(_) => seen.pods_seen(),
-            Err(error) => seen.pods_unseen(&crate::failure::chain(error)),
+            Ok(_) => seen.watch_works(),
+            Err(error) => seen.watch_failed(&crate::failure::chain(error)),
         });
         self.follow(
             "Pod of the data plane".to_owned(),
@@ -232,11 +228,11 @@ impl Watches {
                 Event::Init => listed.clear(),
                 Event::InitApply(pod) => {
                     listed.insert(pod.name_any());
-                    fleet.pod_applied(&pod);
+                    pods.apply(&pod);
                 }
-                Event::InitDone => fleet.keep_only(&std::mem::take(&mut listed)),
-                Event::Apply(pod) => fleet.pod_applied(&pod),
-                Event::Delete(pod) => fleet.pod_gone(&pod.name_any()),
+                Event::InitDone => pods.keep_only(&std::mem::take(&mut listed)),
+                Event::Apply(pod) => pods.apply(&pod),
+                Event::Delete(pod) => pods.remove(&pod.name_any()),
             },
         );
     }
@@ -249,9 +245,9 @@ impl Watches {
         mut handle: impl FnMut(Event<T>) + Send + 'static,
     ) {
         let mut first_list = Some(self.unsynced.begin());
-        let world = Arc::clone(&self.world);
+        let cache = Arc::clone(&self.cache);
         tasks.spawn(async move {
-            let mut events = Box::pin(events.backoff(backoff()));
+            let mut events = Box::pin(events.backoff(watch_backoff()));
             let mut failing = false;
             while let Some(event) = events.next().await {
                 match event {
@@ -265,10 +261,11 @@ impl Watches {
                         }
                         if listed && let Some(first_list) = first_list.take() {
                             first_list.done();
-                            world.changed.notify_one();
+                            cache.changed.notify_one();
                         }
                     }
-                    // A watch that ran into its time limit or a compacted version begins again by itself.
+                    // A watch that ran into its time limit or a compacted version begins again by
+                    // itself.
                     Err(watcher::Error::WatchError(status)) if status.code == 410 => {}
                     Err(error) => {
                         if !std::mem::replace(&mut failing, true) {
@@ -280,16 +277,6 @@ impl Watches {
             anyhow::bail!("the watch of {what} ended")
         });
     }
-}
-
-fn backoff() -> impl Backoff {
-    let pauses = backon::ExponentialBuilder::default()
-        .with_min_delay(PAUSE_FIRST)
-        .with_max_delay(PAUSE_MAX)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times();
-    ResetTimerBackoff::new(ExponentialBackoff::from(pauses), CALM)
 }
 
 fn place(namespace: Option<&str>) -> String {

@@ -1,5 +1,5 @@
-//! A mapped value becomes an attribute of the user, or is refused: what is stored, shown and put into tokens is short and
-//! has no invisible characters.
+//! A mapped value becomes an attribute of the user, or is refused: what is stored, shown and put
+//! into tokens is short and has no invisible characters.
 
 use std::fmt;
 
@@ -117,7 +117,8 @@ fn is_invisible(char: char) -> bool {
             '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Stricter than RFC 5321, which allows quoted local parts: nobody signs in with one, and software disagrees on them.
+/// Stricter than RFC 5321, which allows quoted local parts: they are not used for sign-ins, and
+/// software disagrees on them.
 fn is_plausible_address(address: &str) -> bool {
     let Some((local, domain)) = address.split_once('@') else {
         return false;

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::RuleError;
 use crate::expression::{Bindings, Budget, EvaluationError, Expression, Scope, weight};
 
-/// Names and text of all extra claims of one token: it travels in a header, where 8 KiB is a common limit.
+/// Names and text of all extra claims of one token: it travels in a header, where 8 KiB is a common
+/// limit.
 pub const EXTRA_CLAIMS_BYTES_MAX: usize = 4 * 1024;
 
 /// A policy's `extraClaims`, parsed.
@@ -43,7 +44,8 @@ impl ExtraClaims {
         parsed.collect::<Result<_, _>>().map(Self)
     }
 
-    /// A claim whose expression reads something missing is left out; any other error refuses the token.
+    /// A claim whose expression reads something missing is left out; any other error refuses the
+    /// token.
     pub fn evaluate(
         &self,
         user: &Value,

@@ -1,8 +1,8 @@
-//! What objects compiled to before, and everything that each outcome depended on: after one change of ten thousand objects
-//! one is compiled.
+//! What objects compiled to before, and everything that each outcome depended on: after one change
+//! of ten thousand objects one is compiled.
 //!
-//! An outcome is used again only for an equal object whose references lead to equal content, so a compile with a cache
-//! and one without come to the same.
+//! An outcome is used again only for an equal object whose references lead to equal content, so a
+//! compile with a cache and one without come to the same.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Inputs;
 use super::expressions::Expressions;
-use super::reference::{Followed, References};
+use super::resolve::{Followed, Resolver};
 use super::shares::size_of;
 use super::verdict::Problems;
 use super::{policy, provider};
@@ -67,7 +67,8 @@ pub(super) struct Lookup<'c> {
     contents: Contents<'c>,
 }
 
-/// What the inputs hold under the references that were followed; what several objects refer to is digested once.
+/// What the inputs hold under the references that were followed; what several objects refer to is
+/// digested once.
 struct Contents<'c> {
     inputs: &'c Inputs,
     found: HashMap<Followed, Found>,
@@ -96,7 +97,7 @@ impl Lookup<'_> {
         let Cache {
             policies, round, ..
         } = &mut *self.cache;
-        let compile = |references: &References<'_>| policy::compile(object, references);
+        let compile = |resolver: &Resolver<'_>| policy::compile(object, resolver);
         self.contents.outcome(policies, object, *round, compile)
     }
 
@@ -107,8 +108,7 @@ impl Lookup<'_> {
             round,
             ..
         } = &mut *self.cache;
-        let compile =
-            |references: &References<'_>| provider::compile(object, references, expressions);
+        let compile = |resolver: &Resolver<'_>| provider::compile(object, resolver, expressions);
         self.contents.outcome(providers, object, *round, compile)
     }
 
@@ -126,7 +126,7 @@ impl Contents<'_> {
         entries: &mut HashMap<NamespacedName, Entry<T>>,
         object: &Object,
         round: u64,
-        compile: impl FnOnce(&References<'_>) -> (Option<T>, Problems),
+        compile: impl FnOnce(&Resolver<'_>) -> (Option<T>, Problems),
     ) -> Outcome<T> {
         if let Some(entry) = entries.get_mut(&object.id)
             && self.is_current(entry, object)
@@ -134,9 +134,9 @@ impl Contents<'_> {
             entry.round = round;
             return entry.outcome.clone();
         }
-        let references = References::of(object, self.inputs);
-        let (value, problems) = compile(&references);
-        let followed = references.into_followed().into_iter().map(|followed| {
+        let resolver = Resolver::of(object, self.inputs);
+        let (value, problems) = compile(&resolver);
+        let followed = resolver.into_followed().into_iter().map(|followed| {
             let found = self.find(&followed);
             (followed, found)
         });
@@ -208,7 +208,8 @@ fn found(entry: Option<Option<&str>>) -> Found {
     }
 }
 
-/// Whether two bodies of one name compile to the same: `status` and the rest of `metadata` are none of compile's business.
+/// Whether two bodies of one name compile to the same: `status` and the rest of `metadata` are none
+/// of compile's business.
 fn is_same(left: &Value, right: &Value) -> bool {
     let members = |body: &'_ Value| -> Vec<String> {
         let names = body.as_object().into_iter().flat_map(Map::keys);

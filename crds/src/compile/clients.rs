@@ -1,4 +1,5 @@
-//! The clients of a SigninPolicy's OAuth endpoints: their keys and secrets resolved, and of a secret no more than its digest.
+//! The clients of a SigninPolicy's OAuth endpoints: their keys and secrets resolved, and of a
+//! secret no more than its digest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::Inputs;
 use super::factors::line;
 use super::last_good::keys_in_both;
-use super::reference::{References, usable_keys};
+use super::resolve::{Resolver, usable_keys};
 use super::verdict::{Finding, Problems, ResolvedRefsReason, finding};
 use crate::algorithm::Algorithm;
 use crate::object::Object;
@@ -20,13 +21,13 @@ use crate::secret::Secret;
 use crate::signin_policy::{Client as ClientSpec, Oauth, PrivateKeyJwt, ServiceAccount};
 use crate::snapshot::{Client, ClientProof, Policy, Provider};
 
-/// Shortest secret: `openssl rand -base64 32` makes a longer one, and nobody guesses it.
+/// Shortest secret: `openssl rand -base64 32` makes a longer one, which cannot be guessed.
 const SECRET_BYTES_MIN: usize = 32;
 
 /// The clients that are right, if any are declared; `problems` has what is wrong with the others.
 pub(super) fn clients(
     oauth: Oauth,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Vec<Client>> {
     let Oauth {
@@ -38,7 +39,7 @@ pub(super) fn clients(
     }
     let clients = clients.into_iter().enumerate().filter_map(|(index, spec)| {
         let path = format!("spec.oauth.clients[{index}]");
-        client(spec, &path, references, problems)
+        client(spec, &path, resolver, problems)
     });
     Some(clients.collect())
 }
@@ -46,7 +47,7 @@ pub(super) fn clients(
 fn client(
     spec: ClientSpec,
     path: &str,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Client> {
     let ClientSpec {
@@ -57,7 +58,7 @@ fn client(
         secret_refs,
     } = spec;
     let proof = if let Some(keys) = private_key_jwt {
-        let jwks = jwks(keys, &format!("{path}.privateKeyJwt"), references, problems);
+        let jwks = jwks(keys, &format!("{path}.privateKeyJwt"), resolver, problems);
         jwks.map(|jwks| ClientProof::PrivateKeyJwt { jwks })
     } else if let Some(account) = service_account {
         Some(ClientProof::ServiceAccount {
@@ -67,7 +68,7 @@ fn client(
     } else {
         let wanted = secret_refs.unwrap_or_default();
         let digests = wanted.iter().enumerate().filter_map(|(index, wanted)| {
-            secret_digest(wanted, references)
+            secret_digest(wanted, resolver)
                 .map_err(|(reason, message)| {
                     problems.unresolved(reason, &format!("{path}.secretRefs[{index}]"), message);
                 })
@@ -87,7 +88,7 @@ fn client(
 fn jwks(
     keys: PrivateKeyJwt,
     path: &str,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Value> {
     let PrivateKeyJwt {
@@ -104,7 +105,7 @@ fn jwks(
         return usable_keys(&json!({ "keys": keys }), &Algorithm::ALL, &path, problems);
     }
     let path = format!("{path}.configMapRef");
-    match references.jwks(&config_map_ref?) {
+    match resolver.jwks(&config_map_ref?) {
         Ok(jwks) => usable_keys(&jwks, &Algorithm::ALL, &path, problems),
         Err((reason, message)) => {
             problems.unresolved(reason, &path, message);
@@ -115,11 +116,11 @@ fn jwks(
 
 fn secret_digest(
     wanted: &SecretKeyRef,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
 ) -> Result<Secret, (ResolvedRefsReason, String)> {
-    let secret = references
+    let secret = resolver
         .secret(wanted)
-        .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
+        .map_err(|error| (ResolvedRefsReason::RefNotFound, error.to_string()))?;
     let secret = line(secret);
     if secret.expose().len() < SECRET_BYTES_MIN {
         let message = "the secret has less than 32 bytes: make one with `openssl rand -base64 32`";
@@ -129,8 +130,10 @@ fn secret_digest(
     Ok(Secret::new(STANDARD.encode(digest)))
 }
 
-/// What is left of the last good clients in an update that does not compile: only clients, keys, secrets and permissions
-/// that it still names, as far as it can be read; and where none is left, nobody takes their place. A reference that cannot be followed takes nothing away, for it may lead to the very same.
+/// What is left of the last good clients in an update that does not compile: only clients, keys,
+/// secrets and permissions that it still names, as far as it can be read. Where none is left, the
+/// endpoints stay closed. A reference that cannot be followed takes nothing away, since it may lead
+/// to the same content.
 pub(super) fn remaining_clients(
     before: &[Client],
     object: &Object,
@@ -138,7 +141,7 @@ pub(super) fn remaining_clients(
 ) -> Vec<Client> {
     let wanted = object.body.pointer("/spec/oauth/clients");
     let wanted: &[Value] = wanted.and_then(Value::as_array).map_or(&[], Vec::as_slice);
-    let references = References::of(object, inputs);
+    let resolver = Resolver::of(object, inputs);
     let remaining = before.iter().filter_map(|client| {
         let is_this = |wanted: &&Value| wanted["clientId"] == client.id.as_str();
         let wanted = wanted.iter().find(is_this)?;
@@ -149,7 +152,7 @@ pub(super) fn remaining_clients(
         match &mut client.proof {
             ClientProof::PrivateKeyJwt { jwks } => {
                 let keys = wanted.get("privateKeyJwt")?;
-                if let Some(remaining) = keys_in_both(jwks, keys, &references) {
+                if let Some(remaining) = keys_in_both(jwks, keys, &resolver) {
                     *jwks = remaining;
                 }
             }
@@ -166,7 +169,7 @@ pub(super) fn remaining_clients(
             ClientProof::Secret { digests } => {
                 let refs = serde_json::from_value(wanted.get("secretRefs")?.clone());
                 let refs: Vec<SecretKeyRef> = refs.unwrap_or_default();
-                let now = refs.iter().map(|wanted| secret_digest(wanted, &references));
+                let now = refs.iter().map(|wanted| secret_digest(wanted, &resolver));
                 if let Ok(now) = now.collect::<Result<Vec<Secret>, _>>() {
                     digests.retain(|digest| now.contains(digest));
                 }
@@ -177,7 +180,8 @@ pub(super) fn remaining_clients(
     remaining.collect()
 }
 
-/// A warning for each client that cannot prove itself as things stand, or that another policy has too.
+/// A warning for each client that cannot prove itself as things stand, or that another policy has
+/// too.
 pub(super) fn unusable<'p>(
     policies: &'p BTreeMap<String, Arc<Policy>>,
     providers: &BTreeMap<String, Arc<Provider>>,

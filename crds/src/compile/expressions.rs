@@ -14,7 +14,8 @@ use crate::snapshot::{Mapping, Rule};
 /// Distinct texts of one compile that are remembered; providers share most of theirs.
 const REMEMBERED_MAX: usize = 4096;
 
-/// Whether a text over `claims` is an expression, remembered for one compile: parsing is what costs most.
+/// Whether a text over `claims` is an expression, remembered for one compile: parsing is what costs
+/// most.
 #[derive(Debug, Default)]
 pub(super) struct Expressions {
     seen: RefCell<HashMap<String, Option<String>>>,

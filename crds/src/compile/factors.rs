@@ -1,9 +1,10 @@
-//! Second factors of a SigninPolicy: which methods can be offered, and all that they need. A method that is listed and lacks
-//! what it needs is not offered, and the condition `Accepted` says so.
+//! Second factors of a SigninPolicy: which methods can be offered, and all that they need. A method
+//! that is listed and lacks what it needs is not offered, and the condition `Accepted` says so.
 
 use url::{Host, Url};
 
-use super::reference::{References, SecretUse};
+use super::references::{PASSWORD_KEY, USERNAME_KEY};
+use super::resolve::{Resolver, SecretUse};
 use super::verdict::{Problems, ResolvedRefsReason};
 use crate::encryption_key::EncryptionKey;
 use crate::issuer::{Issuer, is_nearby, parse_endpoint};
@@ -16,7 +17,7 @@ use crate::signin_policy::{
 };
 use crate::snapshot::{Credentials, Email, EncryptionKeySource, Mfa, Sms, Webauthn};
 
-/// Shortest HMAC key: one that can be guessed signs for anybody.
+/// Shortest HMAC key: with a key that can be guessed, anyone could sign messages.
 const SMS_KEY_BYTES_MIN: usize = 16;
 
 /// Whether a sign-in can be asked for a factor.
@@ -34,7 +35,7 @@ pub(super) fn factors(
     spec: MfaSpec,
     risk: &Risk,
     issuer: Option<&Issuer>,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Mfa> {
     let asked = asked(spec.mode, risk);
@@ -57,16 +58,16 @@ pub(super) fn factors(
         EncryptionKeySource::Secrets
     };
     let keys = match key_source {
-        EncryptionKeySource::Managed => managed_key(id, references, problems).into_iter().collect(),
-        EncryptionKeySource::Secrets => secret_keys(&encryption_keys, references, problems),
+        EncryptionKeySource::Managed => managed_key(id, resolver, problems).into_iter().collect(),
+        EncryptionKeySource::Secrets => secret_keys(&encryption_keys, resolver, problems),
     };
     let is_listed = |method| listed.contains(&method);
     if sms.is_some() && !is_listed(MfaMethod::SmsOtp) {
         problems.warn("spec.mfa.sms", "it has no effect: methods has no sms_otp");
     }
     let webauthn = relying_party(webauthn, issuer, problems);
-    let email = email.and_then(|spec| mail_server(spec, references, problems));
-    let sms = sms.and_then(|spec| sms_webhook(spec, references, problems));
+    let email = email.and_then(|spec| mail_server(spec, resolver, problems));
+    let sms = sms.and_then(|spec| sms_webhook(spec, resolver, problems));
 
     let mut methods = Vec::new();
     let mut missing = Vec::new();
@@ -136,10 +137,10 @@ fn asked(mode: MfaMode, risk: &Risk) -> Asked {
 /// The key that the keeper made for a policy, if it has yet.
 pub(super) fn managed_key(
     id: &NamespacedName,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<EncryptionKey> {
-    let key = references.managed_encryption_key(id)?;
+    let key = resolver.managed_encryption_key(id)?;
     let key = EncryptionKey::parse(key).map_err(|_| {
         let message = "the managed key cannot be read: restore what it was, or name a key";
         let path = "spec.mfa.encryptionKeys";
@@ -150,13 +151,13 @@ pub(super) fn managed_key(
 
 fn secret_keys(
     wanted: &[SecretKeyRef],
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Vec<EncryptionKey> {
     let mut keys: Vec<EncryptionKey> = Vec::new();
     for (index, wanted) in wanted.iter().enumerate() {
         let path = format!("spec.mfa.encryptionKeys[{index}]");
-        let text = match references.secret(wanted) {
+        let text = match resolver.secret(wanted) {
             Ok(text) => text,
             Err(message) => {
                 problems.unresolved(ResolvedRefsReason::RefNotFound, &path, message);
@@ -210,10 +211,10 @@ fn relying_party(
     for (index, text) in origins.iter().enumerate() {
         match origin(text, &rp_id) {
             Ok(origin) => accepted.push(origin),
-            Err(message) if written => {
-                problems.invalid(&format!("spec.mfa.webauthn.origins[{index}]"), message);
+            Err(error) if written => {
+                problems.invalid(&format!("spec.mfa.webauthn.origins[{index}]"), error);
             }
-            Err(message) if is_written => problems.invalid("spec.mfa.webauthn", message),
+            Err(error) if is_written => problems.invalid("spec.mfa.webauthn", error),
             Err(_) => {}
         }
     }
@@ -224,29 +225,35 @@ fn relying_party(
     })
 }
 
+/// Why a text is no origin that WebAuthn keys of a relying party can be used on.
+#[derive(Debug, thiserror::Error)]
+enum OriginError {
+    #[error("{0} is no origin")]
+    NotAnOrigin(String),
+    #[error("browsers use no keys on {0}: write https, or http://localhost to try things out")]
+    NotHttps(String),
+    #[error("keys for {rp_id} cannot be used on {text}: its host must be {rp_id} or below it")]
+    OtherHost { text: String, rp_id: String },
+}
+
 /// The origin as browsers write it (RFC 6454, section 6.2).
-fn origin(text: &str, rp_id: &str) -> Result<String, String> {
-    let url = Url::parse(text).map_err(|_| format!("{text} is no origin"))?;
+fn origin(text: &str, rp_id: &str) -> Result<String, OriginError> {
+    let url = Url::parse(text).map_err(|_| OriginError::NotAnOrigin(text.to_owned()))?;
     let host = url.host_str().unwrap_or_default();
     let is_local = host == "localhost" || host.ends_with(".localhost");
     if url.scheme() != "https" && !is_local {
-        return Err(format!(
-            "browsers use no keys on {text}: write https, or http://localhost to try things out"
-        ));
+        return Err(OriginError::NotHttps(text.to_owned()));
     }
     if host != rp_id && !host.ends_with(&format!(".{rp_id}")) {
-        return Err(format!(
-            "keys for {rp_id} cannot be used on {text}: its host must be {rp_id} or below it"
-        ));
+        return Err(OriginError::OtherHost {
+            text: text.to_owned(),
+            rp_id: rp_id.to_owned(),
+        });
     }
     Ok(url.origin().ascii_serialization())
 }
 
-fn mail_server(
-    spec: EmailSpec,
-    references: &References<'_>,
-    problems: &mut Problems,
-) -> Option<Email> {
+fn mail_server(spec: EmailSpec, resolver: &Resolver<'_>, problems: &mut Problems) -> Option<Email> {
     let EmailSpec {
         host,
         port,
@@ -274,10 +281,10 @@ fn mail_server(
     });
     let credentials = match credentials_ref {
         None => None,
-        Some(wanted) => credentials(&wanted, references, problems),
+        Some(wanted) => credentials(&wanted, resolver, problems),
     };
     let path = "spec.mfa.email.caBundle";
-    let ca_bundle = ca_bundle.and_then(|bundle| references.ca_bundle(&bundle, path, problems));
+    let ca_bundle = ca_bundle.and_then(|bundle| resolver.ca_bundle(&bundle, path, problems));
     Some(Email {
         host,
         port,
@@ -290,7 +297,7 @@ fn mail_server(
 
 fn credentials(
     wanted: &SecretRef,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Credentials> {
     let mut entry = |key: &str| {
@@ -298,31 +305,31 @@ fn credentials(
             name: wanted.name.clone(),
             key: key.to_owned(),
         };
-        let text = references.secret_for(SecretUse::Mail, &wanted);
+        let text = resolver.secret_for(SecretUse::Mail, &wanted);
         let text = text.map_err(|message| {
             let path = "spec.mfa.email.credentialsRef";
             problems.unresolved(ResolvedRefsReason::RefNotFound, path, message);
         });
         text.ok().map(line)
     };
-    let (username, password) = (entry("username"), entry("password"));
+    let (username, password) = (entry(USERNAME_KEY), entry(PASSWORD_KEY));
     Some(Credentials {
         username: username?,
         password: password?,
     })
 }
 
-fn sms_webhook(spec: SmsSpec, references: &References<'_>, problems: &mut Problems) -> Option<Sms> {
+fn sms_webhook(spec: SmsSpec, resolver: &Resolver<'_>, problems: &mut Problems) -> Option<Sms> {
     let SmsSpec {
         url,
         secret_ref,
         ca_bundle,
     } = spec;
-    if let Err(error) = parse_endpoint(&url, references.http_issuers()) {
+    if let Err(error) = parse_endpoint(&url, resolver.http_issuers()) {
         problems.invalid("spec.mfa.sms.url", error);
     }
     let path = "spec.mfa.sms.secretRef";
-    let key = match references.secret_for(SecretUse::Sms, &secret_ref).map(line) {
+    let key = match resolver.secret_for(SecretUse::Sms, &secret_ref).map(line) {
         Ok(key) if key.expose().len() < SMS_KEY_BYTES_MIN => {
             let message = "the key has less than 16 bytes: make one with `openssl rand -base64 32`";
             problems.unresolved(ResolvedRefsReason::KeyInvalid, path, message);
@@ -335,7 +342,7 @@ fn sms_webhook(spec: SmsSpec, references: &References<'_>, problems: &mut Proble
         }
     };
     let path = "spec.mfa.sms.caBundle";
-    let ca_bundle = ca_bundle.and_then(|bundle| references.ca_bundle(&bundle, path, problems));
+    let ca_bundle = ca_bundle.and_then(|bundle| resolver.ca_bundle(&bundle, path, problems));
     Some(Sms {
         url,
         key: key?,
@@ -343,7 +350,7 @@ fn sms_webhook(spec: SmsSpec, references: &References<'_>, problems: &mut Proble
     })
 }
 
-/// Files that Secrets are made from often end with an end of line that nobody means.
+/// Files that Secrets are made from often end with an end of line that is not part of the secret.
 pub(super) fn line(text: &Secret) -> Secret {
     Secret::new(text.expose().trim_end_matches(['\r', '\n']))
 }

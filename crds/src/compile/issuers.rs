@@ -151,8 +151,8 @@ impl<'a> Owners<'a> {
         owned
     }
 
-    /// In a directory of manifests, where all is the installer's own, nobody has more right to an
-    /// issuer than another.
+    /// In a directory of manifests, where all is the installer's own, no namespace has more right
+    /// to an issuer than another.
     fn is_own(&self, namespace: &str) -> bool {
         self.installer.own_namespace.as_deref() == Some(namespace)
     }

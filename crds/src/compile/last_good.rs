@@ -8,7 +8,7 @@
 //! | an OAuth client, or a key or secret of one, left out | it loses that |
 //! | managed keys rotated | it has the keys as they are now |
 //! | a managed encryption key made | it has it |
-//! | the installer does not let the namespace into the cluster any more | it reaches public addresses only |
+//! | the namespace may no longer reach the cluster | it reaches public addresses only |
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::Inputs;
 use super::clients::remaining_clients;
 use super::factors::managed_key;
 use super::policy::{managed_keys, secret_key, state_at};
-use super::reference::References;
+use super::resolve::Resolver;
 use super::seal::{seal_policy, seal_provider};
 use super::verdict::Problems;
 use crate::algorithm::Algorithm;
@@ -45,7 +45,7 @@ pub(super) fn narrowed_provider(
         KeySource::Static { jwks } => remaining_keys(jwks, object, inputs),
         KeySource::Discovery { .. } | KeySource::JwksUri { .. } => None,
     };
-    let egress = narrower(before.egress, References::of(object, inputs).egress());
+    let egress = narrower(before.egress, Resolver::of(object, inputs).egress());
     if keys.is_none() && (before.suspended || !suspended) && egress == before.egress {
         return Arc::clone(before);
     }
@@ -65,25 +65,23 @@ fn narrower(before: Egress, allowed: Egress) -> Egress {
     }
 }
 
-/// The keys of the last good set that the update still has; none when it takes none away, or cannot be read so far.
+/// The keys of the last good set that the update still has; none when it takes none away, or cannot
+/// be read so far.
 fn remaining_keys(before: &Value, object: &Object, inputs: &Inputs) -> Option<Value> {
     let keys = object.body.pointer("/spec/keys")?;
-    keys_in_both(before, keys, &References::of(object, inputs))
+    keys_in_both(before, keys, &Resolver::of(object, inputs))
 }
 
-/// The keys of `before` that a source, as an object writes it, still has; none when it has all of them, or cannot be read.
-pub(super) fn keys_in_both(
-    before: &Value,
-    keys: &Value,
-    references: &References<'_>,
-) -> Option<Value> {
+/// The keys of `before` that a source, as an object writes it, still has; none when it has all of
+/// them, or cannot be read.
+pub(super) fn keys_in_both(before: &Value, keys: &Value, resolver: &Resolver<'_>) -> Option<Value> {
     let inline = keys.get("jwks").filter(|jwks| !jwks.is_null()).cloned();
     let now = match inline {
         Some(jwks) => jwks,
         None => {
             let wanted: ConfigMapKeyRef =
                 serde_json::from_value(keys.get("configMapRef")?.clone()).ok()?;
-            references.jwks(&wanted).ok()?
+            resolver.jwks(&wanted).ok()?
         }
     };
     let now = KeySet::parse(&now, &Algorithm::ALL).ok()?.to_jwks();
@@ -101,7 +99,7 @@ pub(super) fn narrowed_policy(
     let keys = if before.managed.is_some() {
         let keys = managed_keys(
             &object.id,
-            &References::of(object, inputs),
+            &Resolver::of(object, inputs),
             &mut Problems::default(),
         );
         Some(keys).filter(|keys| !keys.is_empty())
@@ -111,7 +109,7 @@ pub(super) fn narrowed_policy(
     let encryption_key = match before.mfa.key_source {
         EncryptionKeySource::Managed => managed_key(
             &object.id,
-            &References::of(object, inputs),
+            &Resolver::of(object, inputs),
             &mut Problems::default(),
         ),
         EncryptionKeySource::Secrets => None,
@@ -121,7 +119,7 @@ pub(super) fn narrowed_policy(
     let clients = before.clients.as_deref();
     let clients = clients.map(|clients| remaining_clients(clients, object, inputs));
     let clients = clients.filter(|clients| Some(clients) != before.clients.as_ref());
-    let egress = narrower(before.egress, References::of(object, inputs).egress());
+    let egress = narrower(before.egress, Resolver::of(object, inputs).egress());
     let is_same = signing_keys.is_none() && encryption_key.is_none() && clients.is_none();
     if is_same && egress == before.egress {
         return Arc::clone(before);
@@ -138,8 +136,8 @@ pub(super) fn narrowed_policy(
     Arc::new(seal_policy(narrowed))
 }
 
-/// The last good keys that the update still refers to, in its order; none when one of its references cannot be followed, for
-/// that may be the very key.
+/// The last good keys that the update still refers to, in its order; none when one of its
+/// references cannot be followed, for that may be the very key.
 fn remaining_signing_keys(
     before: &[PolicyKey],
     object: &Object,
@@ -147,8 +145,8 @@ fn remaining_signing_keys(
 ) -> Option<Vec<PolicyKey>> {
     let wanted = object.body.pointer("/spec/signing/secretRefs")?;
     let wanted: Vec<SecretKeyRef> = serde_json::from_value(wanted.clone()).ok()?;
-    let references = References::of(object, inputs);
-    let now = wanted.iter().map(|wanted| secret_key(wanted, &references));
+    let resolver = Resolver::of(object, inputs);
+    let now = wanted.iter().map(|wanted| secret_key(wanted, &resolver));
     let now: Vec<PolicyKey> = now.collect::<Result<_, _>>().ok()?;
     let removed = before
         .iter()

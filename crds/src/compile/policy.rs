@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::clients::clients;
 use super::expressions::invalid_extra_claims;
 use super::factors::factors;
-use super::reference::{References, SecretUse};
+use super::resolve::{Resolver, SecretUse};
 use super::seal::seal_policy;
 use super::spec::spec;
 use super::verdict::{AcceptedReason, Problems, ResolvedRefsReason};
@@ -16,7 +16,7 @@ use crate::object::{NamespacedName, Object};
 use crate::reference::SecretKeyRef;
 use crate::rotation::Schedule;
 use crate::signin_policy::{
-    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Password, RiskMode,
+    IpLists, Limits as LimitsSpec, LocalToken as LocalTokenSpec, Password, Risk, RiskMode,
     SigninPolicySpec, Signing,
 };
 use crate::signing_key::SigningKey;
@@ -24,25 +24,26 @@ use crate::snapshot::{
     self, Acting, KeyState, Limits, LocalToken, PasswordLife, Policy, PolicyKey, Revision,
 };
 
-/// Wider networks of proxies than these are hardly anybody's own.
+/// Wider networks than these are unlikely to hold only the installer's own proxies.
 const PROXIES_V4_BITS_MIN: u8 = 8;
 const PROXIES_V6_BITS_MIN: u8 = 16;
 
-/// The policy, or why it is none. Whether another has its issuer is asked when all objects are put together.
-pub(super) fn compile(object: &Object, references: &References<'_>) -> (Option<Policy>, Problems) {
+/// The policy, or why it is none. Whether another has its issuer is asked when all objects are put
+/// together.
+pub(super) fn compile(object: &Object, resolver: &Resolver<'_>) -> (Option<Policy>, Problems) {
     let spec = match spec(object) {
         Ok(spec) => spec,
         Err(problems) => return (None, problems),
     };
     let mut problems = Problems::default();
-    let policy = resolve(object, spec, references, &mut problems);
+    let policy = resolve(object, spec, resolver, &mut problems);
     (policy.filter(|_| problems.is_empty()), problems)
 }
 
 fn resolve(
     object: &Object,
     spec: SigninPolicySpec,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Option<Policy> {
     let SigninPolicySpec {
@@ -57,7 +58,7 @@ fn resolve(
         oauth,
     } = spec;
 
-    let issuer = Issuer::parse_own(&token.issuer, references.http_issuers())
+    let issuer = Issuer::parse_own(&token.issuer, resolver.http_issuers())
         .map_err(|error| problems.invalid("spec.token.issuer", error))
         .ok();
     for error in invalid_extra_claims(&extra_claims) {
@@ -67,47 +68,19 @@ fn resolve(
             error.message,
         );
     }
-    let (signing_keys, managed) = signing_keys(&object.id, signing, references, problems);
+    let (signing_keys, managed) = signing_keys(&object.id, signing, resolver, problems);
     let trusted_proxies = networks(&risk.trusted_proxies, "spec.risk.trustedProxies", problems);
     warn_of_wide_proxies(&trusted_proxies, problems);
-    let IpLists { deny, allow } = &risk.ip_lists;
-    let deny = networks(deny, "spec.risk.ipLists.deny", problems);
-    let allow = networks(allow, "spec.risk.ipLists.allow", problems);
-    let acting = match risk.mode {
-        RiskMode::Enforce => Some(Acting::Enforce),
-        RiskMode::Observe => Some(Acting::Observe),
-        RiskMode::Off => None,
-    };
-    if acting.is_none() && !(deny.is_empty() && allow.is_empty()) {
-        problems.warn(
-            "spec.risk.ipLists",
-            "it has no effect while risk.mode is Off",
-        );
-    }
-    let mfa = factors(
-        &object.id,
-        mfa,
-        &risk,
-        issuer.as_ref(),
-        references,
-        problems,
-    );
-    let scoring = acting.map(|acting| snapshot::Risk {
-        acting,
-        thresholds: risk.thresholds,
-        actions: risk.actions,
-        on_error: risk.on_error,
-        signals: risk.signals,
-        deny,
-        allow,
-        mfa_methods: mfa
-            .as_ref()
-            .map(|mfa| mfa.methods.clone())
-            .unwrap_or_default(),
+    let scoring = scoring(&risk, problems);
+    let mfa = factors(&object.id, mfa, &risk, issuer.as_ref(), resolver, problems);
+    let mfa_methods = mfa.as_ref().map(|mfa| mfa.methods.clone());
+    let scoring = scoring.map(|scoring| snapshot::Risk {
+        mfa_methods: mfa_methods.unwrap_or_default(),
+        ..scoring
     });
 
     let only_clients = oauth.only_clients;
-    let clients = clients(oauth, references, problems);
+    let clients = clients(oauth, resolver, problems);
     let LocalTokenSpec {
         issuer: _,
         audiences,
@@ -140,7 +113,7 @@ fn resolve(
         max_auth_age: account.max_auth_age,
         risk: scoring,
         trusted_proxies,
-        egress: references.egress(),
+        egress: resolver.egress(),
         limits: Limits {
             failures_per_ip_per_minute,
             per_user_per_minute,
@@ -148,6 +121,36 @@ fn resolve(
         clients,
         only_clients,
     }))
+}
+
+/// How sign-ins are scored, if they are; which factors there are is known once those are compiled.
+fn scoring(risk: &Risk, problems: &mut Problems) -> Option<snapshot::Risk> {
+    let IpLists { deny, allow } = &risk.ip_lists;
+    let deny = networks(deny, "spec.risk.ipLists.deny", problems);
+    let allow = networks(allow, "spec.risk.ipLists.allow", problems);
+    let acting = match risk.mode {
+        RiskMode::Enforce => Acting::Enforce,
+        RiskMode::Observe => Acting::Observe,
+        RiskMode::Off => {
+            if !(deny.is_empty() && allow.is_empty()) {
+                problems.warn(
+                    "spec.risk.ipLists",
+                    "it has no effect while risk.mode is Off",
+                );
+            }
+            return None;
+        }
+    };
+    Some(snapshot::Risk {
+        acting,
+        thresholds: risk.thresholds.clone(),
+        actions: risk.actions.clone(),
+        on_error: risk.on_error,
+        signals: risk.signals.clone(),
+        deny,
+        allow,
+        mfa_methods: Vec::new(),
+    })
 }
 
 fn password_life(password: Password) -> PasswordLife {
@@ -166,7 +169,7 @@ fn password_life(password: Password) -> PasswordLife {
 fn signing_keys(
     id: &NamespacedName,
     signing: Signing,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> (Vec<PolicyKey>, Option<Schedule>) {
     let Signing {
@@ -179,12 +182,12 @@ fn signing_keys(
             rotate_every: managed.rotate_every,
             pre_publish: managed.pre_publish,
         };
-        return (managed_keys(id, references, problems), Some(schedule));
+        return (managed_keys(id, resolver, problems), Some(schedule));
     }
     let mut keys: Vec<PolicyKey> = Vec::new();
     for (index, wanted) in secret_refs.unwrap_or_default().iter().enumerate() {
         let path = format!("spec.signing.secretRefs[{index}]");
-        match secret_key(wanted, references) {
+        match secret_key(wanted, resolver) {
             Ok(key) if keys.iter().any(|other| other.kid == key.kid) => problems.unresolved(
                 ResolvedRefsReason::KeyInvalid,
                 &path,
@@ -212,11 +215,11 @@ pub(super) const fn state_at(index: usize) -> KeyState {
 /// The key of one Secret; its state is the caller's to say.
 pub(super) fn secret_key(
     wanted: &SecretKeyRef,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
 ) -> Result<PolicyKey, (ResolvedRefsReason, String)> {
-    let pem = references
+    let pem = resolver
         .secret_for(SecretUse::Signing, wanted)
-        .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
+        .map_err(|error| (ResolvedRefsReason::RefNotFound, error.to_string()))?;
     let key = SigningKey::parse(pem, None)
         .map_err(|error| (ResolvedRefsReason::KeyInvalid, error.to_string()))?;
     Ok(PolicyKey {
@@ -230,10 +233,10 @@ pub(super) fn secret_key(
 /// The keys that the keeper made for a policy, as they stand now.
 pub(super) fn managed_keys(
     id: &NamespacedName,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     problems: &mut Problems,
 ) -> Vec<PolicyKey> {
-    let keys = references.managed_keys(id);
+    let keys = resolver.managed_keys(id);
     let mut published = Vec::new();
     for (index, (key, state)) in keys.iter().enumerate() {
         match SigningKey::parse(&key.pem, Some(key.algorithm)) {
@@ -264,7 +267,7 @@ fn warn_of_wide_proxies(networks: &[IpNet], problems: &mut Problems) {
             problems.warn(
                 "spec.risk.trustedProxies",
                 format!(
-                    "everybody in {network} may make up the address that a request comes from: name the addresses of your proxies"
+                    "every host in {network} may make up the address that a request comes from: name the addresses of your proxies"
                 ),
             );
         }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::expressions::{Expressions, failed_examples};
-use super::reference::{References, usable_keys};
+use super::resolve::{Resolver, usable_keys};
 use super::seal::seal_provider;
 use super::spec::spec;
 use super::verdict::{AcceptedReason, Problems};
@@ -17,10 +17,11 @@ use crate::snapshot::{
     Egress, KeySource, Linking, Mapping, Provider, Revision, Rule, TokenRules, UpstreamMfa,
 };
 
-/// The provider, or why it is none. Whether its policy exists is asked when all objects are put together.
+/// The provider, or why it is none. Whether its policy exists is asked when all objects are put
+/// together.
 pub(super) fn compile(
     object: &Object,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     expressions: &Expressions,
 ) -> (Option<Provider>, Problems) {
     let spec = match spec(object) {
@@ -28,14 +29,14 @@ pub(super) fn compile(
         Err(problems) => return (None, problems),
     };
     let mut problems = Problems::default();
-    let provider = resolve(object, spec, references, expressions, &mut problems);
+    let provider = resolve(object, spec, resolver, expressions, &mut problems);
     (provider.filter(|_| problems.is_empty()), problems)
 }
 
 fn resolve(
     object: &Object,
     spec: OidcProviderSpec,
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     expressions: &Expressions,
     problems: &mut Problems,
 ) -> Option<Provider> {
@@ -59,12 +60,12 @@ fn resolve(
         examples,
     } = spec;
 
-    let http = references.http_issuers();
-    let issuer = Issuer::parse(&issuer, references.http_issuers())
+    let http = resolver.http_issuers();
+    let issuer = Issuer::parse(&issuer, resolver.http_issuers())
         .map_err(|error| problems.invalid("spec.issuer", error))
         .ok();
 
-    if egress == Some(Egress::Cluster) && references.egress() == Egress::Public {
+    if egress == Some(Egress::Cluster) && resolver.egress() == Egress::Public {
         let message = format!(
             "objects of namespace {} may reach public addresses only: write Public, or ask the installer to list the namespace",
             object.id.namespace
@@ -74,17 +75,10 @@ fn resolve(
 
     let refresh_interval = keys.refresh_interval;
     let max_stale = keys.max_stale;
-    let source = key_source(
-        keys,
-        issuer.as_ref(),
-        &algorithms,
-        references,
-        http,
-        problems,
-    );
+    let source = key_source(keys, issuer.as_ref(), &algorithms, resolver, http, problems);
     let bundle = tls.and_then(|tls| tls.ca_bundle);
     let ca_bundle =
-        bundle.and_then(|bundle| references.ca_bundle(&bundle, "spec.tls.caBundle", problems));
+        bundle.and_then(|bundle| resolver.ca_bundle(&bundle, "spec.tls.caBundle", problems));
 
     let (rules, mapping) = rules_and_mapping(claims);
     let invalid = expressions.invalid_claims(&rules, &mapping);
@@ -118,7 +112,7 @@ fn resolve(
         refresh_interval,
         max_stale,
         ca_bundle,
-        egress: egress.unwrap_or(references.egress()),
+        egress: egress.unwrap_or(resolver.egress()),
         algorithms,
         token: token_rules(token),
         rules,
@@ -133,7 +127,7 @@ fn key_source(
     keys: Keys,
     issuer: Option<&Issuer>,
     algorithms: &[crate::algorithm::Algorithm],
-    references: &References<'_>,
+    resolver: &Resolver<'_>,
     http: HttpIssuers,
     problems: &mut Problems,
 ) -> Option<KeySource> {
@@ -161,7 +155,7 @@ fn key_source(
     }
     if let Some(wanted) = config_map_ref {
         let path = "spec.keys.configMapRef";
-        return match references.jwks(&wanted) {
+        return match resolver.jwks(&wanted) {
             Ok(jwks) => usable_keys(&jwks, algorithms, path, problems)
                 .map(|jwks| KeySource::Static { jwks }),
             Err((reason, message)) => {

@@ -1,4 +1,5 @@
-//! Revisions: a digest of the content, so that equal content has an equal revision wherever it was compiled.
+//! Revisions: a digest of the content, so that equal content has an equal revision wherever it was
+//! compiled.
 
 use serde::Serialize;
 

@@ -7,8 +7,8 @@ use super::verdict::{Problems, ResolvedRefsReason};
 use crate::object::Object;
 use crate::schema;
 
-/// Deepest nesting of an object that is read: more than anybody writes, and less than any reader of
-/// it is troubled by.
+/// Deepest nesting of an object that is read: more than people write, and less than any reader of
+/// it fails at.
 const NESTING_MAX: usize = 64;
 
 pub(super) fn spec<T: DeserializeOwned>(object: &Object) -> Result<T, Problems> {

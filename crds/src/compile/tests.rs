@@ -1,4 +1,5 @@
-//! What golden files cannot say: managed keys, the order of objects, objects that nobody would write.
+//! What golden files cannot say: managed keys, the order of objects, objects that nobody would
+//! write.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -150,7 +150,7 @@ pub(super) struct Problems {
     accepted: Vec<(AcceptedReason, Finding)>,
     references: Vec<(ResolvedRefsReason, Finding)>,
     pub(super) warnings: Vec<Finding>,
-    /// What somebody who reads that it is accepted wants to know.
+    /// What is added to the message of an accepted object.
     remarks: Vec<&'static str>,
 }
 

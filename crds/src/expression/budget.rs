@@ -1,11 +1,13 @@
 //! What an evaluation may cost, and the faults that end it.
 //!
-//! One step is one node of the expression visited, one element of a list or map passed on or compared,
-//! [`BYTES_PER_STEP`] bytes of text copied or compared, or [`SEARCHED_BYTES_PER_STEP`] searched. Since every value that
-//! an expression makes was paid for when it was made, the steps bound the memory as well.
+//! One step is one node of the expression visited, one element of a list or map passed on or
+//! compared, [`BYTES_PER_STEP`] bytes of text copied or compared, or [`SEARCHED_BYTES_PER_STEP`]
+//! searched. Since every value that an expression makes was paid for when it was made, the steps
+//! bound the memory as well.
 
-/// In the dev profile the worst expressions take 1.3 ms for this many steps, a quarter of the 5 ms that they may; a rule
-/// over a thousand groups takes half of the steps. `examples/expression_cost.rs` prints both.
+/// In the dev profile the worst expressions take 1.3 ms for this many steps, a quarter of the 5 ms
+/// that they may; a rule over a thousand groups takes half of the steps.
+/// `examples/expression_cost.rs` prints both.
 pub const STEPS_MAX: u32 = 20_000;
 
 const BYTES_PER_STEP: usize = 64;
@@ -22,8 +24,8 @@ pub(crate) struct Budget {
     left: u32,
 }
 
-/// Why an evaluation ended without a value. Made many times over where `||` and `exists` look past it, so it is small
-/// and borrows from the expression only.
+/// Why an evaluation ended without a value. Made many times over where `||` and `exists` look past
+/// it, so it is small and borrows from the expression only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault<'a> {
     Missing(&'a str),
@@ -59,7 +61,8 @@ impl Budget {
         left.map(drop).ok_or(Fault::Budget)
     }
 
-    /// Pays for reading or copying that many bytes of text; a short one is part of the step that reads it.
+    /// Pays for reading or copying that many bytes of text; a short one is part of the step that
+    /// reads it.
     pub(super) fn charge_text(&mut self, bytes: usize) -> Result<(), Fault<'static>> {
         self.charge(bytes / BYTES_PER_STEP)
     }

@@ -1,5 +1,5 @@
-//! Syntax tree to [`Node`]: what is wrong with an expression whatever the claims is found here, at apply and not at a
-//! sign-in.
+//! Syntax tree to [`Node`]: what is wrong with an expression whatever the claims is found here, at
+//! apply and not at a sign-in.
 
 use super::function;
 use super::node::{Literal, Macro, Node, Root};
@@ -127,7 +127,8 @@ impl<'t> Checker<'t> {
         })
     }
 
-    /// `claims['hd']` is `claims.hd`: a constant key costs no evaluation, and its name can stand in an error.
+    /// `claims['hd']` is `claims.hd`: a constant key costs no evaluation, and its name can stand in
+    /// an error.
     fn index(&mut self, operand: &'t Tree, index: &'t Tree) -> Result<Node, ExpressionError> {
         let operand = self.boxed(operand)?;
         if let Tree::Literal(Literal::Text(field)) = index {

@@ -257,7 +257,8 @@ impl<'a> Evaluation<'a, '_> {
     }
 }
 
-/// One more operand of `&&` or `||`: one that decides makes up for an error of another, but never for spent steps.
+/// One more operand of `&&` or `||`: one that decides makes up for an error of another, but never
+/// for spent steps.
 fn decides<'a>(
     value: Result<bool, Fault<'a>>,
     decisive: bool,

@@ -1,4 +1,5 @@
-//! The functions of an expression: those of CEL's standard library and its strings extension that a claim needs.
+//! The functions of an expression: those of CEL's standard library and its strings extension that a
+//! claim needs.
 
 use std::rc::Rc;
 
@@ -48,7 +49,8 @@ pub(super) fn global(name: &str, arguments: usize) -> Result<Function, Expressio
     Ok(function)
 }
 
-/// Kubernetes' `duration`, for the rules of schemas: in whole seconds, since they only compare durations.
+/// Kubernetes' `duration`, for the rules of schemas: in whole seconds, since they only compare
+/// durations.
 pub(super) fn duration(arguments: usize) -> Result<Function, ExpressionError> {
     let usage = Function::Duration.usage();
     (arguments == 1)

@@ -1,5 +1,5 @@
-//! A checked expression: names resolved, functions known, patterns compiled. What can be wrong here depends on the
-//! claims alone.
+//! A checked expression: names resolved, functions known, patterns compiled. What can be wrong here
+//! depends on the claims alone.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,5 @@
-//! Arithmetic and order of CEL numbers: nothing wraps, and numbers of different types compare by value.
+//! Arithmetic and order of CEL numbers: nothing wraps, and numbers of different types compare by
+//! value.
 
 use std::cmp::Ordering;
 

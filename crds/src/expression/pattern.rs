@@ -1,8 +1,9 @@
-//! The pattern of `matches`: RE2 syntax, compiled once into a finite automaton, so that a search reads each byte once
-//! whatever the pattern and the text.
+//! The pattern of `matches`: RE2 syntax, compiled once into a finite automaton, so that a search
+//! reads each byte once whatever the pattern and the text.
 //!
-//! Classes such as `\w` are those of ASCII, as in RE2; a character outside ASCII matches itself, but counts as several
-//! bytes for `.`. With Unicode classes a plain `\w+` would take 100 KiB for each provider that uses it.
+//! Classes such as `\w` are those of ASCII, as in RE2; a character outside ASCII matches itself,
+//! but counts as several bytes for `.`. With Unicode classes a plain `\w+` would take 100 KiB for
+//! each provider that uses it.
 
 use std::error::Error;
 
@@ -17,7 +18,8 @@ use super::budget::{Budget, Fault};
 
 const PATTERN_BYTES_MAX: usize = 256;
 
-/// Repetition such as `(a{100}){100}` multiplies the states, and `a.{20}b` doubles them for each repetition.
+/// Repetition such as `(a{100}){100}` multiplies the states, and `a.{20}b` doubles them for each
+/// repetition.
 const AUTOMATON_BYTES_MAX: usize = 64 * 1024;
 const BUILD_BYTES_MAX: usize = 512 * 1024;
 
@@ -49,7 +51,8 @@ impl Pattern {
             .map_err(|error| ExpressionError::Pattern(reason(&error)))
     }
 
-    /// As [`is_match`](Self::is_match), for a text that nobody pays for; one that is too long to search does not match.
+    /// As [`is_match`](Self::is_match), for a text without a budget; one that is too long to search
+    /// does not match.
     pub(crate) fn matches(&self, text: &str) -> bool {
         matches!(self.is_match(text, &mut Budget::full()), Ok(true))
     }
@@ -57,7 +60,7 @@ impl Pattern {
     pub(super) fn is_match(&self, text: &str, budget: &mut Budget) -> Result<bool, Fault<'static>> {
         budget.charge_search(text.len())?;
         let found = self.0.try_search_fwd(&Input::new(text).earliest(true));
-        // It gives up at a byte that it was told to stop at, and it was told of none.
+        // The search gives up only at quit bytes, and it has none.
         let found = found.map_err(|_| Fault::Other("the pattern gave up"))?;
         Ok(found.is_some())
     }

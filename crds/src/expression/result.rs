@@ -12,7 +12,7 @@ const TEXT_BYTES_MAX: usize = 4 * 1024;
 const ITEMS_MAX: usize = 1000;
 const DEPTH_MAX: usize = 8;
 
-/// About what a value takes besides its text: quotes, a comma, a colon.
+/// About what a value takes in addition to its text: quotes, a comma, a colon.
 const PUNCTUATION: usize = 4;
 const SCALAR: usize = 8;
 

@@ -1,7 +1,8 @@
 //! Text to syntax tree, after CEL's grammar (language definition, "Syntax").
 //!
-//! The parser of the `cel` crate takes 200 µs for the shortest expression, and ten thousand providers have sixty thousand
-//! of them; this one takes one or two, and its recursion is bounded. The tests hold it against that one.
+//! The parser of the `cel` crate takes 200 µs for the shortest expression, and ten thousand
+//! providers have sixty thousand of them; this one takes one or two, and its recursion is bounded.
+//! The tests hold it against that one.
 
 mod cursor;
 mod text;

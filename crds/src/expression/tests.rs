@@ -1,5 +1,5 @@
-//! What an expression may say and what it then yields; the bounds of its cost are in `cost`, its agreement with the
-//! interpreter of the `cel` crate in `oracle`.
+//! What an expression may say and what it then yields; the bounds of its cost are in `cost`, its
+//! agreement with the interpreter of the `cel` crate in `oracle`.
 
 mod author;
 mod cost;

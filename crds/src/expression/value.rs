@@ -1,4 +1,5 @@
-//! A CEL value during one evaluation: JSON where it stands, or something that was built and paid for.
+//! A CEL value during one evaluation: JSON where it stands, or something that was built and paid
+//! for.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,7 +11,8 @@ use serde_json::Value;
 use super::budget::{Budget, Fault};
 use super::number;
 
-/// Deeper values are not compared or returned: both are recursive. JSON text is no deeper when serde_json read it.
+/// Deeper values are not compared or returned: both are recursive. JSON text is no deeper when
+/// serde_json read it.
 pub(super) const DEPTH_MAX: usize = 128;
 
 pub(super) type Evaluated<'a> = Result<Val<'a>, Fault<'a>>;

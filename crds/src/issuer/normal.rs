@@ -71,7 +71,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// Beside the unreserved ones, what `pchar` lets in, and the slash (section 3.3).
+/// In addition to the unreserved ones: what `pchar` allows, and the slash (section 3.3).
 fn is_of_path(byte: u8) -> bool {
     b"/!$&'()*+,;=:@".contains(&byte)
 }

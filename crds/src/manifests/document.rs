@@ -14,8 +14,9 @@ use crate::object::{GROUP, NamespacedName, Object};
 
 /// Longest kind and name that a message or a note repeats.
 const NAME_CHARS_MAX: usize = 253;
-/// Brackets left open at once. The reader refuses a nesting of more than 128, but only after the whole document went
-/// through a parser whose time for each word grows with the open brackets: hours for a file of 4 MiB.
+/// Brackets left open at once. The reader refuses a nesting of more than 128, but only after the
+/// whole document went through a parser whose time for each word grows with the open brackets:
+/// hours for a file of 4 MiB.
 const OPEN_BRACKETS_MAX: usize = 256;
 
 /// What was read so far.

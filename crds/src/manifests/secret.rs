@@ -8,9 +8,20 @@ use serde_json::{Map, Value};
 
 use crate::secret::Secret;
 
-/// `data` in base64 and `stringData` in clear, which wins. An entry that is no text (a keystore) is left out: nothing here
-/// could use it.
-pub(super) fn secret_data(value: &Value) -> Result<BTreeMap<String, Secret>, String> {
+/// Why the entries of a Secret or ConfigMap cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EntryError {
+    #[error("write {0} as an object of strings")]
+    NotAnObject(&'static str),
+    #[error("{field}.{key} is not base64: encode it, or write it under stringData")]
+    NotBase64 { field: &'static str, key: String },
+    #[error("{field}.{key} must be a string: put it in quotes")]
+    NotAString { field: &'static str, key: String },
+}
+
+/// `data` in base64 and `stringData` in clear, which wins. An entry that is no text (a keystore) is
+/// left out: nothing here could use it.
+pub(super) fn secret_data(value: &Value) -> Result<BTreeMap<String, Secret>, EntryError> {
     let mut entries = BTreeMap::new();
     for (key, value) in members(value, "data")? {
         if let Some(secret) = Secret::of_entry(decoded("data", key, value)?) {
@@ -24,7 +35,7 @@ pub(super) fn secret_data(value: &Value) -> Result<BTreeMap<String, Secret>, Str
     Ok(entries)
 }
 
-pub(super) fn config_map_data(value: &Value) -> Result<BTreeMap<String, String>, String> {
+pub(super) fn config_map_data(value: &Value) -> Result<BTreeMap<String, String>, EntryError> {
     let mut entries = BTreeMap::new();
     for (key, value) in members(value, "binaryData")? {
         if let Ok(text) = String::from_utf8(decoded("binaryData", key, value)?) {
@@ -37,23 +48,30 @@ pub(super) fn config_map_data(value: &Value) -> Result<BTreeMap<String, String>,
     Ok(entries)
 }
 
-fn members<'a>(value: &'a Value, name: &str) -> Result<Vec<(&'a String, &'a Value)>, String> {
+fn members<'a>(
+    value: &'a Value,
+    name: &'static str,
+) -> Result<Vec<(&'a String, &'a Value)>, EntryError> {
     match value.get(name) {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Object(members)) => Ok(Map::iter(members).collect()),
-        Some(_) => Err(format!("write {name} as an object of strings")),
+        Some(_) => Err(EntryError::NotAnObject(name)),
     }
 }
 
-fn decoded(field: &str, key: &str, value: &Value) -> Result<Vec<u8>, String> {
+fn decoded(field: &'static str, key: &str, value: &Value) -> Result<Vec<u8>, EntryError> {
     let text = clear(field, key, value)?;
     let packed: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    STANDARD.decode(packed).map_err(|_| {
-        format!("{field}.{key} is not base64: encode it, or write it under stringData")
+    STANDARD.decode(packed).map_err(|_| EntryError::NotBase64 {
+        field,
+        key: key.to_owned(),
     })
 }
 
-fn clear<'a>(field: &str, key: &str, value: &'a Value) -> Result<&'a str, String> {
+fn clear<'a>(field: &'static str, key: &str, value: &'a Value) -> Result<&'a str, EntryError> {
     let text = value.as_str();
-    text.ok_or_else(|| format!("{field}.{key} must be a string: put it in quotes"))
+    text.ok_or_else(|| EntryError::NotAString {
+        field,
+        key: key.to_owned(),
+    })
 }

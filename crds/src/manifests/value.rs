@@ -1,7 +1,9 @@
-//! YAML and JSON to one JSON value, with a bound on what aliases expand to and without a word on duplicate keys' values.
+//! YAML and JSON to one JSON value, with a bound on what aliases expand to and without a word on
+//! duplicate keys' values.
 //!
-//! `serde_yaml` bounds how often aliases are followed at a hundred times the events of the document, and not how much
-//! text they copy: a file within the limits could still become gigabytes. So every value and every byte is counted here.
+//! `serde_yaml` bounds how often aliases are followed at a hundred times the events of the
+//! document, and not how much text they copy: a file within the limits could still become
+//! gigabytes. So every value and every byte is counted here.
 
 use std::cell::Cell;
 use std::fmt;
@@ -140,7 +142,8 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     }
 }
 
-/// YAML's merge key: what the object itself says stands, then the first of the merged ones that has the key.
+/// YAML's merge key: what the object itself says stands, then the first of the merged ones that has
+/// the key.
 fn merge(object: &mut Map<String, Value>, merged: Value) -> Result<(), &'static str> {
     const MISUSED: &str = "`<<` takes an object or a list of objects";
     match merged {

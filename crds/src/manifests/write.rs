@@ -36,8 +36,8 @@ pub fn to_yaml(value: &impl Serialize) -> Result<String, WriteError> {
     }
 }
 
-/// The line with its scalar in quotes, if YAML 1.1 would take that for a boolean. `true` and `false` are left, since the
-/// writer quotes the strings itself.
+/// The line with its scalar in quotes, if YAML 1.1 would take that for a boolean. `true` and
+/// `false` are left, since the writer quotes the strings itself.
 fn quoted(line: &str) -> String {
     let start = line.rfind([' ', '\t']).map_or(0, |space| space + 1);
     let (before, word) = line.split_at(start);

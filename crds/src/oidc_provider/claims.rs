@@ -31,7 +31,8 @@ pub struct ClaimsRule {
     pub message: String,
 }
 
-/// CEL over `claims`, one expression for each attribute. A claim that a token does not have leaves its attribute out.
+/// CEL over `claims`, one expression for each attribute. A claim that a token does not have leaves
+/// its attribute out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Mapping {
@@ -41,7 +42,8 @@ pub struct Mapping {
     /// Default: claims.email.
     #[schemars(length(min = 1, max = 1024))]
     pub email: String,
-    /// Whether the provider has verified the email; only true counts. Default: claims.email_verified.
+    /// Whether the provider has verified the email; only true counts. Default:
+    /// claims.email_verified.
     #[schemars(length(min = 1, max = 1024))]
     pub email_verified: String,
     /// Default: claims.phone_number.
@@ -69,8 +71,8 @@ impl Default for Mapping {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Linking {
-    /// Never: a new identity is a new user. VerifiedEmail: a verified email links to the one user that has it. Default:
-    /// Never.
+    /// Never: a new identity is a new user. VerifiedEmail: a verified email links to the one user
+    /// that has it. Default: Never.
     pub mode: LinkingMode,
     /// Domains whose addresses may link, in lower case. Empty: every domain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -90,7 +92,7 @@ pub enum LinkingMode {
     VerifiedEmail,
 }
 
-/// Both `amr` or `acr` and a recent `auth_time` are asked for.
+/// A token must have an `amr` or `acr` of these, and a recent `auth_time`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [

@@ -27,11 +27,12 @@ use crate::reference::{ConfigMapKeyRef, SecretKeyRef, URL_PATTERN};
     }
 ]))]
 pub struct Keys {
-    /// URL of a discovery document that stands elsewhere than at the issuer; its `issuer` must still be the issuer.
+    /// URL of the discovery document, where it is not at the issuer; its `issuer` must still be the
+    /// issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 1024), regex(pattern = URL_PATTERN))]
     pub discovery_url: Option<String>,
-    /// URL of a JWK Set; no discovery then.
+    /// URL of a JWK Set, used without discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 1024), regex(pattern = URL_PATTERN))]
     pub jwks_uri: Option<String>,
@@ -82,7 +83,8 @@ pub(super) fn free_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Tls {
-    /// PEM certificates that replace the public roots for this provider's endpoints. Left out: the public roots.
+    /// PEM certificates that replace the public roots for this provider's endpoints. Left out: the
+    /// public roots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
 }

@@ -1,4 +1,5 @@
-//! Judges a value by its schema. The order is the API server's: rules run only on what has the right shape.
+//! Judges a value by its schema. The order is the API server's: rules run only on what has the
+//! right shape.
 
 use std::fmt;
 
@@ -14,7 +15,7 @@ use crate::reference::{
     NETWORK_PATTERN, URL_PATTERN,
 };
 
-/// Findings after which no more are looked for: nobody fixes more at once.
+/// The check stops after this many findings: more are not fixed at once.
 const FINDINGS_MAX: usize = 32;
 /// Longest text of the manifest that a message repeats.
 const QUOTED_CHARS_MAX: usize = 80;
@@ -80,7 +81,8 @@ pub(super) fn check(node: &Node, value: &Value, path: &Path<'_>, findings: &mut 
             Value::Array(members),
         ) => {
             check_count(*length, members.len(), "items", path, findings);
-            // A list that is too long is not walked: what may be long is bounded by its length alone.
+            // A list that is too long is not walked: what may be long is bounded by its length
+            // alone.
             if findings.0.len() == before {
                 for (index, member) in members.iter().enumerate() {
                     check(items, member, &Path::Item(path, index), findings);
@@ -152,7 +154,7 @@ fn check_count(bounds: Bounds, count: usize, what: &str, path: &Path<'_>, findin
     }
 }
 
-/// What a pattern of ours asks for: not everybody reads regular expressions.
+/// What a pattern of ours asks for, for readers who do not read regular expressions.
 fn in_words(pattern: &str) -> Option<&'static str> {
     match pattern {
         duration::PATTERN => Some("a duration such as 30s, 15m or 720h"),

@@ -2,7 +2,7 @@
 
 /// Two slips of the finger; more, and the guess would be a riddle.
 const DISTANCE_MAX: usize = 2;
-/// Names that are longer are nobody's slip.
+/// Longer names are no slips of the pen.
 const NAME_CHARS_MAX: usize = 64;
 
 /// What to tell about an unknown field.

@@ -1,4 +1,5 @@
-//! A structural schema made ready to judge by: patterns and rules are parsed once, what does not matter here is dropped.
+//! A structural schema made ready to judge by: patterns and rules are parsed once, what does not
+//! matter here is dropped.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +75,8 @@ pub(super) struct Range {
     pub(super) max: Option<f64>,
 }
 
-/// A schema that is not structural, or uses what is not judged here: a defect of the kind, which a test finds.
+/// A schema that is not structural, or uses what is not judged here: a defect of the kind, which a
+/// test finds.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SchemaError {
     #[error("{path}: the schema has {what}, which is not judged here")]

@@ -1,4 +1,5 @@
-//! Where in an object the walk is. It is only written out where something is found: most objects are valid.
+//! Where in an object the walk is. It is only written out where something is found: most objects
+//! are valid.
 
 use std::fmt::{self, Write as _};
 

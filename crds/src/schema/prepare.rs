@@ -1,10 +1,12 @@
-//! What the API server does to an object before it judges it: nulls are dropped and defaults filled in.
+//! What the API server does to an object before it judges it: nulls are dropped and defaults filled
+//! in.
 
 use serde_json::Value;
 
 use super::node::{Node, NodeKind};
 
-/// Drops nulls where the schema has a field, since no field is nullable, and fills in defaults, outermost first.
+/// Drops nulls where the schema has a field, since no field is nullable, and fills in defaults,
+/// outermost first.
 pub(super) fn prepare(node: &Node, value: &mut Value) {
     match (&node.kind, value) {
         (NodeKind::Object { properties, .. }, Value::Object(members)) => {

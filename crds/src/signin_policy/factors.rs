@@ -1,5 +1,5 @@
-//! What the methods of second factors need: who browsers talk to, the server that sends mail, the webhook that sends
-//! messages.
+//! What the methods of second factors need: who browsers talk to, the server that sends mail, the
+//! webhook that sends messages.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ use crate::reference::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Webauthn {
-    /// The relying party: a domain that each origin has or is below. A key serves the one that it was made for, and no other.
-    /// Default: the host of `token.issuer`.
+    /// The relying party: the domain of each origin, or a parent of it. A key works only for the
+    /// relying party that it was made for. Default: the host of `token.issuer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = HOST_PATTERN))]
     pub rp_id: Option<String>,
@@ -22,8 +22,8 @@ pub struct Webauthn {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub rp_name: Option<String>,
-    /// Where browsers may be when they use a key, such as https://app.example.com: no path. Default: the origin of
-    /// `token.issuer`.
+    /// Where browsers may be when they use a key, such as https://app.example.com: no path.
+    /// Default: the origin of `token.issuer`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -50,7 +50,7 @@ pub struct Email {
     /// Who the mail is from: an address, or a name and an address in angle brackets.
     #[schemars(length(min = 3, max = 320), regex(pattern = MAILBOX_PATTERN))]
     pub from: String,
-    /// A Secret with `username` and `password`. Left out: the server is not told who sends.
+    /// A Secret with `username` and `password`. Left out: mail is sent without a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<SecretRef>,
     /// PEM certificates that replace the public roots for this server.
@@ -58,8 +58,8 @@ pub struct Email {
     pub ca_bundle: Option<CaBundle>,
 }
 
-/// Implicit: TLS from the first byte. StartTls: before anything is said of the mail, or nothing is sent. None: in clear, only to
-/// a loopback or in-cluster host.
+/// Implicit: TLS from the first byte. StartTls: TLS before any part of the mail is sent, or nothing
+/// is sent. None: no TLS, only to a loopback or in-cluster host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EmailTls {
     #[default]
@@ -68,8 +68,8 @@ pub enum EmailTls {
     None,
 }
 
-/// The webhook that sends text messages. Each request has its time and an HMAC-SHA-256 of that and of the body, so that the
-/// webhook knows who asks.
+/// The webhook that sends text messages. Each request has its time and an HMAC-SHA-256 of that and
+/// of the body, so that the webhook can verify the sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sms {

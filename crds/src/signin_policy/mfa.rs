@@ -18,12 +18,12 @@ use crate::reference::SecretKeyRef;
     }
 ]))]
 pub struct Mfa {
-    /// Always: at every sign-in, unless the provider's own factor is honoured and recent. Adaptive: when risk.mode is Enforce
-    /// and the action of the sign-in's level is RequireMfa. Never: the same, with a warning that it contradicts risk.actions.
-    /// Default: Never.
+    /// Always: at every sign-in, unless the provider's own factor is honoured and recent. Adaptive:
+    /// when risk.mode is Enforce and the action of the sign-in's level is RequireMfa. Never: the
+    /// same, with a warning that it contradicts risk.actions. Default: Never.
     pub mode: MfaMode,
-    /// Factors that users may use, best first; email_otp and sms_otp are offered only with `email` and `sms`. Default: all of
-    /// them.
+    /// Factors that users may use, best first; email_otp and sms_otp are offered only with `email`
+    /// and `sms`. Default: all of them.
     #[schemars(length(min = 1, max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub methods: Vec<MfaMethod>,
     /// How long a challenge can be answered. At most 1h. Default: 5m.
@@ -34,16 +34,17 @@ pub struct Mfa {
     pub no_enrollment: NoEnrollment,
     /// How long a remembered device lowers the risk. Default: 720h.
     pub remember_device: Duration,
-    /// Keys that the secrets of factors are sealed with in the database: entries of Secrets, 32 bytes each, raw or in base64 or
-    /// hexadecimal. The first seals, all open: to rotate, put a new one before the others. Left out: a key that Vestibule makes
-    /// and keeps.
+    /// Keys that the secrets of factors are sealed with in the database: entries of Secrets, 32
+    /// bytes each, raw or in base64 or hexadecimal. The first seals, all open: to rotate, put a new
+    /// one before the others. Left out: a key that Vestibule makes and keeps.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub encryption_keys: Vec<SecretKeyRef>,
     /// For webauthn. Default: the site of `token.issuer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webauthn: Option<Webauthn>,
-    /// For email_otp, and for telling users of a factor that was added or removed. Left out: neither.
+    /// For email_otp, and for telling users of a factor that was added or removed. Left out:
+    /// neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<Email>,
     /// For sms_otp. Left out: sms_otp is not offered.
@@ -121,8 +122,8 @@ impl MfaMethod {
     }
 }
 
-/// How often a wrong code of one method may be tried by one user, over all challenges and replicas. Passkeys and
-/// recovery codes cannot be guessed: they count for their challenge alone.
+/// How often a wrong code of one method may be tried by one user, over all challenges and replicas.
+/// Passkeys and recovery codes cannot be guessed: they count for their challenge alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -155,7 +156,8 @@ impl Default for Attempts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NoEnrollment {
-    /// Enroll: the user may enrol a factor to complete the sign-in, or answer with a code. Default: Enroll.
+    /// Enroll: the user may enrol a factor to complete the sign-in, or answer with a code. Default:
+    /// Enroll.
     pub low: LowRiskEnrollment,
     /// Default: EmailOtp.
     pub medium: NoEnrollmentAction,
@@ -173,8 +175,8 @@ impl Default for NoEnrollment {
     }
 }
 
-/// Enroll: as EmailOtp, and the user may enrol a first factor with the challenge alone. EmailOtp: a code to the
-/// address or number that is stored. Deny: the sign-in is refused.
+/// Enroll: as EmailOtp, and the user may enrol a first factor with the challenge alone. EmailOtp: a
+/// code to the address or number that is stored. Deny: the sign-in is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LowRiskEnrollment {
     Enroll,
@@ -208,9 +210,9 @@ pub struct Password {
     /// How long a password is good for. Default: none, passwords do not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Duration>,
-    /// How long before that the user is warned; 0s: never. Default: 336h.
+    /// How long before it expires the user is warned; 0s: never. Default: 336h.
     pub warning_window: Duration,
-    /// How long after it the password still works. Default: 168h.
+    /// How long an expired password still works. Default: 168h.
     pub grace_period: Duration,
 }
 

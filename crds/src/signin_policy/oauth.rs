@@ -17,16 +17,16 @@ use crate::reference::{
     "fieldPath": ".onlyClients"
 }]))]
 pub struct Oauth {
-    /// Who may use the endpoints. Without any, `/oauth2/token` and `/oauth2/revoke` are open, as `/auth/id-token/signin` is, and
-    /// `/oauth2/introspect` is closed.
+    /// Who may use the endpoints. Without any, `/oauth2/token` and `/oauth2/revoke` are open, as
+    /// `/auth/id-token/signin` is, and `/oauth2/introspect` is closed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clientId"])
     )]
     pub clients: Vec<Client>,
-    /// true: tokens go to these clients alone, and `/auth/id-token/signin` and `/auth/token/refresh` are closed.
-    /// Default: false.
+    /// true: tokens go to these clients alone, and `/auth/id-token/signin` and
+    /// `/auth/token/refresh` are closed. Default: false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub only_clients: bool,
 }
@@ -51,15 +51,17 @@ pub struct Client {
     /// The client shows the token of its Kubernetes service account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<ServiceAccount>,
-    /// The client shows a secret: entries of Secrets in the same namespace, of 32 bytes at least. Each of them is accepted: to
-    /// rotate, put a new one beside the old one until the client has it.
+    /// The client shows a secret: entries of Secrets in the same namespace, of 32 bytes at least.
+    /// Each of them is accepted: to rotate, add a new one and keep the old one until the client has
+    /// the new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     pub secret_refs: Option<Vec<SecretKeyRef>>,
 }
 
-/// TokenExchange: a token for a user's ID token (RFC 8693). RefreshToken: the next tokens of a session. Introspection: what any
-/// token of the policy says (RFC 7662). Revocation: the end of a session (RFC 7009).
+/// TokenExchange: a token for a user's ID token (RFC 8693). RefreshToken: the next tokens of a
+/// session. Introspection: what any token of the policy says (RFC 7662). Revocation: the end of a
+/// session (RFC 7009).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -86,8 +88,8 @@ pub struct PrivateKeyJwt {
     pub config_map_ref: Option<ConfigMapKeyRef>,
 }
 
-/// A Kubernetes service account, whose tokens an OidcProvider verifies: issuer, audiences, keys and age are that one's, its
-/// claim rules are about users and do not count.
+/// A Kubernetes service account, whose tokens an OidcProvider verifies by its issuer, audiences,
+/// keys and age; its claim rules are for users and do not apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccount {

@@ -10,7 +10,8 @@ use crate::reference::NETWORK_PATTERN;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Risk {
-    /// Enforce: score and act. Observe: score and record, and never act. Off: no scoring. Default: Off.
+    /// Enforce: score and act. Observe: score and record, and never act. Off: no scoring. Default:
+    /// Off.
     pub mode: RiskMode,
     /// The scores at which a level begins.
     pub thresholds: Thresholds,
@@ -18,7 +19,8 @@ pub struct Risk {
     pub actions: Actions,
     /// The level that is taken when a sign-in cannot be scored. Default: Medium.
     pub on_error: OnError,
-    /// Networks whose X-Forwarded-For and Forwarded headers are believed, such as 10.0.0.0/8. Default: none.
+    /// Networks whose X-Forwarded-For and Forwarded headers are believed, such as 10.0.0.0/8.
+    /// Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

@@ -1,4 +1,5 @@
-//! The risk signals. A signal's points are the score that it gives alone; each type carries its own defaults.
+//! The risk signals. A signal's points are the score that it gives alone; each type carries its own
+//! defaults.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ pub struct Signals {
     pub new_asn: NewAsn,
     /// The user never signed in from this country. Default: 35 points.
     pub new_country: NewCountry,
-    /// Nobody travels that fast between two sign-ins. Default: 60 points over 1000 km/h.
+    /// Two sign-ins farther apart than a person can travel in the time between. Default: 60 points
+    /// over 1000 km/h.
     pub impossible_travel: ImpossibleTravel,
     /// Recent failures for this user. Default: 40 points for 5 in 15m.
     pub user_failures: UserFailures,
@@ -25,7 +27,7 @@ pub struct Signals {
     pub ip_failures: IpFailures,
     /// An hour at which the user does not sign in. Default: 8 points after 20 sign-ins.
     pub unusual_hour: UnusualHour,
-    /// The user has not signed in for long. Default: 20 points after 2160h.
+    /// The user has not signed in for a long time. Default: 20 points after 2160h.
     pub dormant: Dormant,
     /// The user signs in for the first time. Default: 15 points.
     pub first_signin: FirstSignin,
@@ -61,10 +63,10 @@ plain_signal!(NewAsn, 20);
 plain_signal!(NewCountry, 35);
 plain_signal!(FirstSignin, 15);
 
-/// A signal of so many failures within a while.
+/// A signal of a number of failures within a window of time.
 macro_rules! failures_signal {
     ($name:ident, $points:literal, $count:literal) => {
-        /// So many failures within a while.
+        /// A number of failures within a window of time.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default, rename_all = "camelCase")]
         #[schemars(extend("x-kubernetes-validations" = [{
@@ -79,7 +81,7 @@ macro_rules! failures_signal {
             #[doc = concat!("Failures at which the signal fires. Default: ", $count, ".")]
             #[schemars(range(min = 1, max = 100_000))]
             pub count: u32,
-            /// The while in which they are counted. Default: 15m.
+            /// The window in which they are counted. Default: 15m.
             pub window: Duration,
         }
 
@@ -126,7 +128,7 @@ macro_rules! age_signal {
 age_signal!(Dormant, 20, 2160);
 age_signal!(StaleAuthTime, 15, 12);
 
-/// A speed between two sign-ins that nobody travels at.
+/// A speed between two sign-ins that is too high for travel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ImpossibleTravel {
@@ -174,11 +176,12 @@ impl Default for UnusualHour {
 
 /// The statistical model: `cap * S / (S + s50)`.
 ///
-/// It tells apart those of whom the other signals say the same, and looks at the same facts as they do: few points, or what
-/// is new would count twice.
+/// It separates sign-ins that the other signals score the same, from the same facts: few points, or
+/// what is new would count twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-// The API server compares a whole number with the whole part of a minimum, so a small one is a rule of its own.
+// The API server compares a whole number with the whole part of a minimum, so a small one is a rule
+// of its own.
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.s50 >= 0.001",
     "message": "s50 must be at least 0.001",

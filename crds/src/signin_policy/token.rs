@@ -53,7 +53,8 @@ pub const RESERVED_CLAIMS: [&str; 16] = [
     }
 ]))]
 pub struct LocalToken {
-    /// The `iss` of local tokens; discovery and keys are published under its path. No other policy may have it.
+    /// The `iss` of local tokens; discovery and keys are published under its path. No other policy
+    /// may have it.
     #[schemars(length(min = 8, max = 512), regex(pattern = ISSUER_PATTERN))]
     pub issuer: String,
     /// The `aud` of local tokens.
@@ -72,7 +73,8 @@ pub struct LocalToken {
     /// How long a session lives, however often it is refreshed. Default: 2160h.
     #[serde(default = "session_max_ttl")]
     pub session_max_ttl: Duration,
-    /// How long a used refresh token works again, for an answer that was lost; later use ends the session. Default: 10s.
+    /// How long a used refresh token works again, for an answer that was lost; later use ends the
+    /// session. Default: 10s.
     #[serde(default = "refresh_reuse_grace")]
     pub refresh_reuse_grace: Duration,
 }

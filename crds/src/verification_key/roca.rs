@@ -1,7 +1,9 @@
-//! RSA keys of a broken generator (ROCA, CVE-2017-15361): their private half can be computed from the public one.
+//! RSA keys of a broken generator (ROCA, CVE-2017-15361): their private half can be computed from
+//! the public one.
 //!
-//! Their primes are of the form `k·M + (65537^a mod M)` with M the product of the first primes, so the modulus is a power
-//! of 65537 modulo each of them. Of other keys about one in 2^154 is (Nemec et al., CCS 2017, section 3.3).
+//! Their primes are of the form `k·M + (65537^a mod M)` with M the product of the first primes, so
+//! the modulus is a power of 65537 modulo each of them. Of other keys about one in 2^154 is (Nemec
+//! et al., CCS 2017, section 3.3).
 
 const PRIMES: [u64; 38] = [
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,

@@ -120,7 +120,7 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
 }
 
 async fn until_interrupted(running: Running, stop: CancellationToken) -> anyhow::Result<()> {
-    serve::stop_on_signal(stop)?;
+    vestibule_process::signal::stop_on_signal(stop)?;
     running.finished().await
 }
 

@@ -9,17 +9,15 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::admin::{self, Admin};
 use crate::app::App;
 use crate::audit::AuditStream;
 use crate::audit::audited::Audited;
 use crate::background::{population, prefetch, refusals, sweep};
-use crate::cli::{LogFormat, ServeArgs, SnapshotArgs};
+use crate::cli::{ServeArgs, SnapshotArgs};
 use crate::clock::Clock;
 use crate::config::Manifests;
 use crate::config::snapshot::{Cluster, Sources};
@@ -33,6 +31,9 @@ use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::telemetry::Tracing;
 use crate::tls::{Tls, TlsFiles};
+use vestibule_process::log::{self, LogFormat};
+use vestibule_process::panic::end_on_panic;
+use vestibule_process::signal::stop_on_signal;
 use vestibule_store::Store;
 use vestibule_store::database::Opened;
 
@@ -297,54 +298,9 @@ pub fn make_private_directory(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the directory {}", path.display()))
 }
 
-pub fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.cancel();
-    });
-    Ok(())
-}
-
-/// Half a process is worse than none: whatever panics, the supervisor starts a whole one.
-fn end_on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        std::process::abort();
-    }));
-}
-
-/// Warnings of the cluster's client hold the whole answer that it could not read, which may be a
-/// Secret. What went wrong is logged where the answer was asked for.
-fn is_of_a_body(event: &tracing::Metadata<'_>) -> bool {
-    event.target().starts_with("kube_client::client") && *event.level() == tracing::Level::WARN
-}
-
 pub fn start_log(format: Option<LogFormat>, tracing: Option<&Tracing>) {
-    use std::io::IsTerminal as _;
-    let filter = EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
-    let terminal = std::io::stderr().is_terminal();
-    let format = format.unwrap_or(if terminal {
-        LogFormat::Text
-    } else {
-        LogFormat::Json
-    });
-    let log = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal);
-    let filter = filter.and(filter_fn(|event| !is_of_a_body(event)));
-    let log = match format {
-        LogFormat::Json => log.json().flatten_event(true).with_filter(filter).boxed(),
-        LogFormat::Text => log.with_filter(filter).boxed(),
-    };
     tracing_subscriber::registry()
-        .with(log)
+        .with(log::layer(format, LOG))
         .with(tracing.map(Tracing::layer))
         .init();
 }

@@ -11,8 +11,8 @@ use crate::encoding::sha256;
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::flows::client::AuthenticatedClient;
 use crate::flows::frame::Frame;
-use crate::live::clients::{Declared, Proof, SecretDigest};
 use crate::live::Live;
+use crate::live::clients::{Declared, Proof, SecretDigest};
 use crate::oauth::assertion::{self, Unproved};
 use crate::oauth::credentials::{Credentials, credentials};
 

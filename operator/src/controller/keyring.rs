@@ -1,4 +1,4 @@
-//! The managed keys of all policies: what is stored of them, and what is to be written.
+//! The managed keys of all policies: read at the start, rotated, and stored in Secrets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use vestibule_crds::secret::Secret as VestibuleSecret;
 use vestibule_crds::snapshot::{EncryptionKeySource, KeyState, Policy, Snapshot};
 
 use crate::arguments::Scope;
-use crate::lease::hold::Fence;
+use crate::cache::Cache;
+use crate::lease::hold::{Fence, NotLeading};
 use crate::signing_keys::stored::{SELECTOR, from_secret, secret_name, to_secret};
 use crate::signing_keys::{KeyProof, PolicyKeys, Progress, Wish};
 use crate::status::programmed::{PodProof, key_proof};
-use crate::world::World;
 
 /// Writes at once.
 const WRITES_MAX: usize = 16;
@@ -37,22 +37,31 @@ struct Kept {
     keys: PolicyKeys,
     /// Of the Secret as it was written or read; none: it is to be written.
     version: Option<String>,
-    /// What the log has been told.
+    /// Whether the log has the last failure already.
     complained: bool,
 }
 
-/// What tending the keys came to.
+/// What rotating the keys came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tended {
+pub(crate) struct Rotated {
     /// Keys were made, dropped or have another state: compile again.
     pub(crate) changed: bool,
-    /// When to look again, seconds since the Unix epoch.
-    pub(crate) next_look: Option<i64>,
+    /// When keys are due again, seconds since the Unix epoch.
+    pub(crate) next_due: Option<i64>,
+}
+
+/// Why the keys of a policy could not be stored.
+#[derive(Debug, thiserror::Error)]
+enum KeyWriteError {
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
+    #[error("{}", crate::failure::describe(.0))]
+    Refused(#[from] kube::Error),
 }
 
 impl Keyring {
-    /// Reads all of them. What is lost or cannot be read is taken from what was published; a failure of the API server is not
-    /// taken for a loss.
+    /// Reads all of them. What is lost or cannot be read is taken from what was published; a
+    /// failure of the API server is not taken for a loss.
     pub(crate) async fn load(
         client: Client,
         namespace: &str,
@@ -148,27 +157,27 @@ impl Keyring {
     }
 
     /// Whether pods have proved something that lets a key go on.
-    pub(crate) fn can_advance(&self, pods: &[PodProof]) -> bool {
+    pub(crate) fn can_advance(&self, proofs: &[PodProof]) -> bool {
         self.policies.iter().any(|(policy, kept)| {
             let keys = &kept.keys.keys;
             keys.iter().any(|key| match key.progress {
-                Progress::Made => proof(pods, policy, &key.kid).published,
-                Progress::Signing => proof(pods, policy, &key.kid).signing,
+                Progress::Made => proof(proofs, policy, &key.kid).published,
+                Progress::Signing => proof(proofs, policy, &key.kid).signing,
                 Progress::Published | Progress::Alone => false,
             })
         })
     }
 
-    /// Makes, advances and drops keys as each policy in `snapshot` wants it. What cannot be stored is not used: the keys stay as
-    /// they were.
-    pub(crate) async fn tend(
+    /// Makes, advances and drops keys as each policy in `snapshot` wants it. What cannot be stored
+    /// is not used: the keys stay as they were.
+    pub(crate) async fn rotate(
         &mut self,
         snapshot: &Snapshot,
-        world: &World,
-        pods: &[PodProof],
+        cache: &Cache,
+        proofs: &[PodProof],
         now: i64,
-    ) -> Tended {
-        let mut looks = Vec::new();
+    ) -> Rotated {
+        let mut due = Vec::new();
         let mut changed = false;
         let mut writes = Vec::new();
         for policy in snapshot.policies.values() {
@@ -177,13 +186,13 @@ impl Keyring {
                 continue;
             }
             let id = NamespacedName::new(&policy.namespace, &policy.name);
-            let entry = world.entry(&(Kind::SigninPolicy, id.clone()));
+            let entry = cache.entry(&(Kind::SigninPolicy, id.clone()));
             let before = self.policies.get(&id);
             let mut after = before
                 .cloned()
                 .unwrap_or_else(|| Kept::new(PolicyKeys::default(), None));
             if seals && let Err(error) = after.keys.keep_encryption_key() {
-                looks.push(now.saturating_add(RETRY_SECONDS));
+                due.push(now.saturating_add(RETRY_SECONDS));
                 tracing::error!(policy = %id, %error, "an encryption key could not be made: trying again");
                 continue;
             }
@@ -193,17 +202,17 @@ impl Keyring {
                     access_ttl: policy.token.access_ttl,
                     rotate: entry.as_ref().and_then(|entry| entry.rotate.as_deref()),
                 };
-                match after.keys.tend(wish, |kid| proof(pods, &id, kid), now) {
-                    Ok(next_look) => looks.push(next_look),
+                match after.keys.rotate(wish, |kid| proof(proofs, &id, kid), now) {
+                    Ok(next_due) => due.push(next_due),
                     Err(error) => {
-                        looks.push(now.saturating_add(RETRY_SECONDS));
+                        due.push(now.saturating_add(RETRY_SECONDS));
                         tracing::error!(policy = %id, %error, "a signing key could not be made: trying again");
                         continue;
                     }
                 }
             }
             let name = secret_name(&id);
-            let disturbed = after.version.is_none() || world.is_disturbed(&name);
+            let disturbed = after.version.is_none() || cache.is_disturbed(&name);
             if disturbed || before.is_none_or(|before| before.keys != after.keys) {
                 let uid = entry.map(|entry| entry.uid);
                 writes.push((id, after, uid, disturbed));
@@ -213,7 +222,7 @@ impl Keyring {
         let written: Vec<_> = futures_util::stream::iter(writes)
             .map(|(id, kept, uid, disturbed)| async move {
                 let secret = to_secret(&kept.keys, &id, uid.as_deref(), &this.namespace);
-                world.forget_loss(&secret_name(&id));
+                cache.forget_loss(&secret_name(&id));
                 let version = kept.version.clone().filter(|_| !disturbed);
                 let written = this.write(&secret_name(&id), secret, version).await;
                 (id, kept, written)
@@ -225,7 +234,7 @@ impl Keyring {
             match written {
                 Ok(version) => {
                     if let Some(version) = &version {
-                        world.owned_written(&secret_name(&id), version);
+                        cache.owned_written(&secret_name(&id), version);
                     }
                     kept.version = version;
                     kept.complained = false;
@@ -233,11 +242,11 @@ impl Keyring {
                     self.policies.insert(id, kept);
                 }
                 Err(error) => {
-                    looks.push(now.saturating_add(RETRY_SECONDS));
+                    due.push(now.saturating_add(RETRY_SECONDS));
                     let before = self.policies.get_mut(&id);
                     let complained = before.as_ref().is_some_and(|before| before.complained);
                     if !complained {
-                        tracing::error!(policy = %id, error, "its signing keys could not be stored: they stay as they are, and it is tried again");
+                        tracing::error!(policy = %id, %error, "its signing keys could not be stored: they stay as they are, and it is tried again");
                     }
                     if let Some(before) = before {
                         // Whether it was written is not known.
@@ -247,17 +256,17 @@ impl Keyring {
                 }
             }
         }
-        Tended {
+        Rotated {
             changed,
-            next_look: looks.into_iter().min(),
+            next_due: due.into_iter().min(),
         }
     }
 
     /// Drops the keys of policies in `scope` that are gone; what is out of sight is let alone.
-    pub(crate) async fn drop_others(&mut self, scope: &Scope, world: &World) {
+    pub(crate) async fn drop_others(&mut self, scope: &Scope, cache: &Cache) {
         let gone = self.policies.keys().filter(|policy| {
             let key = (Kind::SigninPolicy, (*policy).clone());
-            scope.covers(&policy.namespace) && world.entry(&key).is_none()
+            scope.covers(&policy.namespace) && cache.entry(&key).is_none()
         });
         let gone: Vec<NamespacedName> = gone.cloned().collect();
         for policy in gone {
@@ -273,7 +282,7 @@ impl Keyring {
                     continue;
                 }
             }
-            world.forget_loss(&name);
+            cache.forget_loss(&name);
             self.policies.remove(&policy);
         }
     }
@@ -284,28 +293,23 @@ impl Keyring {
         name: &str,
         mut secret: Secret,
         version: Option<String>,
-    ) -> Result<Option<String>, String> {
-        self.fence.check().map_err(|error| error.to_string())?;
+    ) -> Result<Option<String>, KeyWriteError> {
+        self.fence.check()?;
         let params = PostParams::default();
-        let writing = async {
-            let version = match version {
-                Some(version) => Some(version),
-                None => {
-                    let there = self.api.get_metadata_opt(name).await?;
-                    there.and_then(|there| there.metadata.resource_version)
-                }
-            };
-            let written = if version.is_some() {
-                secret.metadata.resource_version = version;
-                self.api.replace(name, &params, &secret).await?
-            } else {
-                self.api.create(&params, &secret).await?
-            };
-            Ok(written.metadata.resource_version)
+        let version = match version {
+            Some(version) => Some(version),
+            None => {
+                let there = self.api.get_metadata_opt(name).await?;
+                there.and_then(|there| there.metadata.resource_version)
+            }
         };
-        writing
-            .await
-            .map_err(|error: kube::Error| crate::failure::describe(&error))
+        let written = if version.is_some() {
+            secret.metadata.resource_version = version;
+            self.api.replace(name, &params, &secret).await?
+        } else {
+            self.api.create(&params, &secret).await?
+        };
+        Ok(written.metadata.resource_version)
     }
 }
 
@@ -319,8 +323,8 @@ impl Kept {
     }
 }
 
-fn proof(pods: &[PodProof], policy: &NamespacedName, kid: &str) -> KeyProof {
-    let (published, signing) = key_proof(pods, (&policy.namespace, &policy.name), kid);
+fn proof(proofs: &[PodProof], policy: &NamespacedName, kid: &str) -> KeyProof {
+    let (published, signing) = key_proof(proofs, (&policy.namespace, &policy.name), kid);
     KeyProof { published, signing }
 }
 

@@ -1,4 +1,5 @@
-//! The controller's way from a compiled snapshot to a published one, and the keys of providers that travel with it.
+//! The controller's way from a compiled snapshot to a published one, and the keys of providers that
+//! travel with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,57 +7,58 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vestibule_crds::snapshot::Snapshot;
 
-use super::{Context, Controller, PROOF_WAIT, Unproved, say};
+use super::{Context, Controller, Incomplete, PROOF_WAIT, Unproved, status_sync};
 use crate::clock;
-use crate::fleet::Expected;
 use crate::metrics::Outcome;
-use crate::publish::Offer;
+use crate::pods::Expected;
+use crate::publish::{Offer, PublishError};
 
 /// How often keys seen of providers are published for their own sake.
 const SEEDS_EVERY_SECONDS: i64 = 30;
 /// Comparing them is work in proportion to the providers.
-const SEEDS_LOOK_EVERY: Duration = Duration::from_secs(5);
+const SEEDS_COMPARE_EVERY: Duration = Duration::from_secs(5);
 /// How old the times in published keys may become: keys older than `maxStale` are no use to a pod.
 const SEEDS_AGE_SECONDS_MAX: i64 = 3600;
 
 impl Controller {
-    /// Whether what was compiled is published now.
+    /// Publishes what was compiled, unless it is published already.
     pub(super) async fn publish(
         &mut self,
         snapshot: Arc<Snapshot>,
         since: Option<Instant>,
-    ) -> bool {
+    ) -> Result<(), Incomplete> {
         let Context {
-            world,
-            fleet,
+            cache,
+            pods,
             metrics,
             ..
         } = self.context.clone();
-        if self.publisher.is_disturbed(&world) {
-            tracing::warn!("what is published was changed by somebody else: it is published again");
-            if let Err(error) = self.publisher.forget(&world).await {
-                self.complain(&crate::failure::describe(&error));
-                return false;
+        if self.publisher.is_disturbed(&cache) {
+            tracing::warn!(
+                "the published Secrets were changed or deleted by something else: they are published again"
+            );
+            if let Err(error) = self.publisher.forget(&cache).await {
+                return Err(self.not_published(PublishError::Read(error)));
             }
         }
         let is_new = self.publisher.revision() != Some(&snapshot.revision);
-        let sources = if is_new || self.snapshot.is_none() {
-            say::sources(&snapshot)
+        let sources = if is_new || self.published.snapshot.is_none() {
+            status_sync::sources(&snapshot)
         } else {
-            self.sources.clone()
+            self.published.sources.clone()
         };
         let refresh_seeds = is_new || self.seeds_are_due();
         let offer = Offer {
-            digest: fleet.seeds_digest(&sources),
-            collect: &|| fleet.seeds(&sources),
+            digest: pods.seeds_digest(&sources),
+            collect: &|| pods.seeds(&sources),
         };
         let published = self
             .publisher
-            .publish(&snapshot, offer, refresh_seeds, &world, clock::now())
+            .publish(&snapshot, offer, refresh_seeds, &cache, clock::now())
             .await;
         match published {
             Ok(written) => {
-                self.trouble = None;
+                self.published.publish_error = None;
                 metrics.reconciled(if written {
                     Outcome::Published
                 } else {
@@ -68,52 +70,55 @@ impl Controller {
                     since
                         .into_iter()
                         .for_each(|seconds| metrics.publish_seconds.observe(seconds));
-                    self.unproved = Some(Unproved {
+                    self.waits.unproved = Some(Unproved {
                         since: Instant::now(),
                         wait_until: Some(Instant::now() + PROOF_WAIT),
                     });
                 }
-                if is_new || self.snapshot.is_none() {
+                if is_new || self.published.snapshot.is_none() {
                     self.serve(snapshot);
                 }
-                true
+                Ok(())
             }
             Err(error) => {
                 metrics.reconciled(Outcome::Failed);
-                self.complain(&error.to_string());
+                let incomplete = self.not_published(error);
                 // What was written so far is not known.
-                if let Err(error) = self.publisher.forget(&world).await {
+                if let Err(error) = self.publisher.forget(&cache).await {
                     tracing::debug!(
                         error = crate::failure::describe(&error),
                         "the Secrets of the snapshot cannot be read"
                     );
                 }
-                false
+                Err(incomplete)
             }
         }
     }
 
     /// From now on this is what pods should serve.
     pub(super) fn serve(&mut self, snapshot: Arc<Snapshot>) {
-        self.history.remember(&snapshot);
-        self.sources = say::sources(&snapshot);
-        self.facts.forget_others(&snapshot);
-        self.context.fleet.forget_others(&snapshot);
-        self.context.fleet.expect(Expected {
+        self.published.history.remember(&snapshot);
+        self.published.sources = status_sync::sources(&snapshot);
+        self.published.facts.forget_others(&snapshot);
+        self.context.pods.forget_others(&snapshot);
+        self.context.pods.expect(Expected {
             revision: snapshot.revision.clone(),
             proof_key: self.publisher.proof_key.clone(),
         });
-        self.snapshot = Some(snapshot);
+        self.published.snapshot = Some(snapshot);
     }
 
-    fn complain(&mut self, error: &str) {
-        if self.trouble.as_deref() != Some(error) {
+    /// Remembers why, for the statuses, and logs it unless it is the same as before.
+    fn not_published(&mut self, error: PublishError) -> Incomplete {
+        let text = error.to_string();
+        let before = self.published.publish_error.replace(error);
+        if before.is_none_or(|before| before.to_string() != text) {
             tracing::error!(
-                error,
+                error = text,
                 "the configuration could not be published: trying again"
             );
-            self.trouble = Some(error.to_owned());
         }
+        Incomplete::NotPublished
     }
 
     /// Whether the keys that pods have fetched are worth a publication of their own.
@@ -123,14 +128,14 @@ impl Controller {
             return false;
         };
         let age = clock::now().saturating_sub(at);
-        if age < SEEDS_EVERY_SECONDS || now < self.seeds_look_at {
+        if age < SEEDS_EVERY_SECONDS || now < self.waits.compare_seeds_at {
             return false;
         }
-        let seen = self.context.fleet.seeds_digest(&self.sources);
+        let seen = self.context.pods.seeds_digest(&self.published.sources);
         let is_due = seen != *published
-            || (age >= SEEDS_AGE_SECONDS_MAX && self.context.fleet.has_seen_keys());
+            || (age >= SEEDS_AGE_SECONDS_MAX && self.context.pods.has_seen_keys());
         if !is_due {
-            self.seeds_look_at = now + SEEDS_LOOK_EVERY;
+            self.waits.compare_seeds_at = now + SEEDS_COMPARE_EVERY;
         }
         is_due
     }

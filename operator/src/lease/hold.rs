@@ -11,14 +11,23 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Candidate, RENEW_DEADLINE, RETRY_PERIOD, Step};
 use crate::clock;
 
-/// Until when this replica may write. Asked before each write, so that one which was held up does not write after another has
-/// begun.
+/// Until when this replica may write. Asked before each write, so that one which was held up does
+/// not write after another has begun.
 #[derive(Debug, Default)]
 pub(crate) struct Fence(Mutex<Option<Instant>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this replica does not lead any more")]
 pub(crate) struct NotLeading;
+
+/// Why the Lease could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum LeaseError {
+    #[error("{0}")]
+    Refused(String),
+    #[error("the API server did not answer in time")]
+    TimedOut,
+}
 
 impl Fence {
     pub(crate) fn check(&self) -> Result<(), NotLeading> {
@@ -75,7 +84,7 @@ impl<'a> Election<'a> {
                     complained = true;
                     tracing::warn!(
                         lease = self.name,
-                        error,
+                        %error,
                         "the Lease cannot be read or written: trying again"
                     );
                 }
@@ -85,7 +94,8 @@ impl<'a> Election<'a> {
         }
     }
 
-    /// Renews until that fails for as long as it may, or another holds the Lease: then this replica leads no more.
+    /// Renews until that fails for as long as it may, or another holds the Lease: then this replica
+    /// leads no more.
     pub(crate) async fn keep(&mut self) {
         let mut renewed = Instant::now();
         loop {
@@ -97,7 +107,7 @@ impl<'a> Election<'a> {
                 Err(error) => {
                     tracing::warn!(
                         lease = self.name,
-                        error,
+                        %error,
                         "the Lease could not be renewed: trying again"
                     );
                 }
@@ -131,23 +141,23 @@ impl<'a> Election<'a> {
         }
     }
 
-    /// Whether this replica leads after one look and at most one write.
-    async fn step(&mut self) -> Result<bool, String> {
+    /// Whether this replica leads after one read and at most one write.
+    async fn step(&mut self) -> Result<bool, LeaseError> {
         // The time counts from before the write: its answer may be late.
         let began = Instant::now();
-        let step = self.look_and_write();
+        let step = self.read_and_write();
         let leads = match timeout(RENEW_DEADLINE / 2, step).await {
             Ok(Ok(leads)) => leads,
             // Another was quicker.
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => false,
-            Ok(Err(error)) => return Err(crate::failure::describe(&error)),
-            Err(_elapsed) => return Err("the API server did not answer in time".to_owned()),
+            Ok(Err(error)) => return Err(LeaseError::Refused(crate::failure::describe(&error))),
+            Err(_elapsed) => return Err(LeaseError::TimedOut),
         };
         self.fence.set(leads.then(|| began + RENEW_DEADLINE));
         Ok(leads)
     }
 
-    async fn look_and_write(&mut self) -> kube::Result<bool> {
+    async fn read_and_write(&mut self) -> kube::Result<bool> {
         let lease = self.api.get_opt(&self.name).await?;
         let step = self.candidate.decide(lease.as_ref(), Instant::now());
         let held = || {

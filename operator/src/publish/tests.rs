@@ -49,9 +49,9 @@ async fn publish(
         digest: seeds_digest(&Seeds::new()),
         collect: &Seeds::new,
     };
-    let world = World::default();
+    let cache = Cache::default();
     publisher
-        .publish(snapshot, offer, false, &world, 1_900_000_000)
+        .publish(snapshot, offer, false, &cache, 1_900_000_000)
         .await
 }
 
@@ -131,36 +131,36 @@ async fn what_is_no_snapshot_is_replaced() {
 #[tokio::test]
 async fn what_was_deleted_or_changed_is_written_again() {
     let shelf = Shelf::default();
-    let world = World::default();
+    let cache = Cache::default();
     let (mut publisher, _) = recover(&shelf).await;
     publish(&mut publisher, &snapshot("a"))
         .await
         .expect("published");
-    world.owned_applied(SECRET_NAME.to_owned(), "1".to_owned());
-    assert!(!publisher.is_disturbed(&world));
+    cache.owned_applied(SECRET_NAME.to_owned(), "1".to_owned());
+    assert!(!publisher.is_disturbed(&cache));
     shelf.remove(HEAD);
-    world.owned_deleted(SECRET_NAME);
-    assert!(publisher.is_disturbed(&world));
-    publisher.forget(&world).await.expect("the shelf answers");
+    cache.owned_deleted(SECRET_NAME);
+    assert!(publisher.is_disturbed(&cache));
+    publisher.forget(&cache).await.expect("the shelf answers");
     assert!(
         publish(&mut publisher, &snapshot("a"))
             .await
             .expect("published")
     );
-    assert!(!publisher.is_disturbed(&world));
+    assert!(!publisher.is_disturbed(&cache));
     assert!(shelf.get(HEAD).is_some());
 }
 
 #[tokio::test]
 async fn a_write_that_failed_is_made_up_for() {
     let shelf = Shelf::default();
-    let world = World::default();
+    let cache = Cache::default();
     let (mut publisher, _) = recover(&shelf).await;
     shelf.fail.store(503, Ordering::SeqCst);
     let failed = publish(&mut publisher, &snapshot("a")).await;
     assert!(matches!(failed, Err(PublishError::Write { .. })));
     shelf.fail.store(0, Ordering::SeqCst);
-    publisher.forget(&world).await.expect("the shelf answers");
+    publisher.forget(&cache).await.expect("the shelf answers");
     assert!(
         publish(&mut publisher, &snapshot("a"))
             .await

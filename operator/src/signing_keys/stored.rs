@@ -1,5 +1,5 @@
-//! Managed keys at rest: one Secret for each policy, in the operator's own namespace, where users of the watched
-//! namespaces cannot reach it.
+//! Managed keys at rest: one Secret for each policy, in the operator's own namespace, where users
+//! of the watched namespaces cannot reach it.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ const ENCRYPTION_ENTRY: &str = "encryption-key";
 /// Why a Secret of keys is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("it does not say whose keys it holds (annotation {POLICY})")]
+    #[error("it does not name the policy of its keys (annotation {POLICY})")]
     Policy,
     #[error("its entry {ENTRY} is not what the operator wrote")]
     Keys,
@@ -133,7 +133,7 @@ mod tests {
             access_ttl: Duration::from_secs(600),
             rotate: Some("one"),
         };
-        keys.tend(wish, |_| KeyProof::default(), 5).expect("keys");
+        keys.rotate(wish, |_| KeyProof::default(), 5).expect("keys");
         keys.keep_encryption_key().expect("a key");
         keys
     }

@@ -32,12 +32,13 @@ fn wish(rotate: Option<&str>) -> Wish<'_> {
     }
 }
 
-fn tend(keys: &mut PolicyKeys, proof: KeyProof, now: i64) -> i64 {
-    keys.tend(wish(None), |_| proof, now).expect("keys")
+fn rotate(keys: &mut PolicyKeys, proof: KeyProof, now: i64) -> i64 {
+    keys.rotate(wish(None), |_| proof, now).expect("keys")
 }
 
 fn ask(keys: &mut PolicyKeys, value: &str, proof: KeyProof, now: i64) {
-    keys.tend(wish(Some(value)), |_| proof, now).expect("keys");
+    keys.rotate(wish(Some(value)), |_| proof, now)
+        .expect("keys");
 }
 
 fn states(keys: &PolicyKeys) -> Vec<KeyState> {
@@ -50,15 +51,15 @@ fn states(keys: &PolicyKeys) -> Vec<KeyState> {
 /// One key that signs alone since 0.
 fn settled() -> PolicyKeys {
     let mut keys = PolicyKeys::default();
-    tend(&mut keys, NOTHING, 0);
-    tend(&mut keys, ALL, 0);
+    rotate(&mut keys, NOTHING, 0);
+    rotate(&mut keys, ALL, 0);
     keys
 }
 
 #[test]
 fn the_first_key_signs_at_once() {
     let mut keys = PolicyKeys::default();
-    tend(&mut keys, NOTHING, 7);
+    rotate(&mut keys, NOTHING, 7);
     assert_eq!(states(&keys), [KeyState::Current]);
     assert_eq!(keys.next_rotation(SCHEDULE), Some(7 + 30 * DAY));
 }
@@ -66,57 +67,57 @@ fn the_first_key_signs_at_once() {
 #[test]
 fn the_next_key_signs_when_its_time_has_come_and_every_pod_publishes_it() {
     let mut keys = settled();
-    assert_eq!(tend(&mut keys, ALL, DAY), 29 * DAY);
-    tend(&mut keys, NOTHING, 29 * DAY);
+    assert_eq!(rotate(&mut keys, ALL, DAY), 29 * DAY);
+    rotate(&mut keys, NOTHING, 29 * DAY);
     assert_eq!(states(&keys), [KeyState::Current, KeyState::Next]);
     assert_eq!(keys.next_rotation(SCHEDULE), Some(30 * DAY));
-    tend(&mut keys, PUBLISHED, 29 * DAY + 60);
+    rotate(&mut keys, PUBLISHED, 29 * DAY + 60);
     assert_eq!(
         states(&keys),
         [KeyState::Current, KeyState::Next],
         "not its time yet"
     );
-    tend(&mut keys, NOTHING, 30 * DAY);
+    rotate(&mut keys, NOTHING, 30 * DAY);
     assert_eq!(states(&keys), [KeyState::Previous, KeyState::Current]);
 }
 
 #[test]
 fn a_key_that_some_pod_does_not_publish_never_signs() {
     let mut keys = settled();
-    tend(&mut keys, NOTHING, 29 * DAY);
+    rotate(&mut keys, NOTHING, 29 * DAY);
     for later in [30 * DAY, 31 * DAY, 60 * DAY] {
-        let look = tend(&mut keys, NOTHING, later);
+        let due = rotate(&mut keys, NOTHING, later);
         assert_eq!(states(&keys), [KeyState::Current, KeyState::Next]);
-        assert!(look <= later + PROOF_LOOK_SECONDS);
+        assert!(due <= later + PROOF_SYNC_SECONDS);
     }
-    tend(&mut keys, PUBLISHED, 60 * DAY);
+    rotate(&mut keys, PUBLISHED, 60 * DAY);
     assert_eq!(states(&keys), [KeyState::Previous, KeyState::Current]);
 }
 
 #[test]
 fn a_key_that_signs_stays_the_one_when_a_pod_comes_that_has_proved_nothing() {
     let mut keys = settled();
-    tend(&mut keys, PUBLISHED, 29 * DAY);
-    tend(&mut keys, PUBLISHED, 30 * DAY);
-    tend(&mut keys, NOTHING, 30 * DAY + 1);
+    rotate(&mut keys, PUBLISHED, 29 * DAY);
+    rotate(&mut keys, PUBLISHED, 30 * DAY);
+    rotate(&mut keys, NOTHING, 30 * DAY + 1);
     assert_eq!(states(&keys).last(), Some(&KeyState::Current));
 }
 
 #[test]
 fn the_key_before_is_kept_until_its_last_token_has_expired() {
     let mut keys = settled();
-    tend(&mut keys, PUBLISHED, 29 * DAY);
-    tend(&mut keys, PUBLISHED, 30 * DAY);
-    tend(&mut keys, PUBLISHED, 30 * DAY);
+    rotate(&mut keys, PUBLISHED, 29 * DAY);
+    rotate(&mut keys, PUBLISHED, 30 * DAY);
+    rotate(&mut keys, PUBLISHED, 30 * DAY);
     // A pod went on signing with the old key for an hour.
     let proved = 30 * DAY + 3600;
-    tend(&mut keys, PUBLISHED, proved - 1);
+    rotate(&mut keys, PUBLISHED, proved - 1);
     assert_eq!(states(&keys), [KeyState::Previous, KeyState::Current]);
-    tend(&mut keys, ALL, proved);
+    rotate(&mut keys, ALL, proved);
     let gone = proved + TTL + MARGIN;
-    tend(&mut keys, ALL, gone - 1);
+    rotate(&mut keys, ALL, gone - 1);
     assert_eq!(keys.keys.len(), 2);
-    tend(&mut keys, ALL, gone);
+    rotate(&mut keys, ALL, gone);
     assert_eq!(states(&keys), [KeyState::Current]);
 }
 
@@ -139,8 +140,8 @@ fn a_request_rotates_as_soon_as_it_is_proved_and_once() {
 #[test]
 fn a_request_hurries_the_key_that_is_published_already() {
     let mut keys = settled();
-    tend(&mut keys, PUBLISHED, 29 * DAY);
-    tend(&mut keys, PUBLISHED, 29 * DAY);
+    rotate(&mut keys, PUBLISHED, 29 * DAY);
+    rotate(&mut keys, PUBLISHED, 29 * DAY);
     ask(&mut keys, "now", PUBLISHED, 29 * DAY + 5);
     ask(&mut keys, "now", PUBLISHED, 29 * DAY + 5);
     assert_eq!(states(&keys), [KeyState::Previous, KeyState::Current]);
@@ -183,7 +184,7 @@ fn a_changed_algorithm_makes_the_next_key() {
         },
         ..wish(None)
     };
-    keys.tend(wish, |_| ALL, DAY).expect("keys");
+    keys.rotate(wish, |_| ALL, DAY).expect("keys");
     assert_eq!(keys.keys[1].key.algorithm, SigningAlgorithm::EdDSA);
     assert_eq!(states(&keys), [KeyState::Current, KeyState::Next]);
 }

@@ -1,9 +1,9 @@
-//! The condition `Discovered` of a provider: what the pods that verify its tokens have seen of its keys. It never stops what
-//! is being served.
+//! The condition `Discovered` of a provider: what the pods that verify its tokens have seen of its
+//! keys. It never stops what is being served.
 //!
 //! | reason | status | when |
 //! |---|---|---|
-//! | IssuerMismatch | False | its discovery document is another issuer's, for some pod |
+//! | IssuerMismatch | False | for some pod, its discovery document names a different issuer |
 //! | Unreachable | False | some pod has no keys of it and cannot fetch them |
 //! | ServingStale | False | some pod cannot fetch its keys and uses those that it has |
 //! | Discovered | True | every pod that has looked has its keys |
@@ -15,7 +15,7 @@ use vestibule_crds::compile::ConditionStatus;
 use vestibule_crds::report::KeysState;
 use vestibule_crds::snapshot::{KeySource, Revision};
 
-use super::{DISCOVERED, Said};
+use super::{DISCOVERED, DesiredCondition};
 
 /// Longest error of a pod that is repeated.
 const ERROR_CHARS_MAX: usize = 512;
@@ -29,18 +29,23 @@ pub(crate) struct Finding {
     pub(crate) error: Option<String>,
 }
 
-/// `served` is where the keys of what is served come from, and the revision of that. `findings` are those of the ready pods,
-/// in any order; those about another source do not count.
-pub(crate) fn discovered(served: Option<(&KeySource, &Revision)>, findings: &[&Finding]) -> Said {
-    let said = |status, reason, message: String| Said::new(DISCOVERED, status, reason, message);
+/// `served` is where the keys of what is served come from, and the revision of that. `findings` are
+/// those of the ready pods, in any order; those about another source do not count.
+pub(crate) fn discovered(
+    served: Option<(&KeySource, &Revision)>,
+    findings: &[&Finding],
+) -> DesiredCondition {
+    let condition = |status, reason, message: String| {
+        DesiredCondition::new(DISCOVERED, status, reason, message)
+    };
     let Some((keys, source)) = served else {
         let message = "its keys are looked for once it is served".to_owned();
-        return said(ConditionStatus::Unknown, "NotAccepted", message);
+        return condition(ConditionStatus::Unknown, "NotAccepted", message);
     };
     let address = match keys {
         KeySource::Static { .. } => {
             let message = "its keys stand in the configuration".to_owned();
-            return said(ConditionStatus::True, "Static", message);
+            return condition(ConditionStatus::True, "Static", message);
         }
         KeySource::Discovery { url } | KeySource::JwksUri { url } => url,
     };
@@ -50,7 +55,7 @@ pub(crate) fn discovered(served: Option<(&KeySource, &Revision)>, findings: &[&F
         .filter(|finding| finding.source == *source)
         .max_by_key(|finding| (gravity(finding.state), finding.error.as_deref()));
     let Some(finding) = gravest else {
-        return said(ConditionStatus::Unknown, "NotYet", not_yet(address));
+        return condition(ConditionStatus::Unknown, "NotYet", not_yet(address));
     };
     let error: String = finding
         .error
@@ -60,27 +65,27 @@ pub(crate) fn discovered(served: Option<(&KeySource, &Revision)>, findings: &[&F
         .take(ERROR_CHARS_MAX)
         .collect();
     match finding.state {
-        KeysState::NotYet => said(ConditionStatus::Unknown, "NotYet", not_yet(address)),
-        KeysState::Fresh => said(
+        KeysState::NotYet => condition(ConditionStatus::Unknown, "NotYet", not_yet(address)),
+        KeysState::Fresh => condition(
             ConditionStatus::True,
             "Discovered",
             format!("the data plane has its keys from {address}"),
         ),
-        KeysState::ServingStale => said(
+        KeysState::ServingStale => condition(
             ConditionStatus::False,
             "ServingStale",
             format!(
                 "{address}: {error}; the keys fetched before are used until spec.keys.maxStale has passed"
             ),
         ),
-        KeysState::Unreachable => said(
+        KeysState::Unreachable => condition(
             ConditionStatus::False,
             "Unreachable",
             format!(
                 "{address}: {error}; check the address, the network policy and spec.tls.caBundle"
             ),
         ),
-        KeysState::IssuerMismatch => said(
+        KeysState::IssuerMismatch => condition(
             ConditionStatus::False,
             "IssuerMismatch",
             format!("{address}: {error}; write spec.issuer exactly as the provider does"),

@@ -1,15 +1,16 @@
-//! The condition `Programmed`: whether every ready pod of the data plane has said that it serves this object as it is now.
+//! The condition `Programmed`: whether every ready pod of the data plane reports that it serves
+//! this object as it is now.
 //!
 //! | reason | status | when |
 //! |---|---|---|
 //! | Serving | True | every ready pod serves a snapshot with this revision of the object |
-//! | Propagating | False | some ready pod does not yet, or does not say |
+//! | Propagating | False | some ready pod does not yet, or does not answer |
 //! | NoReplicas | False | no pod is ready |
 //! | ServingPrevious | False | it does not compile; its last good revision is served |
 //! | NotAccepted | False | it does not compile, and nothing was served for it before |
 //!
-//! A pod says which snapshot it serves. What the last few snapshots held is remembered, so a change of one object does not
-//! shake the conditions of all others while pods take it up.
+//! A pod reports which snapshot it serves. The last few snapshots are remembered, so that a change
+//! of one object does not change the conditions of all others while pods load it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use vestibule_crds::compile::{ConditionStatus, Serving, Verdict};
 use vestibule_crds::object::{Kind, NamespacedName};
 use vestibule_crds::snapshot::{KeyState, Policy, Revision, Snapshot};
 
-use super::{PROGRAMMED, Said};
+use super::{DesiredCondition, PROGRAMMED};
 
 /// Snapshots that are remembered: what pods may still serve while changes come one after another.
 const REMEMBERED_MAX: usize = 32;
@@ -45,7 +46,7 @@ impl History {
     }
 }
 
-/// What one ready pod has said.
+/// What one ready pod has reported.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PodProof {
     /// Empty for those that may be there unseen.
@@ -53,30 +54,30 @@ pub(crate) struct PodProof {
     /// What it serves, if that is one of ours.
     pub(crate) serves: Option<Arc<Snapshot>>,
     /// Why it serves nothing newer, in its own words, or why it cannot be asked.
-    pub(crate) trouble: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl PodProof {
-    /// While the pods cannot be watched, one that nobody knows may be ready and serve anything.
+    /// While the pods cannot be watched, an unknown one may be ready and serve anything.
     pub(crate) fn unseen(error: String) -> Self {
         Self {
-            trouble: Some(error),
+            error: Some(error),
             ..Self::default()
         }
     }
 }
 
 /// Whether every ready pod, and at least one, serves a snapshot of which `holds` is true.
-pub(crate) fn is_proved(pods: &[PodProof], holds: impl Fn(&Snapshot) -> bool) -> bool {
-    !pods.is_empty()
-        && pods
+pub(crate) fn is_proved(proofs: &[PodProof], holds: impl Fn(&Snapshot) -> bool) -> bool {
+    !proofs.is_empty()
+        && proofs
             .iter()
             .all(|pod| pod.serves.as_deref().is_some_and(&holds))
 }
 
 /// Whether every ready pod publishes this key of a policy, and whether every one signs with it.
 pub(crate) fn key_proof(
-    pods: &[PodProof],
+    proofs: &[PodProof],
     (namespace, name): (&str, &str),
     kid: &str,
 ) -> (bool, bool) {
@@ -86,48 +87,52 @@ pub(crate) fn key_proof(
         Some(keys.find(|key| key.kid == kid)?.state)
     };
     (
-        is_proved(pods, |snapshot| state(snapshot).is_some()),
-        is_proved(pods, |snapshot| state(snapshot) == Some(KeyState::Current)),
+        is_proved(proofs, |snapshot| state(snapshot).is_some()),
+        is_proved(proofs, |snapshot| {
+            state(snapshot) == Some(KeyState::Current)
+        }),
     )
 }
 
-pub(crate) fn programmed(verdict: &Verdict, pods: &[PodProof]) -> Said {
-    let said = |status, reason, message: String| Said::new(PROGRAMMED, status, reason, message);
+pub(crate) fn programmed(verdict: &Verdict, proofs: &[PodProof]) -> DesiredCondition {
+    let condition = |status, reason, message: String| {
+        DesiredCondition::new(PROGRAMMED, status, reason, message)
+    };
     match &verdict.serving {
-        Serving::Nothing => said(
+        Serving::Nothing => condition(
             ConditionStatus::False,
             "NotAccepted",
-            "nothing is served for it: put right what Accepted and ResolvedRefs say".to_owned(),
+            "nothing is served for it: put right what Accepted and ResolvedRefs report".to_owned(),
         ),
-        Serving::Previous(revision) => said(
+        Serving::Previous(revision) => condition(
             ConditionStatus::False,
             "ServingPrevious",
             format!(
-                "its last good revision {revision} is served: put right what Accepted and ResolvedRefs say"
+                "its last good revision {revision} is served: put right what Accepted and ResolvedRefs report"
             ),
         ),
-        Serving::Current if pods.is_empty() => said(
+        Serving::Current if proofs.is_empty() => condition(
             ConditionStatus::False,
             "NoReplicas",
             "no pod of the data plane is ready: look at its Deployment".to_owned(),
         ),
-        Serving::Current => match pods.iter().find(|pod| !serves(pod, verdict)) {
-            None => said(
+        Serving::Current => match proofs.iter().find(|pod| !serves(pod, verdict)) {
+            None => condition(
                 ConditionStatus::True,
                 "Serving",
                 "every ready pod of the data plane serves it".to_owned(),
             ),
             Some(pod) => {
-                let message = match &pod.trouble {
-                    Some(trouble) if pod.name.is_empty() => {
-                        format!("the pods of the data plane cannot be watched: {trouble}")
+                let message = match &pod.error {
+                    Some(error) if pod.name.is_empty() => {
+                        format!("the pods of the data plane cannot be watched: {error}")
                     }
-                    Some(trouble) => {
-                        format!("pod {} does not serve it yet: {trouble}", pod.name)
+                    Some(error) => {
+                        format!("pod {} does not serve it yet: {error}", pod.name)
                     }
                     None => format!("pod {} does not serve it yet", pod.name),
                 };
-                said(ConditionStatus::False, "Propagating", message)
+                condition(ConditionStatus::False, "Propagating", message)
             }
         },
     }

@@ -59,12 +59,12 @@ fn pod(name: &str, serves: Option<&Snapshot>) -> PodProof {
     PodProof {
         name: name.to_owned(),
         serves: serves.cloned().map(Arc::new),
-        trouble: None,
+        error: None,
     }
 }
 
-fn reason(said: &Said) -> (ConditionStatus, &str) {
-    (said.status, said.reason)
+fn reason(condition: &DesiredCondition) -> (ConditionStatus, &str) {
+    (condition.status, condition.reason)
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn it_is_programmed_once_every_ready_pod_serves_this_revision() {
         reason(&programmed(&verdict, &[serving(), serving()])),
         (ConditionStatus::True, "Serving")
     );
-    let said = programmed(&verdict, &[serving(), pod("b", None)]);
-    assert_eq!(reason(&said), (ConditionStatus::False, "Propagating"));
-    assert!(said.message.contains("pod b"), "{}", said.message);
+    let condition = programmed(&verdict, &[serving(), pod("b", None)]);
+    assert_eq!(reason(&condition), (ConditionStatus::False, "Propagating"));
+    assert!(condition.message.contains("pod b"), "{}", condition.message);
     assert_eq!(
         reason(&programmed(&verdict, &[])),
         (ConditionStatus::False, "NoReplicas")
@@ -91,13 +91,13 @@ fn a_change_of_one_object_leaves_the_others_programmed() {
     let mut changed = provider("other");
     changed["spec"]["audiences"] = json!(["mobile"]);
     let after = compiled(vec![policy(), provider("corp"), changed], None);
-    let pods = [pod("a", Some(&before.snapshot))];
+    let proofs = [pod("a", Some(&before.snapshot))];
     assert_eq!(
-        programmed(&verdict(&after, "corp"), &pods).reason,
+        programmed(&verdict(&after, "corp"), &proofs).reason,
         "Serving"
     );
     assert_eq!(
-        programmed(&verdict(&after, "other"), &pods).reason,
+        programmed(&verdict(&after, "other"), &proofs).reason,
         "Propagating"
     );
 }
@@ -108,20 +108,20 @@ fn nothing_is_programmed_while_pods_may_be_there_unseen() {
     let verdict = verdict(&compiled, "corp");
     let serving = pod("a", Some(&compiled.snapshot));
     let unseen = PodProof::unseen("connection refused".to_owned());
-    let said = programmed(&verdict, &[serving, unseen]);
-    assert_eq!(reason(&said), (ConditionStatus::False, "Propagating"));
+    let condition = programmed(&verdict, &[serving, unseen]);
+    assert_eq!(reason(&condition), (ConditionStatus::False, "Propagating"));
     let expected = "the pods of the data plane cannot be watched: connection refused";
-    assert_eq!(said.message, expected);
+    assert_eq!(condition.message, expected);
 }
 
 #[test]
 fn what_a_pod_refuses_is_in_the_message() {
     let compiled = compiled(vec![policy(), provider("corp")], None);
     let mut refusing = pod("a", None);
-    refusing.trouble = Some("key 1 cannot be read".to_owned());
-    let said = programmed(&verdict(&compiled, "corp"), &[refusing]);
-    assert_eq!(said.reason, "Propagating");
-    assert!(said.message.contains("key 1 cannot be read"));
+    refusing.error = Some("key 1 cannot be read".to_owned());
+    let condition = programmed(&verdict(&compiled, "corp"), &[refusing]);
+    assert_eq!(condition.reason, "Propagating");
+    assert!(condition.message.contains("key 1 cannot be read"));
 }
 
 #[test]
@@ -129,18 +129,18 @@ fn a_bad_update_says_what_is_served_instead() {
     let good = compiled(vec![policy(), provider("corp")], None);
     let mut bad = provider("corp");
     bad["spec"]["audiences"] = json!([]);
-    let pods = [pod("a", Some(&good.snapshot))];
+    let proofs = [pod("a", Some(&good.snapshot))];
     let previous = Some(Arc::new(good.snapshot));
     let after = compiled(vec![policy(), bad.clone()], previous);
     let judged = verdict(&after, "corp");
     assert!(matches!(judged.serving, Serving::Previous(_)));
     assert_eq!(
-        reason(&programmed(&judged, &pods)),
+        reason(&programmed(&judged, &proofs)),
         (ConditionStatus::False, "ServingPrevious")
     );
     let never_good = compiled(vec![policy(), bad], None);
     assert_eq!(
-        reason(&programmed(&verdict(&never_good, "corp"), &pods)),
+        reason(&programmed(&verdict(&never_good, "corp"), &proofs)),
         (ConditionStatus::False, "NotAccepted")
     );
 }
@@ -163,11 +163,11 @@ fn history_forgets_the_oldest() {
 fn nothing_is_proved_by_no_pod() {
     let compiled = compiled(vec![policy()], None);
     assert!(!is_proved(&[], |_| true));
-    let pods = [pod("a", Some(&compiled.snapshot)), pod("b", None)];
-    assert!(!is_proved(&pods, |_| true));
-    assert!(is_proved(&pods[..1], |_| true));
+    let proofs = [pod("a", Some(&compiled.snapshot)), pod("b", None)];
+    assert!(!is_proved(&proofs, |_| true));
+    assert!(is_proved(&proofs[..1], |_| true));
     assert_eq!(
-        key_proof(&pods[..1], ("auth", "default"), "k"),
+        key_proof(&proofs[..1], ("auth", "default"), "k"),
         (false, false)
     );
 }
@@ -180,7 +180,7 @@ fn finding(provider: &Provider, state: KeysState, error: Option<&str>) -> Findin
     }
 }
 
-fn said_of(provider: &Provider, findings: &[Finding]) -> Said {
+fn discovered_for(provider: &Provider, findings: &[Finding]) -> DesiredCondition {
     let findings: Vec<&Finding> = findings.iter().collect();
     discovered(
         Some((&provider.keys, &provider.key_source_revision())),
@@ -192,31 +192,31 @@ fn said_of(provider: &Provider, findings: &[Finding]) -> Said {
 fn the_gravest_finding_of_the_pods_counts() {
     let compiled = compiled(vec![policy(), provider("corp")], None);
     let corp = &*compiled.snapshot.providers["auth/corp"];
-    let said = |states: &[KeysState]| {
+    let condition = |states: &[KeysState]| {
         let findings: Vec<Finding> = states
             .iter()
             .map(|state| finding(corp, *state, Some("refused")))
             .collect();
-        let said = said_of(corp, &findings);
-        (said.status, said.reason)
+        let condition = discovered_for(corp, &findings);
+        (condition.status, condition.reason)
     };
     use KeysState::{Fresh, IssuerMismatch, NotYet, ServingStale, Unreachable};
-    assert_eq!(said(&[]), (ConditionStatus::Unknown, "NotYet"));
-    assert_eq!(said(&[NotYet]), (ConditionStatus::Unknown, "NotYet"));
+    assert_eq!(condition(&[]), (ConditionStatus::Unknown, "NotYet"));
+    assert_eq!(condition(&[NotYet]), (ConditionStatus::Unknown, "NotYet"));
     assert_eq!(
-        said(&[NotYet, Fresh]),
+        condition(&[NotYet, Fresh]),
         (ConditionStatus::True, "Discovered")
     );
     assert_eq!(
-        said(&[Fresh, ServingStale]),
+        condition(&[Fresh, ServingStale]),
         (ConditionStatus::False, "ServingStale")
     );
     assert_eq!(
-        said(&[Fresh, Unreachable]),
+        condition(&[Fresh, Unreachable]),
         (ConditionStatus::False, "Unreachable")
     );
     assert_eq!(
-        said(&[IssuerMismatch, Unreachable]),
+        condition(&[IssuerMismatch, Unreachable]),
         (ConditionStatus::False, "IssuerMismatch")
     );
 }
@@ -227,16 +227,19 @@ fn a_finding_about_another_source_does_not_count() {
     let corp = &*compiled.snapshot.providers["auth/corp"];
     let mut stale = finding(corp, KeysState::Unreachable, None);
     stale.source = Revision::of(b"before");
-    let said = said_of(corp, &[stale]);
-    assert_eq!(reason(&said), (ConditionStatus::Unknown, "NotYet"));
-    let said = discovered(None, &[]);
-    assert_eq!(reason(&said), (ConditionStatus::Unknown, "NotAccepted"));
+    let condition = discovered_for(corp, &[stale]);
+    assert_eq!(reason(&condition), (ConditionStatus::Unknown, "NotYet"));
+    let condition = discovered(None, &[]);
+    assert_eq!(
+        reason(&condition),
+        (ConditionStatus::Unknown, "NotAccepted")
+    );
 }
 
-fn desired(compiled: &Compiled, pods: &[PodProof]) -> Desired {
+fn desired(compiled: &Compiled, proofs: &[PodProof]) -> Desired {
     let verdict = verdict(compiled, "corp");
-    let programmed = programmed(&verdict, pods);
-    let discovered = said_of(&compiled.snapshot.providers["auth/corp"], &[]);
+    let programmed = programmed(&verdict, proofs);
+    let discovered = discovered_for(&compiled.snapshot.providers["auth/corp"], &[]);
     Desired::new(&verdict, programmed, Some(discovered))
 }
 
@@ -289,7 +292,7 @@ fn a_transition_time_moves_with_the_status_only() {
     let serving = desired(&compiled, &[pod("a", Some(&compiled.snapshot))]);
     let third = serving.over(Some(&second), at(12));
     let since = |status: &Status, type_| {
-        let condition = condition(status, type_).expect("a condition");
+        let condition = current_condition(status, type_).expect("a condition");
         condition.last_transition_time.0.as_second()
     };
     assert_eq!(since(&second, PROGRAMMED), 5, "False before and after");
@@ -297,7 +300,7 @@ fn a_transition_time_moves_with_the_status_only() {
     assert_eq!(since(&third, ACCEPTED), 5);
     let changed = serving.transitions(Some(&second));
     assert_eq!(changed.len(), 1);
-    assert_eq!(changed[0].said.reason, "Serving");
+    assert_eq!(changed[0].condition.reason, "Serving");
     assert!(changed[0].known);
     assert!(serving.transitions(Some(&third)).is_empty());
 }
@@ -308,13 +311,17 @@ fn warnings_are_in_the_message_of_what_is_accepted() {
     newer["spec"]["issuer"] = json!("https://corp.example");
     newer["metadata"]["creationTimestamp"] = json!("2026-02-01T00:00:00Z");
     let compiled = compiled(vec![policy(), provider("corp"), newer], None);
-    let said = accepted(&verdict(&compiled, "newer"));
-    assert_eq!(said.status, ConditionStatus::True);
+    let condition = accepted(&verdict(&compiled, "newer"));
+    assert_eq!(condition.status, ConditionStatus::True);
     assert!(
-        said.message.contains("OidcProvider auth/corp"),
+        condition.message.contains("OidcProvider auth/corp"),
         "{}",
-        said.message
+        condition.message
     );
-    let said = accepted(&verdict(&compiled, "corp"));
-    assert!(!said.message.contains("newer"), "{}", said.message);
+    let condition = accepted(&verdict(&compiled, "corp"));
+    assert!(
+        !condition.message.contains("newer"),
+        "{}",
+        condition.message
+    );
 }

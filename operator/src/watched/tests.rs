@@ -10,8 +10,8 @@ use vestibule_crds::object::{Kind, Object};
 use vestibule_crds::publication::{ProofKey, Published, Seeds, pack};
 
 use super::*;
+use crate::cache::Cache;
 use crate::nesting::Nesting;
-use crate::world::World;
 
 fn policy() -> Value {
     json!({
@@ -84,7 +84,7 @@ const PLACES: usize = 7;
 
 /// Through a list's text into the watch's cache, compiled.
 fn listed(kind: Kind, odd: &str) -> Compiled {
-    let world = World::default();
+    let cache = Cache::default();
     let list = |kind: Kind, bodies: &[String]| {
         let items = bodies.join(",");
         let text =
@@ -92,7 +92,7 @@ fn listed(kind: Kind, odd: &str) -> Compiled {
         let bounded = Nesting::default().cut(Bytes::from(text));
         let list: ObjectList<Watched> = serde_json::from_slice(&bounded).expect("the list is read");
         for object in list.items {
-            world.apply(kind, object);
+            cache.apply(kind, object);
         }
     };
     let mut bodies = [
@@ -106,7 +106,7 @@ fn listed(kind: Kind, odd: &str) -> Compiled {
         list(*of, bodies);
     }
     let objects: Vec<Object> =
-        world.with_objects(|all| all.values().map(|entry| entry.object.clone()).collect());
+        cache.with_objects(|all| all.values().map(|entry| entry.object.clone()).collect());
     compile(&Inputs {
         objects,
         ..Inputs::default()
@@ -133,7 +133,7 @@ fn is_served_to_others(compiled: &Compiled) -> bool {
 }
 
 #[test]
-fn one_odd_object_blinds_nobody() {
+fn one_odd_object_leaves_the_others_readable() {
     let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     let oddities = [
         r#"{"$serde_json::private::RawValue":5}"#.to_owned(),

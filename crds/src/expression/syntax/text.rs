@@ -1,4 +1,5 @@
-//! String literals: single or triple quotes, raw or with escapes (language definition, "String and Bytes Values").
+//! String literals: single or triple quotes, raw or with escapes (language definition, "String and
+//! Bytes Values").
 
 use crate::expression::ExpressionError;
 

@@ -111,7 +111,8 @@ fn number(text: &str, at: usize) -> Result<(Kind<'_>, usize), ExpressionError> {
     Ok((kind, at + bytes))
 }
 
-/// Digits, and a fraction and an exponent where they are complete: `1.size()` begins with an integer.
+/// Digits, and a fraction and an exponent where they are complete: `1.size()` begins with an
+/// integer.
 fn decimal(text: &str) -> usize {
     let digits = |from: usize| count(&text[from..], |byte| byte.is_ascii_digit());
     let mut end = digits(0);

@@ -1,4 +1,4 @@
-//! What was written, before anybody asked whether its names exist.
+//! What was written, before its names are checked.
 
 use crate::expression::node::{Literal, Operator};
 

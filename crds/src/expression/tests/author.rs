@@ -1,6 +1,7 @@
 //! Makes up expressions for the tests.
 
-/// Expressions that are mostly of the right type, made of a stream of choices so that a failure shrinks.
+/// Expressions that are mostly of the right type, made of a stream of choices so that a failure
+/// shrinks.
 pub(super) struct Author<'c> {
     choices: std::slice::Iter<'c, u8>,
     locals: Vec<&'static str>,

@@ -131,7 +131,8 @@ const PARTS: [&str; 56] = [
     "^",
 ];
 
-/// Whether a `{` follows a name. Elsewhere `name{}` makes a protocol buffers message, which claims do not have.
+/// Whether a `{` follows a name. Elsewhere `name{}` makes a protocol buffers message, which claims
+/// do not have.
 fn makes_a_message(text: &str) -> bool {
     let text = text.replace("//c\n", "");
     text.match_indices('{').any(|(at, _)| {

@@ -1,5 +1,5 @@
-//! Expressions that cost as much as they can, over claims that fill a 16 KiB token: for the tests, which bound their
-//! steps, and for `examples/expression_cost.rs`, which shows their time.
+//! Expressions that cost as much as they can, over claims that fill a 16 KiB token: for the tests,
+//! which bound their steps, and for `examples/expression_cost.rs`, which shows their time.
 
 use serde_json::{Value, json};
 

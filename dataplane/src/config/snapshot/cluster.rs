@@ -9,21 +9,15 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
-use kube::runtime::watcher::ExponentialBackoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Config};
 use vestibule_crds::publication::{HEAD_KEY, Head, SECRET_NAME, part_key, secret_name};
+use vestibule_process::backoff::watch_backoff;
 
 use super::{LoadError, Loader, Read};
 
 /// For one answer of the API server; a watch is renewed by the server within minutes.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// Between two tries to watch: short, since what is served is only as new as the watch. Pods fall out of step by themselves.
-const PAUSE_FIRST: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// A watch that has worked for so long begins with the first pause again.
-const CALM: Duration = Duration::from_secs(10);
 /// A publication whose parts are being written is read again this often, after this pause and then twice it and so on.
 const TORN_TRIES: u32 = 6;
 const TORN_PAUSE: Duration = Duration::from_millis(50);
@@ -79,7 +73,8 @@ impl Cluster {
 
     /// Loads each publication as it comes, for ever.
     pub(super) async fn watch(self, loader: &Arc<Loader>) {
-        let stream = watcher::watch_object(self.secrets.clone(), SECRET_NAME).backoff(backoff());
+        let stream =
+            watcher::watch_object(self.secrets.clone(), SECRET_NAME).backoff(watch_backoff());
         let mut stream = pin!(stream);
         let mut reachable = true;
         while let Some(event) = stream.next().await {
@@ -151,16 +146,6 @@ impl Cluster {
         head.check(&parts)?;
         Ok(Read { head, parts })
     }
-}
-
-fn backoff() -> impl Backoff {
-    let pauses = backon::ExponentialBuilder::default()
-        .with_min_delay(PAUSE_FIRST)
-        .with_max_delay(PAUSE_MAX)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times();
-    ResetTimerBackoff::new(ExponentialBackoff::from(pauses), CALM)
 }
 
 fn entry<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {

@@ -39,11 +39,11 @@ fn snapshot(keyring: &Keyring) -> Snapshot {
     compile(&inputs).snapshot
 }
 
-fn world() -> World {
-    let world = World::default();
+fn cache() -> Cache {
+    let cache = Cache::default();
     let object = serde_json::from_value(body()).expect("an object");
-    world.apply(Kind::SigninPolicy, object);
-    world
+    cache.apply(Kind::SigninPolicy, object);
+    cache
 }
 
 async fn load(shelf: &Shelf, published: Option<&Snapshot>) -> Keyring {
@@ -53,9 +53,9 @@ async fn load(shelf: &Shelf, published: Option<&Snapshot>) -> Keyring {
     loading.await.expect("the shelf answers")
 }
 
-async fn tend(keyring: &mut Keyring, world: &World) -> Tended {
+async fn rotate(keyring: &mut Keyring, cache: &Cache) -> Rotated {
     let snapshot = snapshot(keyring);
-    keyring.tend(&snapshot, world, &[], NOW).await
+    keyring.rotate(&snapshot, cache, &[], NOW).await
 }
 
 fn kids(keyring: &Keyring) -> Vec<String> {
@@ -72,10 +72,10 @@ fn path() -> String {
 async fn keys_are_stored_before_they_are_used_and_found_again() {
     let shelf = Shelf::default();
     let mut keyring = load(&shelf, None).await;
-    assert!(tend(&mut keyring, &world()).await.changed);
+    assert!(rotate(&mut keyring, &cache()).await.changed);
     assert!(shelf.get(&path()).is_some());
     assert!(
-        !tend(&mut keyring, &world()).await.changed,
+        !rotate(&mut keyring, &cache()).await.changed,
         "nothing more to do"
     );
     let again = load(&shelf, None).await;
@@ -88,26 +88,26 @@ async fn a_key_that_cannot_be_stored_is_not_used() {
     let shelf = Shelf::default();
     let mut keyring = load(&shelf, None).await;
     shelf.fail.store(503, Ordering::SeqCst);
-    let tended = tend(&mut keyring, &world()).await;
-    assert_eq!(tended.next_look, Some(NOW + RETRY_SECONDS));
-    assert!(!tended.changed && kids(&keyring).is_empty());
+    let rotated = rotate(&mut keyring, &cache()).await;
+    assert_eq!(rotated.next_due, Some(NOW + RETRY_SECONDS));
+    assert!(!rotated.changed && kids(&keyring).is_empty());
     shelf.fail.store(0, Ordering::SeqCst);
-    assert!(tend(&mut keyring, &world()).await.changed);
+    assert!(rotate(&mut keyring, &cache()).await.changed);
     assert_eq!(kids(&keyring).len(), 1);
 }
 
 #[tokio::test]
 async fn a_secret_that_somebody_deleted_is_written_again_with_the_same_keys() {
     let shelf = Shelf::default();
-    let world = world();
+    let cache = cache();
     let mut keyring = load(&shelf, None).await;
-    tend(&mut keyring, &world).await;
+    rotate(&mut keyring, &cache).await;
     let before = kids(&keyring);
     let name = secret_name(&policy());
-    world.owned_applied(name.clone(), "1".to_owned());
+    cache.owned_applied(name.clone(), "1".to_owned());
     shelf.remove(&path());
-    world.owned_deleted(&name);
-    tend(&mut keyring, &world).await;
+    cache.owned_deleted(&name);
+    rotate(&mut keyring, &cache).await;
     assert!(shelf.get(&path()).is_some());
     assert_eq!(kids(&keyring), before);
 }
@@ -116,7 +116,7 @@ async fn a_secret_that_somebody_deleted_is_written_again_with_the_same_keys() {
 async fn lost_keys_are_recovered_from_what_is_published() {
     let shelf = Shelf::default();
     let mut keyring = load(&shelf, None).await;
-    tend(&mut keyring, &world()).await;
+    rotate(&mut keyring, &cache()).await;
     let published = snapshot(&keyring);
     for lost in [None, Some(json!({"keys.json": "Z2FyYmFnZQ=="}))] {
         match lost {
@@ -129,7 +129,10 @@ async fn lost_keys_are_recovered_from_what_is_published() {
         }
         let mut again = load(&shelf, Some(&published)).await;
         assert_eq!(kids(&again), kids(&keyring));
-        assert!(tend(&mut again, &world()).await.changed, "and stored again");
+        assert!(
+            rotate(&mut again, &cache()).await.changed,
+            "and stored again"
+        );
         let states: Vec<KeyState> = snapshot(&again).policies["auth/default"]
             .signing_keys
             .iter()
@@ -155,11 +158,11 @@ async fn an_encryption_key_is_made_once_also_where_no_signing_key_is_managed() {
             .expect("it compiles"),
     );
     policy.managed = None;
-    assert!(keyring.tend(&published, &world(), &[], NOW).await.changed);
+    assert!(keyring.rotate(&published, &cache(), &[], NOW).await.changed);
     assert!(kids(&keyring).is_empty());
     let made = encryption_key(&keyring);
     assert!(made.is_some());
-    assert!(!keyring.tend(&published, &world(), &[], NOW).await.changed);
+    assert!(!keyring.rotate(&published, &cache(), &[], NOW).await.changed);
     assert_eq!(encryption_key(&load(&shelf, None).await), made);
 }
 
@@ -175,7 +178,7 @@ async fn no_encryption_key_is_made_for_a_policy_that_names_its_own() {
             .expect("it compiles"),
     );
     policy.mfa.key_source = EncryptionKeySource::Secrets;
-    keyring.tend(&published, &world(), &[], NOW).await;
+    keyring.rotate(&published, &cache(), &[], NOW).await;
     assert_eq!(encryption_key(&keyring), None);
 }
 
@@ -183,7 +186,7 @@ async fn no_encryption_key_is_made_for_a_policy_that_names_its_own() {
 async fn a_lost_encryption_key_is_recovered_and_never_made_anew() {
     let shelf = Shelf::default();
     let mut keyring = load(&shelf, None).await;
-    tend(&mut keyring, &world()).await;
+    rotate(&mut keyring, &cache()).await;
     let made = encryption_key(&keyring);
     let published = snapshot(&keyring);
     assert_eq!(
@@ -209,7 +212,7 @@ async fn a_lost_encryption_key_is_recovered_and_never_made_anew() {
         }
         let mut again = load(&shelf, Some(&published)).await;
         assert_eq!(encryption_key(&again), made);
-        tend(&mut again, &world()).await;
+        rotate(&mut again, &cache()).await;
         let stored_again = shelf.get(&path()).expect("and stored again");
         assert_eq!(
             stored_again["data"]["encryption-key"],
@@ -222,15 +225,15 @@ async fn a_lost_encryption_key_is_recovered_and_never_made_anew() {
 async fn keys_go_with_their_policy_and_only_within_sight() {
     let shelf = Shelf::default();
     let mut keyring = load(&shelf, None).await;
-    let with_policy = world();
-    tend(&mut keyring, &with_policy).await;
+    let with_policy = cache();
+    rotate(&mut keyring, &with_policy).await;
     let (here, elsewhere) = (
         Scope::Named(vec!["auth".to_owned()]),
         Scope::Named(vec!["other".to_owned()]),
     );
     keyring.drop_others(&here, &with_policy).await;
-    keyring.drop_others(&elsewhere, &World::default()).await;
+    keyring.drop_others(&elsewhere, &Cache::default()).await;
     assert!(shelf.get(&path()).is_some());
-    keyring.drop_others(&here, &World::default()).await;
+    keyring.drop_others(&here, &Cache::default()).await;
     assert!(shelf.get(&path()).is_none() && kids(&keyring).is_empty());
 }

@@ -1,7 +1,8 @@
-//! The pods of the data plane: which are ready, what each has said that it serves, and what it has seen of providers' keys.
+//! The pods of the data plane: which are ready, what each reports that it serves, and what it has
+//! seen of providers' keys.
 //!
-//! A pod's word counts as long as it is the same pod, with the same containers: a question that went unanswered takes nothing
-//! back.
+//! A report counts as long as the pod and its containers are the same: a request without an answer
+//! does not void it.
 
 pub(crate) mod follow;
 pub(crate) mod pod_api;
@@ -18,22 +19,24 @@ use vestibule_crds::report::{DiscoveryReport, RevisionReport};
 use vestibule_crds::snapshot::{Revision, Snapshot};
 
 use tokio::time::{Duration, Instant};
+use vestibule_process::backoff::PAUSE_MAX;
 
 use crate::publish::{digest_of_contents, seed_digest};
 use crate::status::discovered::Finding;
 use crate::status::programmed::{History, PodProof};
-use crate::watch::PAUSE_MAX;
 use pod_api::{AskError, finding, shortened};
 
-/// After its watch failed the list of pods may be old for so long: the next try, which may fail too, comes before.
-const BLIND_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
+/// After its watch failed the list of pods may be old for so long: the next try, which may fail
+/// too, comes before.
+const STALE_TIME: Duration = Duration::from_secs(2 * PAUSE_MAX.as_secs() + 1);
 
 /// Largest key set of a provider that is published with the configuration, and most of all sets of
 /// one namespace.
 const SEED_BYTES_MAX: usize = 64 * 1024;
 const NAMESPACE_SEED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What pods are asked for: the revision that they should serve, and the key that proves their answers.
+/// What pods are asked for: the revision that they should serve, and the key that proves their
+/// answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected {
     pub(crate) revision: Revision,
@@ -41,11 +44,11 @@ pub(crate) struct Expected {
 }
 
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct Pods {
     state: Mutex<State>,
     /// Something that statuses depend on has changed.
     pub(crate) changed: Notify,
-    /// A pod came, went or is another.
+    /// A pod came, went or was replaced.
     pods_changed: Notify,
     expected: watch::Sender<Option<Expected>>,
     admin_port: u16,
@@ -54,16 +57,16 @@ pub(crate) struct Fleet {
 #[derive(Debug, Default)]
 struct State {
     /// The ready ones, by name.
-    pods: BTreeMap<String, ReadyPod>,
+    ready: BTreeMap<String, ReadyPod>,
     /// While pods may have come or gone unseen.
-    blind: Option<Blind>,
+    stale: Option<Stale>,
     /// By `namespace/name` of the provider: the keys that any pod has fetched last.
     seen: HashMap<String, Seen>,
 }
 
 /// The watch of the pods has failed, and nothing has come of it since.
 #[derive(Debug, Clone)]
-pub(crate) struct Blind {
+pub(crate) struct Stale {
     pub(crate) since: Instant,
     pub(crate) until: Instant,
     error: String,
@@ -78,7 +81,7 @@ struct Seen {
     bytes: usize,
 }
 
-/// Who answers: a container that starts again under the same name is another.
+/// Which process answers: a container that restarts under the same name has a new identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PodIdentity {
     uid: String,
@@ -93,7 +96,7 @@ struct ReadyPod {
     /// Whether it has been asked what it serves, answer or not.
     asked: bool,
     serves: Option<Revision>,
-    trouble: Option<String>,
+    error: Option<String>,
     discovery: Discovery,
 }
 
@@ -108,7 +111,7 @@ struct Discovery {
     findings: BTreeMap<String, Finding>,
 }
 
-impl Fleet {
+impl Pods {
     pub(crate) fn new(admin_port: u16) -> Self {
         Self {
             state: Mutex::default(),
@@ -128,81 +131,84 @@ impl Fleet {
         self.expected.send_replace(Some(expected));
     }
 
-    pub(crate) fn pod_applied(&self, pod: &Pod) {
+    pub(crate) fn apply(&self, pod: &Pod) {
         let name = pod.name_any();
-        let Some(identity) = ready(pod) else {
-            return self.pod_gone(&name);
+        let Some(identity) = identity_if_ready(pod) else {
+            return self.remove(&name);
         };
         {
             let mut state = self.lock();
             if state
-                .pods
+                .ready
                 .get(&name)
                 .is_some_and(|known| known.identity == identity)
             {
                 return;
             }
-            state.pods.insert(name, ReadyPod::new(identity));
+            state.ready.insert(name, ReadyPod::new(identity));
         }
         self.pods_changed.notify_one();
         self.changed.notify_one();
     }
 
-    pub(crate) fn pod_gone(&self, name: &str) {
-        if self.lock().pods.remove(name).is_some() {
+    pub(crate) fn remove(&self, name: &str) {
+        if self.lock().ready.remove(name).is_some() {
             self.pods_changed.notify_one();
             self.changed.notify_one();
         }
     }
 
-    /// The watch of the pods has failed: nobody is known to serve something everywhere until it works again.
-    pub(crate) fn pods_unseen(&self, error: &str) {
+    /// The watch of the pods has failed: until it works again, nothing is known to be served by
+    /// every pod.
+    pub(crate) fn watch_failed(&self, error: &str) {
         let now = Instant::now();
         let mut state = self.lock();
-        let since = state.blind.take().map_or(now, |blind| blind.since);
-        state.blind = Some(Blind {
+        let since = state.stale.take().map_or(now, |stale| stale.since);
+        state.stale = Some(Stale {
             since,
-            until: now + BLIND_TIME,
+            until: now + STALE_TIME,
             error: shortened(error.to_owned()),
         });
     }
 
-    pub(crate) fn pods_seen(&self) {
-        if self.lock().blind.take().is_some() {
+    pub(crate) fn watch_works(&self) {
+        if self.lock().stale.take().is_some() {
             self.changed.notify_one();
         }
     }
 
-    /// A watch that goes on where it broke off says nothing until a pod changes: no news for a while is good news.
-    pub(crate) fn blind(&self) -> Option<Blind> {
+    /// A watch that resumes where it broke off has no event until a pod changes: after a while
+    /// without an error it counts as working.
+    pub(crate) fn stale(&self) -> Option<Stale> {
         let mut state = self.lock();
         if state
-            .blind
+            .stale
             .as_ref()
-            .is_some_and(|blind| blind.until <= Instant::now())
+            .is_some_and(|stale| stale.until <= Instant::now())
         {
-            state.blind = None;
+            state.stale = None;
             self.changed.notify_one();
         }
-        state.blind.clone()
+        state.stale.clone()
     }
 
     pub(crate) fn keep_only(&self, listed: &BTreeSet<String>) {
         let gone: Vec<String> = {
             let state = self.lock();
-            let names = state.pods.keys().filter(|name| !listed.contains(*name));
+            let names = state.ready.keys().filter(|name| !listed.contains(*name));
             names.cloned().collect()
         };
         for name in gone {
-            self.pod_gone(&name);
+            self.remove(&name);
         }
     }
 
     /// The ready pods with who they are.
     fn identities(&self) -> BTreeMap<String, PodIdentity> {
         let state = self.lock();
-        let pods = state.pods.iter();
-        pods.map(|(name, pod)| (name.clone(), pod.identity.clone()))
+        let ready = state.ready.iter();
+        ready
+            .map(|(name, pod)| (name.clone(), pod.identity.clone()))
             .collect()
     }
 
@@ -214,7 +220,7 @@ impl Fleet {
     ) {
         let changed = {
             let mut state = self.lock();
-            let pod = state.pods.get_mut(name);
+            let pod = state.ready.get_mut(name);
             pod.filter(|pod| pod.identity == *identity)
                 .is_some_and(change)
         };
@@ -231,12 +237,12 @@ impl Fleet {
         answer: Result<RevisionReport, AskError>,
     ) {
         self.with_pod(name, identity, |pod| {
-            let (serves, trouble) = match answer {
+            let (serves, error) = match answer {
                 Ok(report) => (report.revision, report.refused.error.map(shortened)),
                 Err(error) => (pod.serves.clone(), Some(error.to_string())),
             };
-            let changed = !pod.asked || pod.serves != serves || pod.trouble != trouble;
-            (pod.asked, pod.serves, pod.trouble) = (true, serves, trouble);
+            let changed = !pod.asked || pod.serves != serves || pod.error != error;
+            (pod.asked, pod.serves, pod.error) = (true, serves, error);
             changed
         });
     }
@@ -244,10 +250,14 @@ impl Fleet {
     /// Where to go on reading a pod's discovery.
     fn discovery_cursor(&self, name: &str) -> u64 {
         let state = self.lock();
-        state.pods.get(name).map_or(0, |pod| pod.discovery.sequence)
+        state
+            .ready
+            .get(name)
+            .map_or(0, |pod| pod.discovery.sequence)
     }
 
-    /// Whether the pod is to be asked again at once: there is more, or its process is another and counts from the beginning.
+    /// Whether the pod is to be asked again at once: there is more, or its process is new and
+    /// counts from the beginning.
     fn discovery_answered(
         &self,
         name: &str,
@@ -295,29 +305,31 @@ impl Fleet {
         again
     }
 
-    /// What the ready pods have said, in the order of their names, and whether all has been read of each.
+    /// What the ready pods have reported, in the order of their names, and whether all has been
+    /// read of each.
     pub(crate) fn proofs(&self, history: &History) -> (Vec<PodProof>, bool) {
-        let unseen = self.blind().map(|blind| PodProof::unseen(blind.error));
+        let unseen = self.stale().map(|stale| PodProof::unseen(stale.error));
         let state = self.lock();
-        let proofs = state.pods.iter().map(|(name, pod)| PodProof {
+        let proofs = state.ready.iter().map(|(name, pod)| PodProof {
             name: name.clone(),
             serves: pod
                 .serves
                 .as_ref()
                 .and_then(|revision| history.find(revision))
                 .cloned(),
-            trouble: pod.trouble.clone(),
+            error: pod.error.clone(),
         });
-        let mut pods = state.pods.values();
-        let all_read = pods.all(|pod| pod.asked && pod.discovery.read);
+        let mut ready = state.ready.values();
+        let all_read = ready.all(|pod| pod.asked && pod.discovery.read);
         (proofs.chain(unseen).collect(), all_read)
     }
 
     /// What the ready pods have seen of a provider.
     pub(crate) fn findings(&self, provider: &str) -> Vec<Finding> {
         let state = self.lock();
-        let pods = state.pods.values();
-        pods.filter_map(|pod| pod.discovery.findings.get(provider))
+        let ready = state.ready.values();
+        ready
+            .filter_map(|pod| pod.discovery.findings.get(provider))
             .cloned()
             .collect()
     }
@@ -337,7 +349,7 @@ impl Fleet {
         !self.lock().seen.is_empty()
     }
 
-    /// What was published before the start counts until pods have fetched anew.
+    /// Keys that were published before the start count until pods have fetched newer ones.
     pub(crate) fn recover(&self, seeds: Seeds) {
         let mut state = self.lock();
         for (provider, seed) in seeds {
@@ -352,18 +364,19 @@ impl Fleet {
     pub(crate) fn forget_others(&self, snapshot: &Snapshot) {
         let mut state = self.lock();
         let State {
-            pods,
+            ready,
             seen,
-            blind: _,
+            stale: _,
         } = &mut *state;
         seen.retain(|name, _| snapshot.providers.contains_key(name));
-        for pod in pods.values_mut() {
+        for pod in ready.values_mut() {
             let findings = &mut pod.discovery.findings;
             findings.retain(|name, _| snapshot.providers.contains_key(name));
         }
     }
 
-    /// Of the keys seen of the providers in `sources`, which names where the keys of each come from.
+    /// Of the keys seen of the providers in `sources`, which names where the keys of each come
+    /// from.
     pub(crate) fn seeds_digest(&self, sources: &BTreeMap<String, Revision>) -> Revision {
         let state = self.lock();
         let fitting = state.fitting(sources);
@@ -417,14 +430,14 @@ impl ReadyPod {
             identity,
             asked: false,
             serves: None,
-            trouble: None,
+            error: None,
             discovery: Discovery::default(),
         }
     }
 }
 
 /// Who a pod is, if it is ready and not on its way out.
-fn ready(pod: &Pod) -> Option<PodIdentity> {
+fn identity_if_ready(pod: &Pod) -> Option<PodIdentity> {
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -441,7 +454,7 @@ fn ready(pod: &Pod) -> Option<PodIdentity> {
     })
 }
 
-pub(crate) type SharedFleet = Arc<Fleet>;
+pub(crate) type SharedPods = Arc<Pods>;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,15 @@
-//! What an object refers to: entries of Secrets and ConfigMaps, and the certificates and keys in them.
+//! What an object refers to: entries of Secrets and ConfigMaps, and the certificates and keys in
+//! them.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashSet;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::Inputs;
+use super::references::{DataId, DataKind, Reference, references};
 use super::verdict::{Problems, ResolvedRefsReason};
 use crate::algorithm::Algorithm;
 use crate::issuer::HttpIssuers;
@@ -26,10 +29,13 @@ const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// Reasons of unusable keys that a message names.
 const REASONS_MAX: usize = 4;
 
-/// What the references of one namespace lead to, and which of them were followed.
-pub(super) struct References<'a> {
+/// What the references of one object lead to, and which of them were followed.
+pub(super) struct Resolver<'a> {
     inputs: &'a Inputs,
+    object: &'a Object,
     namespace: &'a str,
+    /// What [`references`] lists of the object: nothing else is resolved.
+    named: OnceCell<HashSet<Reference>>,
     followed: RefCell<Vec<Followed>>,
 }
 
@@ -66,11 +72,46 @@ pub(super) enum Followed {
     ManagedEncryptionKey { id: NamespacedName },
 }
 
-impl<'a> References<'a> {
+/// Why a reference leads to nothing that may be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RefError {
+    #[error("there is no {kind} {id}")]
+    NoObject { kind: DataKind, id: NamespacedName },
+    #[error("{kind} {id} has no text under the key {key}")]
+    NoEntry {
+        kind: DataKind,
+        id: NamespacedName,
+        key: String,
+    },
+    #[error("Secret {id} is not for this: set its label {USE_LABEL}: {use_name}")]
+    WrongUse {
+        id: NamespacedName,
+        use_name: &'static str,
+    },
+}
+
+/// Why a text is no bundle of certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum BundleError {
+    #[error("the bundle is larger than 1 MiB: leave certificates out")]
+    TooLarge,
+    #[error("the bundle holds more than {CERTIFICATES_MAX} certificates")]
+    TooMany,
+    #[error("certificate {0} is not PEM")]
+    NotPem(usize),
+    #[error("certificate {0} is no X.509 certificate")]
+    NotX509(usize),
+    #[error("it holds no PEM certificate (`-----BEGIN CERTIFICATE-----`)")]
+    Empty,
+}
+
+impl<'a> Resolver<'a> {
     pub(super) fn of(object: &'a Object, inputs: &'a Inputs) -> Self {
         Self {
             inputs,
+            object,
             namespace: &object.id.namespace,
+            named: OnceCell::new(),
             followed: RefCell::default(),
         }
     }
@@ -85,6 +126,21 @@ impl<'a> References<'a> {
 
     fn follow(&self, followed: Followed) {
         self.followed.borrow_mut().push(followed);
+    }
+
+    /// Whether the object's references have this entry: what they leave out is not read from a
+    /// cluster either.
+    fn names(&self, kind: DataKind, id: &NamespacedName, key: &str) -> bool {
+        let named = self
+            .named
+            .get_or_init(|| references(self.object).into_iter().collect());
+        named.contains(&Reference {
+            data: DataId {
+                kind,
+                id: id.clone(),
+            },
+            key: key.to_owned(),
+        })
     }
 
     /// The keys that the keeper made for a policy, as they stand now.
@@ -116,7 +172,7 @@ impl<'a> References<'a> {
         &self,
         use_: SecretUse,
         wanted: &SecretKeyRef,
-    ) -> Result<&'a Secret, String> {
+    ) -> Result<&'a Secret, RefError> {
         let secret = self.secret(wanted)?;
         if self.inputs.installer.is_own(self.namespace) {
             return Ok(secret);
@@ -127,36 +183,52 @@ impl<'a> References<'a> {
         if label == Some(use_.name()) {
             return Ok(secret);
         }
-        Err(format!(
-            "Secret {id} is not for this: set its label {USE_LABEL}: {}",
-            use_.name()
-        ))
+        Err(RefError::WrongUse {
+            id,
+            use_name: use_.name(),
+        })
     }
 
-    pub(super) fn secret(&self, wanted: &SecretKeyRef) -> Result<&'a Secret, String> {
+    pub(super) fn secret(&self, wanted: &SecretKeyRef) -> Result<&'a Secret, RefError> {
         let id = NamespacedName::new(self.namespace, &wanted.name);
         self.follow(Followed::SecretEntry {
             id: id.clone(),
             key: wanted.key.clone(),
         });
-        let Some(secret) = self.inputs.secrets.get(&id) else {
-            return Err(format!("there is no Secret {id}"));
+        let named = self.names(DataKind::Secret, &id, &wanted.key);
+        let Some(secret) = self.inputs.secrets.get(&id).filter(|_| named) else {
+            return Err(RefError::NoObject {
+                kind: DataKind::Secret,
+                id,
+            });
         };
         let entry = secret.get(&wanted.key);
-        entry.ok_or_else(|| format!("Secret {id} has no text under the key {}", wanted.key))
+        entry.ok_or_else(|| RefError::NoEntry {
+            kind: DataKind::Secret,
+            id,
+            key: wanted.key.clone(),
+        })
     }
 
-    pub(super) fn config_map(&self, wanted: &ConfigMapKeyRef) -> Result<&'a str, String> {
+    pub(super) fn config_map(&self, wanted: &ConfigMapKeyRef) -> Result<&'a str, RefError> {
         let id = NamespacedName::new(self.namespace, &wanted.name);
         self.follow(Followed::ConfigMapEntry {
             id: id.clone(),
             key: wanted.key.clone(),
         });
-        let Some(config_map) = self.inputs.config_maps.get(&id) else {
-            return Err(format!("there is no ConfigMap {id}"));
+        let named = self.names(DataKind::ConfigMap, &id, &wanted.key);
+        let Some(config_map) = self.inputs.config_maps.get(&id).filter(|_| named) else {
+            return Err(RefError::NoObject {
+                kind: DataKind::ConfigMap,
+                id,
+            });
         };
         let entry = config_map.get(&wanted.key).map(String::as_str);
-        entry.ok_or_else(|| format!("ConfigMap {id} has no text under the key {}", wanted.key))
+        entry.ok_or_else(|| RefError::NoEntry {
+            kind: DataKind::ConfigMap,
+            id,
+            key: wanted.key.clone(),
+        })
     }
 
     /// The JWK Set in a ConfigMap, as it stands there.
@@ -166,7 +238,7 @@ impl<'a> References<'a> {
     ) -> Result<Value, (ResolvedRefsReason, String)> {
         let text = self
             .config_map(wanted)
-            .map_err(|message| (ResolvedRefsReason::RefNotFound, message))?;
+            .map_err(|error| (ResolvedRefsReason::RefNotFound, error.to_string()))?;
         if text.len() > TEXT_BYTES_MAX {
             let message = "the JWK Set is larger than 1 MiB: leave keys out".to_owned();
             return Err((ResolvedRefsReason::KeyInvalid, message));
@@ -180,7 +252,7 @@ impl<'a> References<'a> {
         })
     }
 
-    /// The bundle's certificates alone, as PEM: a Secret often holds a private key beside them.
+    /// The bundle's certificates alone, as PEM: a Secret often holds a private key as well.
     pub(super) fn ca_bundle(
         &self,
         bundle: &CaBundle,
@@ -203,15 +275,15 @@ impl<'a> References<'a> {
         let path = format!("{path}.{source}");
         let text = match text {
             Ok(text) => text,
-            Err(message) => {
-                problems.unresolved(ResolvedRefsReason::RefNotFound, &path, message);
+            Err(error) => {
+                problems.unresolved(ResolvedRefsReason::RefNotFound, &path, error);
                 return None;
             }
         };
         match certificates(text) {
             Ok(pem) => Some(pem),
-            Err(message) => {
-                problems.unresolved(ResolvedRefsReason::InvalidCaBundle, &path, message);
+            Err(error) => {
+                problems.unresolved(ResolvedRefsReason::InvalidCaBundle, &path, error);
                 None
             }
         }
@@ -251,25 +323,22 @@ pub(super) fn usable_keys(
     Some(set.to_jwks())
 }
 
-fn certificates(text: &str) -> Result<String, String> {
+fn certificates(text: &str) -> Result<String, BundleError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err("the bundle is larger than 1 MiB: leave certificates out".to_owned());
+        return Err(BundleError::TooLarge);
     }
     let mut bundle = String::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(text.as_bytes()).enumerate() {
         let number = index + 1;
         if index == CERTIFICATES_MAX {
-            return Err(format!(
-                "the bundle holds more than {CERTIFICATES_MAX} certificates"
-            ));
+            return Err(BundleError::TooMany);
         }
-        let der = certificate.map_err(|_| format!("certificate {number} is not PEM"))?;
-        webpki::anchor_from_trusted_cert(&der)
-            .map_err(|_| format!("certificate {number} is no X.509 certificate"))?;
+        let der = certificate.map_err(|_| BundleError::NotPem(number))?;
+        webpki::anchor_from_trusted_cert(&der).map_err(|_| BundleError::NotX509(number))?;
         bundle.push_str(&signing_key::pem("CERTIFICATE", &der));
     }
     if bundle.is_empty() {
-        return Err("it holds no PEM certificate (`-----BEGIN CERTIFICATE-----`)".to_owned());
+        return Err(BundleError::Empty);
     }
     Ok(bundle)
 }

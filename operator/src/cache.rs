@@ -1,7 +1,8 @@
-//! What the API server holds, as far as the operator has been told: the objects of both kinds with their status, and which
-//! versions of the Secrets that it wrote are there.
+//! What the watches have seen of the API server: the objects of both kinds with their status, and
+//! the versions of the Secrets that the operator wrote.
 //!
-//! A status alone never makes the configuration change: what the operator writes itself comes back as such an event.
+//! A change of a status alone is no change of the configuration: the operator's own writes come
+//! back as such events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,8 @@ use vestibule_crds::object::{API_VERSION, Kind, NamespacedName, Object};
 use vestibule_crds::snapshot::Revision;
 use vestibule_crds::status::Status;
 
-use crate::references::{Reference, references};
 use crate::watched::Watched;
+use vestibule_crds::compile::{Reference, references};
 
 /// Asks for a rotation of a policy's managed keys: each new value once.
 pub(crate) const ROTATE_ANNOTATION: &str = "vestibule.dev/rotate";
@@ -25,10 +26,10 @@ const ROTATE_BYTES_MAX: usize = 64;
 /// An object of either kind.
 pub(crate) type Key = (Kind, NamespacedName);
 
-/// An object and what was read beside it.
+/// An object and what was read with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// Without `status` and with no more of `metadata` than compiling looks at.
+    /// Without `status` and with no more of `metadata` than compiling reads.
     pub(crate) object: Object,
     pub(crate) uid: String,
     pub(crate) status: Option<Status>,
@@ -47,13 +48,13 @@ pub(crate) struct Version(u64);
 pub(crate) struct Changes {
     /// Something that what is published depends on.
     pub(crate) configuration: bool,
-    /// Objects whose status is another.
+    /// Objects whose status has changed.
     pub(crate) statuses: BTreeSet<Key>,
 }
 
 /// Shared by the watches, which fill it, and the controller, which reads it.
 #[derive(Debug, Default)]
-pub(crate) struct World {
+pub(crate) struct Cache {
     state: Mutex<State>,
     pub(crate) changed: Notify,
 }
@@ -70,7 +71,7 @@ struct State {
     changes: Changes,
 }
 
-impl World {
+impl Cache {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,7 +97,7 @@ impl World {
 
     pub(crate) fn apply(&self, kind: Kind, object: Watched) {
         if object.metadata.deletion_timestamp.is_some() {
-            // Its deletion takes effect at once, whoever holds it back.
+            // Its deletion takes effect at once, whatever its finalizers wait for.
             if let Some(id) = id_of(&object.metadata) {
                 self.delete(kind, &id);
             }
@@ -168,7 +169,8 @@ impl World {
         }
     }
 
-    /// What a write of ours came back with, so that nothing is written a second time before the watch brings it.
+    /// What a write of ours came back with, so that nothing is written a second time before the
+    /// watch brings it.
     pub(crate) fn status_written(&self, key: &Key, written: Watched) {
         let Some(written) = read(key.0, written) else {
             return;
@@ -177,7 +179,8 @@ impl World {
             && entry.uid == written.uid
             && entry.version < written.version
         {
-            // The version stays: a spec that was changed in between still comes with an event of its own.
+            // The version stays: a spec that was changed in between still comes with an event of
+            // its own.
             entry.status = written.status;
         }
     }
@@ -224,7 +227,8 @@ impl World {
         }
     }
 
-    /// Whether a Secret of ours is another than what was written last: changed by somebody else, or deleted.
+    /// Whether a Secret of the operator differs from what was written last: something else changed
+    /// or deleted it.
     pub(crate) fn is_disturbed(&self, name: &str) -> bool {
         let state = self.lock();
         let (seen, written) = (state.owned.get(name), state.written.get(name));
@@ -232,7 +236,8 @@ impl World {
         state.lost.contains(name) || changed.is_some_and(|(seen, written)| is_later(seen, written))
     }
 
-    /// A Secret of ours is about to be written or no longer wanted: that it was deleted is no news any more.
+    /// A Secret of the operator is about to be written or no longer wanted: its deletion no longer
+    /// matters.
     pub(crate) fn forget_loss(&self, name: &str) {
         self.lock().lost.remove(name);
     }
@@ -252,7 +257,7 @@ impl Version {
     }
 }
 
-/// It is stored beside the keys, and told from others; nobody reads it.
+/// The value is stored with the keys and only compared: a digest of a long one is enough.
 fn bounded(value: &String) -> String {
     if value.len() <= ROTATE_BYTES_MAX {
         return value.clone();

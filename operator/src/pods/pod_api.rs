@@ -1,5 +1,5 @@
-//! Asking one pod: plain HTTP to its admin port, with a bound on time and size. A pod's answer is outside input, and counts
-//! only with its proof.
+//! Asking one pod: plain HTTP to its admin port, with a bound on time and size. A pod's answer is
+//! outside input, and counts only with its proof.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,12 +1,13 @@
-//! Makes a generated schema structural in the way that reads best in the API server: no nulls, no formats that it does not
-//! know, plain enums.
+//! Makes a generated schema structural in the way that reads best in the API server: no nulls, no
+//! formats that it does not know, plain enums.
 
 use schemars::Schema;
 use serde_json::{Map, Value};
 
 /// The transform of each kind's spec and status.
 ///
-/// An optional field is left out rather than nullable: the API server then drops a null and applies the default.
+/// An optional field is left out rather than nullable: the API server then drops a null and applies
+/// the default.
 pub(crate) fn structural(schema: &mut Schema) {
     if let Some(object) = schema.as_object_mut() {
         rewrite(object);

@@ -1,4 +1,5 @@
-//! One task for each ready pod asks it what it serves: quickly while it should serve something else, seldom after.
+//! One task for each ready pod asks it what it serves: quickly while it should serve something
+//! else, seldom after.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,11 +10,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::pod_api::{Pod, PodApi};
-use super::{Fleet, PodIdentity};
+use super::{PodIdentity, Pods};
 
 /// Questions under way at once, over all pods.
 const QUESTIONS_MAX: usize = 16;
-/// The first pause while a pod should serve something else than it does; each is longer than the one before.
+/// The first pause while a pod should serve something else than it does; each is longer than the
+/// one before.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_BUSY_MAX: Duration = Duration::from_secs(1);
 /// The pause while nothing is expected.
@@ -23,26 +25,26 @@ const DISCOVERY_PAUSE_FIRST: Duration = Duration::from_millis(150);
 const DISCOVERY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Follows every ready pod, for as long as this runs.
-pub(crate) async fn follow_pods(fleet: Arc<Fleet>) -> anyhow::Result<()> {
-    let api = PodApi::new(fleet.admin_port);
+pub(crate) async fn follow_pods(pods: Arc<Pods>) -> anyhow::Result<()> {
+    let api = PodApi::new(pods.admin_port);
     let questions = Arc::new(Semaphore::new(QUESTIONS_MAX));
     let mut tasks = JoinSet::new();
     let mut followed: BTreeMap<String, (PodIdentity, AbortHandle)> = BTreeMap::new();
     loop {
-        let pods = fleet.identities();
+        let ready = pods.identities();
         followed.retain(|name, (identity, task)| {
-            let still = pods.get(name) == Some(identity);
+            let still = ready.get(name) == Some(identity);
             if !still {
                 task.abort();
             }
             still
         });
-        for (name, identity) in pods {
+        for (name, identity) in ready {
             if followed.contains_key(&name) {
                 continue;
             }
             let follower = Follower {
-                fleet: Arc::clone(&fleet),
+                pods: Arc::clone(&pods),
                 api: api.clone(),
                 questions: Arc::clone(&questions),
                 name: name.clone(),
@@ -53,12 +55,12 @@ pub(crate) async fn follow_pods(fleet: Arc<Fleet>) -> anyhow::Result<()> {
         }
         // What has ended was aborted: a panic ends the process.
         while tasks.try_join_next().is_some() {}
-        fleet.pods_changed.notified().await;
+        pods.pods_changed.notified().await;
     }
 }
 
 struct Follower {
-    fleet: Arc<Fleet>,
+    pods: Arc<Pods>,
     api: PodApi,
     questions: Arc<Semaphore>,
     name: String,
@@ -78,7 +80,7 @@ impl Follower {
     }
 
     async fn revisions(&self) {
-        let mut expected = self.fleet.expected.subscribe();
+        let mut expected = self.pods.expected.subscribe();
         let mut pause = PAUSE_FIRST;
         loop {
             let wanted = expected.borrow_and_update().clone();
@@ -90,7 +92,7 @@ impl Follower {
                 let settled = answer
                     .as_ref()
                     .is_ok_and(|answer| answer.revision.as_ref() == Some(&wanted.revision));
-                self.fleet
+                self.pods
                     .revision_answered(&self.name, &self.identity, answer);
                 pause = if settled {
                     PAUSE_IDLE
@@ -106,7 +108,7 @@ impl Follower {
     }
 
     async fn discoveries(&self) {
-        let mut expected = self.fleet.expected.subscribe();
+        let mut expected = self.pods.expected.subscribe();
         let mut pause = DISCOVERY_PAUSE_FIRST;
         loop {
             if let Ok(Ok(())) = timeout(pause, expected.changed()).await {
@@ -120,12 +122,12 @@ impl Follower {
             let _place = self.questions.acquire().await;
             let mut again = true;
             while again {
-                let since = self.fleet.discovery_cursor(&self.name);
+                let since = self.pods.discovery_cursor(&self.name);
                 let key = &wanted.proof_key;
                 again = match self.api.discovery(self.pod(), key, since).await {
                     Ok(report) => {
                         let (name, identity) = (&self.name, &self.identity);
-                        self.fleet.discovery_answered(name, identity, since, report)
+                        self.pods.discovery_answered(name, identity, since, report)
                     }
                     // What it serves is asked for too, and tells what is wrong.
                     Err(error) => {

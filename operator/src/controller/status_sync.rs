@@ -1,4 +1,4 @@
-//! Each object's status as it should be, and to the queue with those that differ.
+//! Syncs the statuses: works out what each should be, and queues those that differ.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use vestibule_crds::snapshot::{KeySource, Policy, Provider, Revision, Snapshot};
 use vestibule_crds::status::KeyStatus;
 use vestibule_crds::verification_key::KeySet;
 
-use super::Controller;
+use super::{Controller, Published};
+use crate::cache::{Entry, Key};
 use crate::clock::rfc3339;
-use crate::fleet::Fleet;
+use crate::pods::Pods;
 use crate::status::discovered::{Finding, discovered};
 use crate::status::programmed::{PodProof, programmed};
-use crate::status::{Desired, Said};
-use crate::world::{Entry, Key};
+use crate::status::{Desired, DesiredCondition};
 
 /// How a key without a `kid` is named.
 const NO_KID: &str = "-";
 
-/// What is costly to find out about providers, remembered until it is another.
+/// What is costly to work out about providers, kept until its source changes.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     keys: HashMap<String, (Revision, Vec<KeyStatus>)>,
@@ -32,12 +32,13 @@ impl Facts {
             .retain(|name, _| snapshot.providers.contains_key(name));
     }
 
-    /// The keys that verify a provider's tokens: those of the configuration, or those that a pod has fetched last.
+    /// The keys that verify a provider's tokens: those of the configuration, or those that a pod
+    /// has fetched last.
     fn keys_of(
         &mut self,
         provider: &Provider,
         source: Option<&Revision>,
-        fleet: &Fleet,
+        pods: &Pods,
     ) -> Vec<KeyStatus> {
         let Provider { algorithms, .. } = provider;
         let name = &provider.key();
@@ -47,7 +48,7 @@ impl Facts {
                 self.remember(name, &provider.revision, found)
             }
             KeySource::Discovery { .. } | KeySource::JwksUri { .. } => {
-                let seen = fleet.seen_keys(name, |seed, digest| {
+                let seen = pods.seen_keys(name, |seed, digest| {
                     let fits = Some(&seed.source) == source;
                     fits.then(|| {
                         self.remember(name, digest, || keys_of_set(&seed.jwks, algorithms))
@@ -89,32 +90,36 @@ pub(crate) fn sources(snapshot: &Snapshot) -> BTreeMap<String, Revision> {
 }
 
 impl Controller {
-    /// Of all objects, or of `only` these.
-    pub(super) fn say(&mut self, pods: &[PodProof], only: Option<&BTreeSet<Key>>) {
+    /// Queues the statuses that differ: of all objects, or of `only` these.
+    pub(super) fn sync_statuses(&mut self, proofs: &[PodProof], only: Option<&BTreeSet<Key>>) {
         let Self {
             context,
+            published,
+            keyring,
+            ..
+        } = self;
+        let Published {
             snapshot,
             sources,
             verdicts,
             facts,
-            keyring,
             ..
-        } = self;
+        } = published;
         let Some(snapshot) = snapshot else {
             return;
         };
-        let fleet = &context.fleet;
+        let pods = &context.pods;
         let next_rotation = |policy: &Policy| keyring.next_rotation(policy);
-        let mut say_one = |key: &Key, entry: &Entry| {
+        let mut sync_one = |key: &Key, entry: &Entry| {
             let Some(verdict) = verdicts.get(key) else {
                 return;
             };
-            // What was judged is not what stands there now: that is judged soon.
+            // The object has changed since it was compiled: it is compiled again soon.
             if verdict.generation != entry.object.generation {
                 return;
             }
             let (_, id) = key;
-            let programmed = programmed(verdict, pods);
+            let programmed = programmed(verdict, proofs);
             let desired = match key.0 {
                 Kind::SigninPolicy => {
                     let policy = snapshot.policy(id);
@@ -127,11 +132,11 @@ impl Controller {
                 }
                 Kind::OidcProvider => {
                     let (provider, name) = (snapshot.provider(id), id.to_string());
-                    let findings = fleet.findings(&name);
+                    let findings = pods.findings(&name);
                     let source = sources.get(&name);
-                    let said = discovered_of(provider, source, &findings);
-                    let keys = provider.map(|provider| facts.keys_of(provider, source, fleet));
-                    Desired::new(verdict, programmed, Some(said))
+                    let condition = discovered_of(provider, source, &findings);
+                    let keys = provider.map(|provider| facts.keys_of(provider, source, pods));
+                    Desired::new(verdict, programmed, Some(condition))
                         .with_keys(keys.unwrap_or_default())
                 }
             };
@@ -141,12 +146,12 @@ impl Controller {
                 context.queue.push(key.clone(), desired);
             }
         };
-        context.world.with_objects(|objects| match only {
-            None => objects.iter().for_each(|(key, entry)| say_one(key, entry)),
+        context.cache.with_objects(|objects| match only {
+            None => objects.iter().for_each(|(key, entry)| sync_one(key, entry)),
             Some(only) => {
                 for key in only {
                     if let Some(entry) = objects.get(key) {
-                        say_one(key, entry);
+                        sync_one(key, entry);
                     }
                 }
             }
@@ -158,7 +163,7 @@ fn discovered_of(
     provider: Option<&Arc<Provider>>,
     source: Option<&Revision>,
     findings: &[Finding],
-) -> Said {
+) -> DesiredCondition {
     let findings: Vec<&Finding> = findings.iter().collect();
     let nothing = Revision::of(b"");
     let served = provider.map(|provider| (&provider.keys, source.unwrap_or(&nothing)));

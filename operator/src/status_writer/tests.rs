@@ -4,7 +4,7 @@ use serde_json::Value;
 use vestibule_crds::object::{Kind, NamespacedName};
 
 use super::*;
-use crate::status::{ACCEPTED, DISCOVERED, PROGRAMMED, Said};
+use crate::status::{ACCEPTED, DISCOVERED, DesiredCondition, PROGRAMMED};
 use crate::testing::Shelf;
 
 const PATH: &str = "/apis/vestibule.dev/v1alpha1/namespaces/auth/oidcproviders/corp";
@@ -14,18 +14,18 @@ fn key(name: &str) -> Key {
 }
 
 fn desired(reason: &'static str) -> Desired {
-    let said = Said::new(PROGRAMMED, ConditionStatus::False, reason, "why");
+    let condition = DesiredCondition::new(PROGRAMMED, ConditionStatus::False, reason, "why");
     Desired {
         generation: Some(1),
         revision: None,
         keys: Vec::new(),
         next_rotation_time: None,
-        conditions: vec![said],
+        conditions: vec![condition],
     }
 }
 
-/// One provider on the shelf and in the world, and what writes to it.
-fn patcher() -> (Patcher, Shelf) {
+/// One provider on the shelf and in the cache, and what writes to it.
+fn status_writer() -> (StatusWriter, Shelf) {
     let shelf = Shelf::default();
     let body: Value = json!({
         "apiVersion": API_VERSION,
@@ -34,34 +34,38 @@ fn patcher() -> (Patcher, Shelf) {
         "spec": {},
     });
     let stored = shelf.put(PATH, body);
-    let world = Arc::new(World::default());
+    let cache = Arc::new(Cache::default());
     let object = serde_json::from_value(stored).expect("an object");
-    world.apply(Kind::OidcProvider, object);
+    cache.apply(Kind::OidcProvider, object);
     let fence = Arc::new(Fence::default());
     fence.set(Some(Instant::now() + Duration::from_secs(60)));
-    let patcher = Patcher::new(
+    let status_writer = StatusWriter::new(
         shelf.client(),
         "me".to_owned(),
         Arc::default(),
-        world,
+        cache,
         fence,
         Arc::default(),
     );
-    (patcher, shelf)
+    (status_writer, shelf)
 }
 
 #[tokio::test]
 async fn a_status_is_written_once() {
-    let (patcher, shelf) = patcher();
+    let (status_writer, shelf) = status_writer();
     assert_eq!(
-        patcher.write(&key("corp"), desired("NoReplicas")).await,
+        status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await,
         None
     );
     let stored = shelf.get(PATH).expect("the provider");
     assert_eq!(stored["status"]["conditions"][0]["reason"], "NoReplicas");
     let writes = shelf.requests("PATCH").len();
     assert_eq!(
-        patcher.write(&key("corp"), desired("NoReplicas")).await,
+        status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await,
         None
     );
     assert_eq!(
@@ -74,19 +78,21 @@ async fn a_status_is_written_once() {
 
 #[tokio::test]
 async fn a_status_of_another_generation_is_not_written() {
-    let (patcher, shelf) = patcher();
+    let (status_writer, shelf) = status_writer();
     let mut old = desired("NoReplicas");
     old.generation = Some(7);
-    assert_eq!(patcher.write(&key("corp"), old).await, None);
+    assert_eq!(status_writer.write(&key("corp"), old).await, None);
     assert!(shelf.requests("PATCH").is_empty());
 }
 
 #[tokio::test]
 async fn who_does_not_lead_writes_nothing() {
-    let (patcher, shelf) = patcher();
-    patcher.fence.set(None);
+    let (status_writer, shelf) = status_writer();
+    status_writer.fence.set(None);
     assert_eq!(
-        patcher.write(&key("corp"), desired("NoReplicas")).await,
+        status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await,
         None
     );
     assert!(shelf.requests("PATCH").is_empty());
@@ -94,7 +100,7 @@ async fn who_does_not_lead_writes_nothing() {
 
 #[tokio::test]
 async fn what_fails_for_now_is_tried_again_and_what_is_refused_is_not() {
-    let (patcher, shelf) = patcher();
+    let (status_writer, shelf) = status_writer();
     for (status, again) in [
         (500, true),
         (503, true),
@@ -104,12 +110,16 @@ async fn what_fails_for_now_is_tried_again_and_what_is_refused_is_not() {
         (422, false),
     ] {
         shelf.fail.store(status, Ordering::SeqCst);
-        let left = patcher.write(&key("corp"), desired("NoReplicas")).await;
+        let left = status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await;
         assert_eq!(left.is_some(), again, "{status}");
     }
     shelf.fail.store(0, Ordering::SeqCst);
     assert_eq!(
-        patcher.write(&key("corp"), desired("NoReplicas")).await,
+        status_writer
+            .write(&key("corp"), desired("NoReplicas"))
+            .await,
         None
     );
     assert!(
@@ -156,7 +166,7 @@ fn ten_thousand_changes_make_few_events() {
 
 fn transition(type_: &'static str, status: ConditionStatus, known: bool) -> Transition {
     Transition {
-        said: Said::new(type_, status, "Reason", "why"),
+        condition: DesiredCondition::new(type_, status, "Reason", "why"),
         known,
     }
 }

@@ -15,16 +15,16 @@ fn pod(name: &str, ready: bool, restarts: i32) -> Pod {
     .expect("a pod")
 }
 
-fn fleet(pods: &[&str]) -> Fleet {
-    let fleet = Fleet::new(8081);
-    for name in pods {
-        fleet.pod_applied(&pod(name, true, 0));
+fn pods(names: &[&str]) -> Pods {
+    let pods = Pods::new(8081);
+    for name in names {
+        pods.apply(&pod(name, true, 0));
     }
-    fleet
+    pods
 }
 
 fn identity(name: &str) -> PodIdentity {
-    ready(&pod(name, true, 0)).expect("it is ready")
+    identity_if_ready(&pod(name, true, 0)).expect("it is ready")
 }
 
 fn answer(revision: &str, error: Option<&str>) -> Result<RevisionReport, AskError> {
@@ -41,8 +41,8 @@ fn answer(revision: &str, error: Option<&str>) -> Result<RevisionReport, AskErro
     })
 }
 
-fn served(fleet: &Fleet, name: &str) -> Option<Revision> {
-    fleet.lock().pods.get(name)?.serves.clone()
+fn served(pods: &Pods, name: &str) -> Option<Revision> {
+    pods.lock().ready.get(name)?.serves.clone()
 }
 
 fn report(process: &str, sequence: u64, more: bool, kids: &[&str]) -> DiscoveryReport {
@@ -65,30 +65,30 @@ fn report(process: &str, sequence: u64, more: bool, kids: &[&str]) -> DiscoveryR
 
 #[test]
 fn only_ready_pods_count_and_those_on_their_way_out_do_not() {
-    let fleet = fleet(&["a"]);
-    fleet.pod_applied(&pod("b", false, 0));
-    assert_eq!(fleet.identities().len(), 1);
+    let pods = pods(&["a"]);
+    pods.apply(&pod("b", false, 0));
+    assert_eq!(pods.identities().len(), 1);
     let mut leaving = pod("a", true, 0);
     leaving.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
             k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
         ));
-    fleet.pod_applied(&leaving);
-    assert!(fleet.identities().is_empty());
-    fleet.pod_applied(&pod("c", true, 0));
-    fleet.keep_only(&BTreeSet::new());
-    assert!(fleet.identities().is_empty());
+    pods.apply(&leaving);
+    assert!(pods.identities().is_empty());
+    pods.apply(&pod("c", true, 0));
+    pods.keep_only(&BTreeSet::new());
+    assert!(pods.identities().is_empty());
 }
 
 #[test]
 fn a_question_without_an_answer_takes_nothing_back() {
-    let fleet = fleet(&["a"]);
-    fleet.revision_answered("a", &identity("a"), answer("r1", None));
-    fleet.revision_answered("a", &identity("a"), Err(AskError::TimedOut));
-    assert_eq!(served(&fleet, "a"), Some(Revision::of(b"r1")));
-    let (proofs, _) = fleet.proofs(&History::default());
+    let pods = pods(&["a"]);
+    pods.revision_answered("a", &identity("a"), answer("r1", None));
+    pods.revision_answered("a", &identity("a"), Err(AskError::TimedOut));
+    assert_eq!(served(&pods, "a"), Some(Revision::of(b"r1")));
+    let (proofs, _) = pods.proofs(&History::default());
     assert_eq!(
-        proofs[0].trouble.as_deref(),
+        proofs[0].error.as_deref(),
         Some("it does not answer in time")
     );
     assert!(
@@ -99,33 +99,33 @@ fn a_question_without_an_answer_takes_nothing_back() {
 
 #[test]
 fn a_container_that_starts_again_has_said_nothing() {
-    let fleet = fleet(&["a"]);
-    fleet.revision_answered("a", &identity("a"), answer("r1", None));
-    fleet.pod_applied(&pod("a", true, 0));
-    assert!(served(&fleet, "a").is_some(), "the same pod");
-    fleet.pod_applied(&pod("a", true, 1));
-    assert_eq!(served(&fleet, "a"), None);
-    fleet.revision_answered("a", &identity("a"), answer("r1", None));
-    assert_eq!(served(&fleet, "a"), None, "an answer of the one before");
+    let pods = pods(&["a"]);
+    pods.revision_answered("a", &identity("a"), answer("r1", None));
+    pods.apply(&pod("a", true, 0));
+    assert!(served(&pods, "a").is_some(), "the same pod");
+    pods.apply(&pod("a", true, 1));
+    assert_eq!(served(&pods, "a"), None);
+    pods.revision_answered("a", &identity("a"), answer("r1", None));
+    assert_eq!(served(&pods, "a"), None, "an answer of the one before");
 }
 
 #[test]
 fn what_a_pod_refuses_is_told() {
-    let fleet = fleet(&["a"]);
-    fleet.revision_answered("a", &identity("a"), answer("r1", Some("part 0 is torn")));
-    let (proofs, _) = fleet.proofs(&History::default());
-    assert_eq!(proofs[0].trouble.as_deref(), Some("part 0 is torn"));
+    let pods = pods(&["a"]);
+    pods.revision_answered("a", &identity("a"), answer("r1", Some("part 0 is torn")));
+    let (proofs, _) = pods.proofs(&History::default());
+    assert_eq!(proofs[0].error.as_deref(), Some("part 0 is torn"));
 }
 
 #[test]
 fn pages_are_read_to_the_end() {
-    let fleet = fleet(&["a"]);
-    let read = |since, report| fleet.discovery_answered("a", &identity("a"), since, report);
+    let pods = pods(&["a"]);
+    let read = |since, report| pods.discovery_answered("a", &identity("a"), since, report);
     assert!(read(0, report("p", 1, true, &["k1"])));
-    assert_eq!(fleet.discovery_cursor("a"), 1);
+    assert_eq!(pods.discovery_cursor("a"), 1);
     assert!(!read(1, report("p", 2, false, &["k2"])));
-    assert_eq!(fleet.findings("auth/provider-k1").len(), 1);
-    assert_eq!(fleet.findings("auth/provider-k2").len(), 1);
+    assert_eq!(pods.findings("auth/provider-k1").len(), 1);
+    assert_eq!(pods.findings("auth/provider-k2").len(), 1);
     assert!(
         !read(2, report("p", 2, true, &[])),
         "an empty page is the last"
@@ -134,74 +134,74 @@ fn pages_are_read_to_the_end() {
 
 #[test]
 fn another_process_is_read_from_the_beginning() {
-    let fleet = fleet(&["a"]);
-    let read = |since, report| fleet.discovery_answered("a", &identity("a"), since, report);
+    let pods = pods(&["a"]);
+    let read = |since, report| pods.discovery_answered("a", &identity("a"), since, report);
     read(0, report("p", 7, false, &["k1"]));
     assert!(
         read(7, report("q", 9, false, &["k2"])),
         "what came before is missing"
     );
-    assert_eq!(fleet.discovery_cursor("a"), 0);
+    assert_eq!(pods.discovery_cursor("a"), 0);
     assert!(!read(0, report("q", 9, false, &["k1", "k2"])));
-    assert_eq!(fleet.findings("auth/provider-k2").len(), 1);
+    assert_eq!(pods.findings("auth/provider-k2").len(), 1);
 }
 
 #[test]
 fn statuses_can_be_said_once_every_pod_was_read() {
-    let fleet = fleet(&["a"]);
-    let all_read = || fleet.proofs(&History::default()).1;
+    let pods = pods(&["a"]);
+    let all_read = || pods.proofs(&History::default()).1;
     assert!(!all_read());
-    fleet.revision_answered("a", &identity("a"), Err(AskError::Unreachable));
+    pods.revision_answered("a", &identity("a"), Err(AskError::Unreachable));
     assert!(!all_read());
-    fleet.discovery_answered("a", &identity("a"), 0, report("p", 0, false, &[]));
+    pods.discovery_answered("a", &identity("a"), 0, report("p", 0, false, &[]));
     assert!(all_read());
 }
 
 #[test]
 fn keys_are_seeded_for_the_source_that_they_were_fetched_for() {
-    let fleet = fleet(&["a"]);
-    fleet.discovery_answered("a", &identity("a"), 0, report("p", 5, false, &["k1"]));
+    let pods = pods(&["a"]);
+    pods.discovery_answered("a", &identity("a"), 0, report("p", 5, false, &["k1"]));
     let fitting = BTreeMap::from([("auth/provider-k1".to_owned(), Revision::of(b"source"))]);
     let other = BTreeMap::from([("auth/provider-k1".to_owned(), Revision::of(b"other"))]);
-    assert_eq!(fleet.seeds(&fitting)["auth/provider-k1"].fetched_at, 5);
-    assert!(fleet.seeds(&other).is_empty());
-    let before = fleet.seeds_digest(&fitting);
-    fleet.discovery_answered("a", &identity("a"), 5, report("p", 9, false, &["k1"]));
-    assert_eq!(fleet.seeds(&fitting)["auth/provider-k1"].fetched_at, 9);
+    assert_eq!(pods.seeds(&fitting)["auth/provider-k1"].fetched_at, 5);
+    assert!(pods.seeds(&other).is_empty());
+    let before = pods.seeds_digest(&fitting);
+    pods.discovery_answered("a", &identity("a"), 5, report("p", 9, false, &["k1"]));
+    assert_eq!(pods.seeds(&fitting)["auth/provider-k1"].fetched_at, 9);
     assert_eq!(
-        fleet.seeds_digest(&fitting),
+        pods.seeds_digest(&fitting),
         before,
         "the same keys, fetched again"
     );
-    assert_ne!(fleet.seeds_digest(&other), before);
+    assert_ne!(pods.seeds_digest(&other), before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_the_pods_cannot_be_watched_nothing_is_proved() {
-    let fleet = fleet(&["a"]);
-    let proofs = || fleet.proofs(&History::default()).0;
+    let pods = pods(&["a"]);
+    let proofs = || pods.proofs(&History::default()).0;
     assert_eq!(proofs().len(), 1);
-    fleet.pods_unseen("connection refused");
+    pods.watch_failed("connection refused");
     let unseen = PodProof::unseen("connection refused".to_owned());
     assert_eq!(proofs().last(), Some(&unseen));
-    fleet.pods_seen();
+    pods.watch_works();
     assert_eq!(proofs().len(), 1);
 
     // A watch that goes on where it broke off has nothing to say.
-    fleet.pods_unseen("reset");
-    let since = fleet.blind().expect("it is blind").since;
-    tokio::time::advance(BLIND_TIME / 2).await;
-    fleet.pods_unseen("reset again");
-    let blind = fleet.blind().expect("it is blind still");
-    assert_eq!(blind.since, since);
-    tokio::time::advance(BLIND_TIME).await;
-    assert!(fleet.blind().is_none());
+    pods.watch_failed("reset");
+    let since = pods.stale().expect("it is stale").since;
+    tokio::time::advance(STALE_TIME / 2).await;
+    pods.watch_failed("reset again");
+    let stale = pods.stale().expect("it is stale still");
+    assert_eq!(stale.since, since);
+    tokio::time::advance(STALE_TIME).await;
+    assert!(pods.stale().is_none());
     assert_eq!(proofs().len(), 1);
 }
 
 #[test]
 fn one_namespace_s_keys_of_providers_are_published_up_to_its_share() {
-    let fleet = fleet(&["a"]);
+    let pods = pods(&["a"]);
     let jwks = |bytes: usize| json!({"keys": [{"kty": "RSA", "n": "a".repeat(bytes)}]});
     let source = Revision::of(b"source");
     let seed = |bytes: usize| Seed {
@@ -219,8 +219,8 @@ fn one_namespace_s_keys_of_providers_are_published_up_to_its_share() {
         .keys()
         .map(|name| (name.clone(), source.clone()))
         .collect();
-    fleet.recover(all);
-    let seeds = fleet.seeds(&sources);
+    pods.recover(all);
+    let seeds = pods.seeds(&sources);
     assert!(seeds.contains_key("shop/corp"));
     assert!(!seeds.contains_key("shop/large"));
     let flood = seeds.keys().filter(|name| name.starts_with("flood/"));

@@ -1,7 +1,8 @@
-//! Statuses on their way to the API server: the newest of each object, a bounded number at once, and an Event when a
-//! condition's status or reason becomes another.
+//! Writes statuses to the API server: the newest of each object, a bounded number at once, and an
+//! Event when a condition's status or reason changes.
 //!
-//! What waits is one status for each object at most, so the queue is bounded by the objects there are.
+//! What waits is one status for each object at most, so the queue is bounded by the objects there
+//! are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,22 +19,23 @@ use tokio::time::{Instant, sleep, timeout};
 use vestibule_crds::compile::ConditionStatus;
 use vestibule_crds::object::API_VERSION;
 
+use crate::cache::{Cache, Key};
 use crate::clock;
 use crate::lease::hold::Fence;
 use crate::metrics::{Metrics, gauge};
 use crate::status::{Desired, Transition};
 use crate::watch::api_resource;
 use crate::watched::Watched;
-use crate::world::{Key, World};
 
-/// Patches under way at once.
-const PATCHES_MAX: usize = 16;
-const PATCH_TIME_MAX: Duration = Duration::from_secs(10);
-/// After a patch failed, before that object's next.
+/// Writes under way at once.
+const WRITES_MAX: usize = 16;
+const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+/// After a write failed, before that object's next.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Who owns the fields of a status.
 const FIELD_MANAGER: &str = "vestibule-operator";
-/// Events at once, and a second: ten thousand objects that change together must not bury the API server.
+/// Events at once, and a second: ten thousand objects that change together must not bury the API
+/// server.
 const EVENTS_BURST: f64 = 100.0;
 const EVENTS_PER_SECOND: f64 = 10.0;
 /// As `events.k8s.io` allows a note.
@@ -74,7 +76,7 @@ impl Queue {
         state.pending.len() + state.in_flight.len()
     }
 
-    /// One object that nobody is writing to; it is in flight until it is done.
+    /// One object that has no write in flight; it is in flight until it is done.
     fn take(&self) -> Option<(Key, Desired)> {
         let mut state = self.lock();
         let State {
@@ -122,22 +124,22 @@ impl Tokens {
 }
 
 /// Writes what the queue holds.
-pub(crate) struct Patcher {
+pub(crate) struct StatusWriter {
     client: Client,
     queue: Arc<Queue>,
-    world: Arc<World>,
+    cache: Arc<Cache>,
     fence: Arc<Fence>,
     metrics: Arc<Metrics>,
     recorder: Recorder,
     tokens: Mutex<Tokens>,
 }
 
-impl Patcher {
+impl StatusWriter {
     pub(crate) fn new(
         client: Client,
         identity: String,
         queue: Arc<Queue>,
-        world: Arc<World>,
+        cache: Arc<Cache>,
         fence: Arc<Fence>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -149,7 +151,7 @@ impl Patcher {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             queue,
-            world,
+            cache,
             fence,
             metrics,
             tokens: Mutex::new(Tokens {
@@ -162,7 +164,7 @@ impl Patcher {
     /// For as long as this replica leads.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let this = Arc::new(self);
-        let places = Arc::new(Semaphore::new(PATCHES_MAX));
+        let places = Arc::new(Semaphore::new(WRITES_MAX));
         let mut tasks = JoinSet::new();
         loop {
             let place = Arc::clone(&places).acquire_owned().await?;
@@ -189,8 +191,8 @@ impl Patcher {
 
     /// The status again when it could not be written now.
     async fn write(&self, key: &Key, desired: Desired) -> Option<Desired> {
-        let entry = self.world.entry(key)?;
-        // Since it was queued, the object or its status may have become another.
+        let entry = self.cache.entry(key)?;
+        // The object or its status may have changed since it was queued.
         if entry.object.generation != desired.generation || desired.is(entry.status.as_ref()) {
             return None;
         }
@@ -210,12 +212,12 @@ impl Patcher {
         let api: Api<Watched> = Api::namespaced_with(self.client.clone(), &id.namespace, &resource);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(body);
-        let patching = api.patch_status(&id.name, &params, &patch);
+        let writing = api.patch_status(&id.name, &params, &patch);
         self.metrics.status_patches.inc();
-        match timeout(PATCH_TIME_MAX, patching).await {
+        match timeout(WRITE_TIME_MAX, writing).await {
             Ok(Ok(written)) => {
                 self.queue.lock().refused.remove(key);
-                self.world.status_written(key, written);
+                self.cache.status_written(key, written);
                 let reference = ObjectReference {
                     api_version: Some(API_VERSION.to_owned()),
                     kind: Some(kind.name().to_owned()),
@@ -229,7 +231,7 @@ impl Patcher {
                 }
                 None
             }
-            // It is gone, or another: the watch says so.
+            // It is gone or was made again: the watch brings that.
             Ok(Err(kube::Error::Api(status))) if [404, 409].contains(&status.code) => None,
             Ok(Err(kube::Error::Api(status))) if [400, 403, 422].contains(&status.code) => {
                 if self.queue.lock().refused.insert(key.clone()) {
@@ -259,7 +261,7 @@ impl Patcher {
             return;
         }
         let publishing = self.recorder.publish(&event, reference);
-        match timeout(PATCH_TIME_MAX, publishing).await {
+        match timeout(WRITE_TIME_MAX, publishing).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 self.metrics.events_dropped.inc();
@@ -273,27 +275,27 @@ impl Patcher {
     }
 }
 
-/// What is worth an Event: whatever stops or ends, and whatever was put right. That a new object is fine, or that something is
-/// under way, is not.
+/// A condition is worth an Event when something stops or ends, and when something is put right
+/// again; not when a new object is fine or something is under way.
 fn event(transition: &Transition) -> Option<Event> {
-    let Transition { said, known } = transition;
-    let type_ = match said.status {
+    let Transition { condition, known } = transition;
+    let type_ = match condition.status {
         ConditionStatus::False => EventType::Warning,
-        ConditionStatus::True if *known || said.type_ == crate::status::PROGRAMMED => {
+        ConditionStatus::True if *known || condition.type_ == crate::status::PROGRAMMED => {
             EventType::Normal
         }
         ConditionStatus::True | ConditionStatus::Unknown => return None,
     };
-    let type_ = if said.reason == "Propagating" {
+    let type_ = if condition.reason == "Propagating" {
         EventType::Normal
     } else {
         type_
     };
     Some(Event {
         type_,
-        reason: said.reason.to_owned(),
-        note: Some(note(&said.message)),
-        action: said.type_.to_owned(),
+        reason: condition.reason.to_owned(),
+        note: Some(note(&condition.message)),
+        action: condition.type_.to_owned(),
         secondary: None,
     })
 }

@@ -1,0 +1,8 @@
+//! What the operator and the data plane set up alike: the log, signals, panics, core dumps, and the
+//! pauses of a watch that fails.
+
+pub mod backoff;
+pub mod core_dumps;
+pub mod log;
+pub mod panic;
+pub mod signal;
