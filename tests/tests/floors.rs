@@ -78,13 +78,19 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     let entries = std::fs::read_dir(directory).expect("a directory");
     for entry in entries {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if path.is_dir() {
             if !matches!(name, "tests" | "conformance") {
                 sources(&path, found);
             }
         } else if name.ends_with(".rs")
-            && !matches!(name, "tests.rs" | "testing.rs" | "conformance.rs" | "lib.rs" | "main.rs")
+            && !matches!(
+                name,
+                "tests.rs" | "testing.rs" | "conformance.rs" | "lib.rs" | "main.rs"
+            )
         {
             found.push(path);
         }
@@ -103,12 +109,20 @@ fn arrows(name: &str) -> Vec<Arrow> {
         let top = relative.iter().next().and_then(|part| part.to_str());
         let from = top.expect("a name").trim_end_matches(".rs");
         let text = std::fs::read_to_string(&file).expect("a source file");
-        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let text = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             for to in named(code) {
                 if to != from {
-                    let place = format!("{name}/src/{}:{}: {}", relative.display(), number + 1, line.trim());
+                    let place = format!(
+                        "{name}/src/{}:{}: {}",
+                        relative.display(),
+                        number + 1,
+                        line.trim()
+                    );
                     found.push(Arrow {
                         from: from.to_owned(),
                         to: to.to_owned(),
@@ -154,8 +168,15 @@ fn cycle(arrows: &[Arrow]) -> Option<BTreeSet<&str>> {
         }
         seen
     };
-    let module = *uses.keys().find(|module| reached(module).contains(**module))?;
-    Some(reached(module).into_iter().filter(|other| reached(other).contains(module)).collect())
+    let module = *uses
+        .keys()
+        .find(|module| reached(module).contains(**module))?;
+    Some(
+        reached(module)
+            .into_iter()
+            .filter(|other| reached(other).contains(module))
+            .collect(),
+    )
 }
 
 #[test]
@@ -166,9 +187,10 @@ fn no_modules_use_each_other() {
             continue;
         };
         let mut lines = String::new();
-        for arrow in arrows {
+        for arrow in &arrows {
             if modules.contains(&*arrow.from) && modules.contains(&*arrow.to) {
-                writeln!(lines, "  {} uses {}: {}", arrow.from, arrow.to, arrow.place).expect("a text");
+                writeln!(lines, "  {} uses {}: {}", arrow.from, arrow.to, arrow.place)
+                    .expect("a text");
             }
         }
         panic!("{name}: the modules {modules:?} use each other:\n{lines}");
@@ -181,7 +203,10 @@ fn no_module_of_the_data_plane_uses_a_higher_floor() {
     let mut upward = String::new();
     for Arrow { from, to, place } in arrows("dataplane") {
         let (Some(below), Some(above)) = (floor(&from), floor(&to)) else {
-            panic!("{from} or {to} is on no floor: give it one in {}\n{place}", file!());
+            panic!(
+                "{from} or {to} is on no floor: give it one in {}\n{place}",
+                file!()
+            );
         };
         if above > below {
             writeln!(upward, "  {from} is below {to}: {place}").expect("a text");

@@ -21,6 +21,7 @@ pub mod attempts;
 pub(crate) mod conformance;
 pub mod copy;
 pub mod database;
+pub mod decision;
 mod digest;
 pub mod mfa;
 pub mod passwords;

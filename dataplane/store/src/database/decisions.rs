@@ -4,24 +4,11 @@ use rusqlite::OpenFlags;
 
 use super::Database;
 use crate::EventKind;
+pub use crate::decision::Decision;
 use crate::postgres::reading::Reader;
 
 /// Events of one page.
 const PAGE: i64 = 1000;
-
-/// A sign-in that came to its end, or to a challenge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    pub id: i64,
-    /// Seconds since the Unix epoch.
-    pub at: i64,
-    pub request_id: String,
-    pub outcome: String,
-    /// `namespace/name`.
-    pub policy: String,
-    /// How it was assessed, or why it was refused.
-    pub detail: String,
-}
 
 /// The newest first.
 #[derive(Debug)]

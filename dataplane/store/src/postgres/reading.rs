@@ -2,7 +2,7 @@
 
 use super::connect::{ConnectError, Connection, Connector};
 use super::url::PostgresUrl;
-use crate::database::decisions::Decision;
+use crate::decision::Decision;
 
 pub struct Reader(Connection);
 
