@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use vestibule_crds::signin_policy::MfaMethod;
 
 mod bounded;
@@ -68,130 +68,136 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("vestibule");
-        let signins = Family::default();
-        registry.register(
-            "signins",
-            "Sign-ins by outcome: ok or an error code",
-            signins.clone(),
-        );
-        let refreshes = Family::default();
-        registry.register(
-            "refreshes",
-            "Refreshes by outcome: ok or an error code",
-            refreshes.clone(),
-        );
-        let refresh_grace = Counter::default();
-        registry.register(
-            "refresh_grace_used",
-            "Refresh tokens that led to their successor because they were rotated a moment ago",
-            refresh_grace.clone(),
-        );
-        let challenges = Counter::default();
-        registry.register(
-            "mfa_challenges",
-            "Sign-ins that were asked for a second factor",
-            challenges.clone(),
-        );
-        let verifications = Family::default();
-        registry.register(
-            "mfa_verifications",
-            "Answers to challenges by method and outcome: ok or an error code",
-            verifications.clone(),
-        );
-        let latency =
-            Family::new_with_constructor((|| Histogram::new(LATENCY_BUCKETS)) as fn() -> Histogram);
-        registry.register(
-            "request_seconds",
-            "Time from a request's head to its answer, by route and outcome: ok or an error code",
-            latency.clone(),
-        );
-        let reloads = Family::default();
-        registry.register(
-            "reloads",
-            "Reloads of the configuration by outcome: ok, unchanged or failed",
-            reloads.clone(),
-        );
-        let events_dropped = Counter::default();
-        registry.register(
-            "audit_events_dropped",
-            "Audit events of refusals that were dropped because the store's queue was full",
-            events_dropped.clone(),
-        );
-        let audit_lines_dropped = Counter::default();
-        registry.register(
-            "audit_lines_dropped",
-            "Lines of the audit stream that could not be written",
-            audit_lines_dropped.clone(),
-        );
-        let rows_swept = Counter::default();
-        registry.register(
-            "rows_swept",
-            "Expired rows deleted from the store",
-            rows_swept.clone(),
-        );
-        let store_writes = Counter::default();
-        registry.register(
-            "store_writes",
-            "Writes that the store has committed or refused",
-            store_writes.clone(),
-        );
-        let store_transactions = Counter::default();
-        registry.register(
-            "store_transactions",
-            "Transactions that the writes shared",
-            store_transactions.clone(),
-        );
-        let store_queued = Gauge::default();
-        registry.register(
-            "store_queued",
-            "Writes that wait in the store's queue",
-            store_queued.clone(),
-        );
-        let connections = Gauge::default();
-        registry.register("connections", "Open connections", connections.clone());
-        let connections_refused = Counter::default();
-        registry.register(
-            "connections_refused",
-            "Connections closed at once because too many were open",
-            connections_refused.clone(),
-        );
-        let providers = Gauge::default();
-        registry.register("providers", "Providers being served", providers.clone());
-        let refused_objects = Gauge::default();
-        registry.register(
-            "refused_objects",
-            "Objects of the last configuration that were refused",
-            refused_objects.clone(),
-        );
-        let bounded = Bounded::register(&mut registry);
-        let build = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
-        build.set(1);
-        let version = vec![("version".into(), env!("CARGO_PKG_VERSION").into())];
-        registry
-            .sub_registry_with_labels(version.into_iter())
-            .register("build_info", "The version that runs", build);
+        register_version(&mut registry);
         Self {
+            signins: register(
+                &mut registry,
+                "signins",
+                "Sign-ins by outcome: ok or an error code",
+                Family::default(),
+            ),
+            refreshes: register(
+                &mut registry,
+                "refreshes",
+                "Refreshes by outcome: ok or an error code",
+                Family::default(),
+            ),
+            refresh_grace: register(
+                &mut registry,
+                "refresh_grace_used",
+                "Refresh tokens that led to their successor because they were rotated a moment ago",
+                Counter::default(),
+            ),
+            challenges: register(
+                &mut registry,
+                "mfa_challenges",
+                "Sign-ins that were asked for a second factor",
+                Counter::default(),
+            ),
+            verifications: register(
+                &mut registry,
+                "mfa_verifications",
+                "Answers to challenges by method and outcome: ok or an error code",
+                Family::default(),
+            ),
+            latency: register(
+                &mut registry,
+                "request_seconds",
+                "Time from a request's head to its answer, by route and outcome: ok or an error code",
+                Family::new_with_constructor(
+                    (|| Histogram::new(LATENCY_BUCKETS)) as fn() -> Histogram,
+                ),
+            ),
+            reloads: register(
+                &mut registry,
+                "reloads",
+                "Reloads of the configuration by outcome: ok, unchanged or failed",
+                Family::default(),
+            ),
+            events_dropped: register(
+                &mut registry,
+                "audit_events_dropped",
+                "Audit events of refusals that were dropped because the store's queue was full",
+                Counter::default(),
+            ),
+            audit_lines_dropped: register(
+                &mut registry,
+                "audit_lines_dropped",
+                "Lines of the audit stream that could not be written",
+                Counter::default(),
+            ),
+            rows_swept: register(
+                &mut registry,
+                "rows_swept",
+                "Expired rows deleted from the store",
+                Counter::default(),
+            ),
+            store_writes: register(
+                &mut registry,
+                "store_writes",
+                "Writes that the store has committed or refused",
+                Counter::default(),
+            ),
+            store_transactions: register(
+                &mut registry,
+                "store_transactions",
+                "Transactions that the writes shared",
+                Counter::default(),
+            ),
+            store_queued: register(
+                &mut registry,
+                "store_queued",
+                "Writes that wait in the store's queue",
+                Gauge::default(),
+            ),
+            connections: register(
+                &mut registry,
+                "connections",
+                "Open connections",
+                Gauge::default(),
+            ),
+            connections_refused: register(
+                &mut registry,
+                "connections_refused",
+                "Connections closed at once because too many were open",
+                Counter::default(),
+            ),
+            providers: register(
+                &mut registry,
+                "providers",
+                "Providers being served",
+                Gauge::default(),
+            ),
+            refused_objects: register(
+                &mut registry,
+                "refused_objects",
+                "Objects of the last configuration that were refused",
+                Gauge::default(),
+            ),
+            bounded: Bounded::register(&mut registry),
             registry,
-            signins,
-            refreshes,
-            refresh_grace,
-            challenges,
-            verifications,
-            latency,
-            reloads,
-            events_dropped,
-            audit_lines_dropped,
-            rows_swept,
-            store_writes,
-            store_transactions,
-            store_queued,
-            connections,
-            connections_refused,
-            bounded,
-            providers,
-            refused_objects,
         }
     }
+}
+
+/// Adds the metric to what is exported.
+fn register<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &'static str,
+    help: &'static str,
+    metric: M,
+) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn register_version(registry: &mut Registry) {
+    let build = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
+    build.set(1);
+    let version = vec![("version".into(), env!("CARGO_PKG_VERSION").into())];
+    registry
+        .sub_registry_with_labels(version.into_iter())
+        .register("build_info", "The version that runs", build);
 }
 
 impl Metrics {

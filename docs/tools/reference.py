@@ -360,7 +360,9 @@ def registered(folder):
         if "prometheus_client" not in text:
             continue
         structs = dict(re.findall(r"struct (\w+) \{\n(.*?)\n\}", text, re.DOTALL))
-        for name, said, value in re.findall(r'\.register\(\s*"(\w+)",\s*"((?:[^"\\]|\\[\s\S])*)",\s*([\w.]+?)(?:\.clone\(\))?,?\s*\)', text):
+        added = re.findall(r'\.register\(\s*"(\w+)",\s*"((?:[^"\\]|\\[\s\S])*)",\s*([\w.]+?)(?:\.clone\(\))?,?\s*\)', text)
+        fields = re.findall(r'(\w+): register\(\s*&mut registry,\s*"(\w+)",\s*"((?:[^"\\]|\\[\s\S])*)"', text)
+        for name, said, value in added + [(name, said, field) for field, name, said in fields]:
             said = re.sub(r"\\\s+", "", said)
             declared = declaration(text, value.rsplit(".", 1)[-1])
             kind_of = next((kind for kind in ("Histogram", "Counter", "Gauge") if kind in declared), None)
