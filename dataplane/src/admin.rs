@@ -28,6 +28,7 @@ use vestibule_crds::report::{
 use crate::app::App;
 use crate::clock::rfc3339;
 use crate::http::{Answer, host};
+use vestibule_store::Probe;
 
 mod discovery;
 pub mod users;
@@ -126,7 +127,7 @@ async fn readiness(app: &App, admin: &Admin) -> Answer {
     if app.serving.live().revision.is_none() {
         return not_ready("no configuration is served yet\n".into());
     }
-    match app.store.probe().await {
+    match app.store.run(Probe).await {
         Ok(()) => text(StatusCode::OK, "ready\n".into()),
         Err(error) => not_ready(format!("{error}\n")),
     }

@@ -17,7 +17,6 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::admin::{self, Admin};
 use crate::app::App;
 use crate::audit::AuditStream;
-use crate::audit::audited::Audited;
 use crate::background::{population, prefetch, refusals, sweep};
 use crate::cli::{LogFormat, ServeArgs, SnapshotArgs};
 use crate::clock::Clock;
@@ -33,7 +32,6 @@ use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
 use crate::telemetry::Tracing;
 use crate::tls::{Tls, TlsFiles};
-use vestibule_store::Store;
 use vestibule_store::database::Opened;
 
 /// What is logged when nobody says otherwise: of libraries, only what went wrong.
@@ -133,8 +131,8 @@ pub async fn start(
         .map(|target| AuditStream::start(target, metrics.audit_lines_dropped.clone()))
         .transpose()
         .context("--audit-log")?;
-    let store: Arc<dyn Store> = match &audit {
-        Some(stream) => Arc::new(Audited::new(store, stream.clone())),
+    let store = match &audit {
+        Some(stream) => store.audited(Arc::new(stream.clone())),
         None => store,
     };
     let mut app = App::new(serving, store, clock, metrics);

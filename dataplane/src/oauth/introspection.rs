@@ -18,7 +18,7 @@ use crate::refresh::{check_session, still_allowed};
 use crate::refresh_token::{RefreshToken, is_current};
 use crate::session::{is_over, session_of, verify_access_token};
 use crate::signin::lifetime;
-use vestibule_store::{Session, User};
+use vestibule_store::{ReadSession, Session, User};
 
 /// `POST /oauth2/introspect`: for clients alone.
 pub async fn introspect(
@@ -83,7 +83,7 @@ async fn of_refresh_token(
     token: &RefreshToken,
 ) -> Result<Option<Map<String, Value>>, Failure> {
     let now = app.clock.now();
-    let found = app.store.session(token.session()).await?;
+    let found = app.store.run(ReadSession(token.session())).await?;
     let Some((session, user)) = found else {
         return Ok(None);
     };

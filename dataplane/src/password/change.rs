@@ -18,7 +18,9 @@ use crate::refresh::still_allowed;
 use crate::refresh_token::RefreshToken;
 use crate::session::{Bearer, Opens, authenticate};
 use crate::signin::{OpenSession, session_end};
-use vestibule_store::passwords::{ChangeOutcome, ChangePassword, ChangedBy, PasswordTry};
+use vestibule_store::passwords::{
+    ChangeOutcome, ChangePassword, ChangedBy, CountPasswordTry, PasswordTry, ReadPasswordHash,
+};
 use vestibule_store::{EventKind, User};
 
 /// Shortest password (NIST SP 800-63B-4, section 3.1.1.2, for one that is not the only factor).
@@ -56,7 +58,7 @@ async fn run(
         new_password: new,
     } = request;
     check_new(&new, current.as_ref(), &user)?;
-    let stored = app.store.password_hash(user.id).await?;
+    let stored = app.store.run(ReadPasswordHash(user.id)).await?;
     if let Some(stored) = &stored {
         let current =
             current.ok_or_else(|| Code::CurrentPasswordRequired.because("it is not sent"))?;
@@ -93,7 +95,7 @@ async fn run(
         event: frame.trail.success(),
         now,
     };
-    match app.store.change_password(change).await? {
+    match app.store.run(change).await? {
         ChangeOutcome::Changed => {}
         ChangeOutcome::Gone => {
             return Err(Code::AccessTokenInvalid
@@ -131,7 +133,11 @@ async fn check_current(
     now: i64,
 ) -> Result<(), Failure> {
     let wrong = || Code::PasswordInvalid.because("the current password is another");
-    match app.store.count_password_try(user.id, now).await? {
+    match app
+        .store
+        .run(CountPasswordTry { user: user.id, now })
+        .await?
+    {
         PasswordTry::Counted => {}
         PasswordTry::Locked(seconds) => {
             return Err(TryAgainReason::PasswordLocked
