@@ -15,8 +15,8 @@ use uuid::Uuid;
 use vestibule_store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 use vestibule_store::sessions::Origin;
 use vestibule_store::{
-    Account, Event, EventClass, EventKind, Gather, IdentityKey, NewSession, Profile, Rotation,
-    RotationOutcome, Signin, SigninOutcome, Store, User, UserStatus,
+    Account, Event, EventClass, EventKind, Gather, IdentityKey, NewSession, Profile, ReadSession,
+    Rotation, RotationOutcome, Signin, SigninOutcome, User, UserStatus,
 };
 
 const NOW: i64 = 1_800_000_000;
@@ -33,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let server = Server::of(&url).await?;
     let run = Uuid::now_v7();
     for number in 0..users {
-        let outcome = store.commit_signin(new_user(run, number)).await?;
+        let outcome = store.run(new_user(run, number)).await?;
         ensure!(
             outcome == SigninOutcome::Committed,
             "a user could not be made"
@@ -88,13 +88,13 @@ async fn sign_in(
                         linkable_email: None,
                         history: false,
                     };
-                    let user = store.gather(question).await?.user.context("it is known")?;
+                    let user = store.run(question).await?.user.context("it is known")?;
                     let signin = signin(Account::Existing {
                         user_id: user.id,
                         profile: None,
                     });
                     sessions.push(signin.session.id);
-                    let outcome = store.commit_signin(signin).await?;
+                    let outcome = store.run(signin).await?;
                     ensure!(outcome == SigninOutcome::Committed, "{outcome:?}");
                 }
             })
@@ -116,7 +116,7 @@ async fn refresh(store: &Arc<PostgresStore>, sessions: Vec<Uuid>) -> anyhow::Res
             let sessions = Arc::clone(&sessions);
             tokio::spawn(async move {
                 while let Some(id) = sessions.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (session, _) = store.session(*id).await?.context("it is there")?;
+                    let (session, _) = store.run(ReadSession(*id)).await?.context("it is there")?;
                     let rotation = Rotation {
                         session: *id,
                         expected_digest: session.refresh_digest,
@@ -126,7 +126,7 @@ async fn refresh(store: &Arc<PostgresStore>, sessions: Vec<Uuid>) -> anyhow::Res
                         now: NOW,
                         event: event(EventKind::Refresh),
                     };
-                    let outcome = store.rotate(rotation).await?;
+                    let outcome = store.run(rotation).await?;
                     ensure!(outcome == RotationOutcome::Rotated, "{outcome:?}");
                 }
                 Ok(())

@@ -19,7 +19,7 @@ use vestibule_store::sessions::Origin;
 use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule_store::{
     Account, Event, EventClass, EventKind, Gather, IdentityKey, NewSession, Profile, Signin,
-    SigninOutcome, Store, User, UserStatus,
+    SigninOutcome, User, UserStatus,
 };
 
 const NOW: i64 = 1_800_000_000;
@@ -118,7 +118,7 @@ async fn run(
                             history: false,
                         };
                         ensure!(
-                            store.gather(question).await?.user.is_some(),
+                            store.run(question).await?.user.is_some(),
                             "user {user} is unknown"
                         );
                     }
@@ -127,7 +127,7 @@ async fn run(
                             user_id: user_id(user),
                             profile: None,
                         };
-                        let outcome = store.commit_signin(signin(account)).await?;
+                        let outcome = store.run(signin(account)).await?;
                         ensure!(
                             outcome == SigninOutcome::Committed,
                             "user {user}: {outcome:?}"
@@ -233,7 +233,7 @@ async fn populate(store: &SqliteStore, users: u64) -> anyhow::Result<()> {
             user,
             identity: identity(number),
         };
-        waiting.push(store.commit_signin(signin(account)));
+        waiting.push(store.run(signin(account)));
         if waiting.len() == 256 || number + 1 == users {
             for commit in waiting.drain(..) {
                 ensure!(

@@ -29,6 +29,7 @@ use crate::app::App;
 use crate::clock::rfc3339;
 use crate::http::host;
 use crate::server::Answer;
+use vestibule_store::Probe;
 
 mod discovery;
 pub mod users;
@@ -127,7 +128,7 @@ async fn readiness(app: &App, admin: &Admin) -> Answer {
     if app.serving.live().revision.is_none() {
         return not_ready("no configuration is served yet\n".into());
     }
-    match app.store.probe().await {
+    match app.store.run(Probe).await {
         Ok(()) => text(StatusCode::OK, "ready\n".into()),
         Err(error) => not_ready(format!("{error}\n")),
     }

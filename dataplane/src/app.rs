@@ -29,7 +29,7 @@ const NOTICES_MAX: usize = 16;
 #[derive(Debug)]
 pub struct App {
     pub serving: Serving,
-    pub store: Arc<dyn Store>,
+    pub store: Store,
     pub clock: Clock,
     pub random: SystemRandom,
     /// Failures by client address and provider.
@@ -66,7 +66,7 @@ pub struct Caller<'a> {
 }
 
 impl App {
-    pub fn new(serving: Serving, store: Arc<dyn Store>, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(serving: Serving, store: Store, clock: Clock, metrics: Metrics) -> Self {
         let random = SystemRandom::new();
         let mut process_id = [0; 8];
         // Without it ids are still unique in this process.

@@ -17,9 +17,8 @@ use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use uuid::Uuid;
 
-use vestibule_store::Event;
+use vestibule_store::{AuditSink, Event};
 
-pub mod audited;
 pub mod condense;
 
 /// Lines that wait to be written.
@@ -120,20 +119,22 @@ impl AuditStream {
         Ok(Self { messages, dropped })
     }
 
-    pub fn tell(&self, event: &Event) {
-        let mut line = serde_json::to_vec(&Line::from(event)).unwrap_or_default();
-        line.push(b'\n');
-        if self.messages.try_send(Message::Line(line)).is_err() {
-            self.dropped.inc();
-        }
-    }
-
-    /// Waits until what was told before is written, or for so long.
+    /// Waits until what was audited before is written, or for so long.
     pub fn flush(&self, wait: Duration) {
         let (done, written) = sync_channel(1);
         if self.messages.try_send(Message::Flush(done)).is_ok() {
             // A reader that takes nothing keeps nobody from stopping.
             let _late = written.recv_timeout(wait);
+        }
+    }
+}
+
+impl AuditSink for AuditStream {
+    fn write(&self, event: &Event) {
+        let mut line = serde_json::to_vec(&Line::from(event)).unwrap_or_default();
+        line.push(b'\n');
+        if self.messages.try_send(Message::Line(line)).is_err() {
+            self.dropped.inc();
         }
     }
 }

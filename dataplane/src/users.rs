@@ -15,9 +15,12 @@ use crate::clock::rfc3339;
 use crate::password::check_text;
 use crate::password::hashing::Hashing;
 use vestibule_store::passwords::{
-    ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, PAGE_USERS_MAX, UserPage,
+    ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, PAGE_USERS_MAX, ReadUser,
+    RequirePasswordChange, UserPage, UsersNamed,
 };
-use vestibule_store::{Event, EventClass, EventKind, Store, StoreError, User, UserStatus};
+use vestibule_store::{
+    Event, EventClass, EventKind, SetUserStatus, Store, StoreError, User, UserStatus,
+};
 
 /// Lines that are imported at once.
 pub const IMPORT_LINES_MAX: usize = 200;
@@ -131,7 +134,7 @@ pub enum AskError {
 
 /// Where an administrator is answered.
 pub struct Desk<'a> {
-    pub store: &'a dyn Store,
+    pub store: &'a Store,
     pub hashing: &'a Hashing,
     /// `namespace/name` of a policy that is named by it, or by its name alone where that is known.
     pub policy_key: &'a (dyn Fn(&str) -> Option<String> + Sync),
@@ -157,13 +160,21 @@ impl Desk<'_> {
                     after,
                     limit,
                 };
-                Ok(of(self.store.users(page).await?))
+                Ok(of(self.store.run(page).await?))
             }
             Ask::Find { policy, name } => self.find(policy.as_deref(), name).await,
             Ask::SetStatus { user, status } => {
                 let status = status_named(&status)?;
                 let found = self.user(user).await?;
-                if !self.store.set_user_status(user, status, self.now).await? {
+                if !self
+                    .store
+                    .run(SetUserStatus {
+                        user,
+                        status,
+                        now: self.now,
+                    })
+                    .await?
+                {
                     return Err(AskError::NoUser);
                 }
                 let event = self.event(&found, format!("status: {}", status.as_str()));
@@ -173,7 +184,11 @@ impl Desk<'_> {
             Ask::RequirePasswordChange { user } => {
                 let found = self.user(user).await?;
                 let event = self.event(&found, "a password change is demanded");
-                if !self.store.require_password_change(user, event).await? {
+                if !self
+                    .store
+                    .run(RequirePasswordChange { user, event })
+                    .await?
+                {
                     return Err(AskError::NoPassword);
                 }
                 self.one(user).await
@@ -198,7 +213,7 @@ impl Desk<'_> {
                     event: self.event(&found, "a password is set"),
                     now: self.now,
                 };
-                match self.store.change_password(change).await? {
+                match self.store.run(change).await? {
                     ChangeOutcome::Changed => self.one(user).await,
                     ChangeOutcome::Gone | ChangeOutcome::UserNotActive(_) => Err(AskError::NoUser),
                 }
@@ -226,7 +241,13 @@ impl Desk<'_> {
         } else {
             name
         };
-        let found = self.store.users_named(self.policy(policy)?, name).await?;
+        let found = self
+            .store
+            .run(UsersNamed {
+                policy: self.policy(policy)?,
+                name,
+            })
+            .await?;
         if found.is_empty() {
             return Err(AskError::NoUser);
         }
@@ -250,7 +271,7 @@ impl Desk<'_> {
         if imported.errors.is_empty() {
             for (number, mut import) in good {
                 import.event = self.event(&import.user, "imported");
-                match self.store.import_user(import).await? {
+                match self.store.run(import).await? {
                     ImportOutcome::Added => imported.added += 1,
                     ImportOutcome::Known => imported.known += 1,
                     taken @ ImportOutcome::IdentityTaken => imported.errors.push(LineError {
@@ -275,7 +296,7 @@ impl Desk<'_> {
     }
 
     async fn user(&self, id: Uuid) -> Result<User, AskError> {
-        self.store.user(id).await?.ok_or(AskError::NoUser)
+        self.store.run(ReadUser(id)).await?.ok_or(AskError::NoUser)
     }
 
     async fn one(&self, id: Uuid) -> Result<Answer, AskError> {

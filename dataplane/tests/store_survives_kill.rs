@@ -10,8 +10,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule_store::{
-    Account, Event, EventClass, EventKind, IdentityKey, NewSession, Profile, Signin, SigninOutcome,
-    Store, User, UserStatus,
+    Account, Event, EventClass, EventKind, IdentityKey, NewSession, Probe, Profile, ReadSession,
+    Signin, SigninOutcome, User, UserStatus,
 };
 
 const PATH: &str = "VESTIBULE_TEST_KILLED_DATABASE";
@@ -59,10 +59,13 @@ async fn answered_sign_ins_survive_a_kill() {
     }
     let store = SqliteStore::open(&path, SqliteOptions::default()).expect("it opens after a kill");
     for session in answered {
-        let found = store.session(session).await.expect("it can be read");
+        let found = store
+            .run(ReadSession(session))
+            .await
+            .expect("it can be read");
         assert!(found.is_some(), "{session} was answered and is lost");
     }
-    assert_eq!(store.probe().await, Ok(()));
+    assert_eq!(store.run(Probe).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,10 +89,7 @@ async fn signs_in_until_killed() {
 async fn sign_in_forever(store: Arc<SqliteStore>, task: u64) {
     for number in 0.. {
         let id = Uuid::from_u64_pair(number, task);
-        assert_eq!(
-            store.commit_signin(signin(id)).await,
-            Ok(SigninOutcome::Committed)
-        );
+        assert_eq!(store.run(signin(id)).await, Ok(SigninOutcome::Committed));
         writeln!(std::io::stdout(), "answered {id}").expect("somebody reads");
     }
 }

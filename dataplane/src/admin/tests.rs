@@ -18,7 +18,7 @@ fn app(directory: &tempfile::TempDir) -> App {
     let serving = Serving::empty(HttpIssuers::Refuse, clock.clone());
     App::new(
         serving,
-        Arc::new(store.expect("it opens")),
+        store.expect("it opens").into(),
         clock,
         Metrics::default(),
     )

@@ -80,7 +80,7 @@ pub(super) async fn handle(app: &App, token: &Token, request: Request<Incoming>)
         policy.map(|policy| policy.key.clone())
     };
     let desk = Desk {
-        store: &*app.store,
+        store: &app.store,
         hashing: &app.hashing_passwords,
         policy_key: &policy_key,
         now: app.clock.now(),

@@ -42,7 +42,7 @@ fn an_event_is_one_line_and_leaves_out_what_it_does_not_know() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("audit.jsonl");
     let (stream, dropped) = stream(&path);
-    stream.tell(&event("ok"));
+    stream.write(&event("ok"));
     stream.flush(WAIT);
     let expected = json!({
         "time": "2030-03-17T17:46:40Z",
@@ -65,11 +65,11 @@ fn a_file_that_was_renamed_is_left_and_a_new_one_begun() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("audit.jsonl");
     let (stream, _) = stream(&path);
-    stream.tell(&event("ok"));
+    stream.write(&event("ok"));
     stream.flush(WAIT);
     let rotated = folder.path().join("audit.jsonl.1");
     std::fs::rename(&path, &rotated).expect("it can be renamed");
-    stream.tell(&event("token_expired"));
+    stream.write(&event("token_expired"));
     stream.flush(WAIT);
     assert_eq!(lines(&rotated).len(), 1);
     assert_eq!(lines(&path)[0]["outcome"], "token_expired");
@@ -81,7 +81,7 @@ fn what_was_there_before_stays() {
     let path = folder.path().join("audit.jsonl");
     for _ in 0..2 {
         let (stream, _) = stream(&path);
-        stream.tell(&event("ok"));
+        stream.write(&event("ok"));
         stream.flush(WAIT);
     }
     assert_eq!(lines(&path).len(), 2);
@@ -92,7 +92,7 @@ fn lines_that_cannot_be_written_are_counted() {
     let dropped = Counter::default();
     let full = AuditTarget::File("/dev/full".into());
     let stream = AuditStream::start(&full, dropped.clone()).expect("it can be opened");
-    stream.tell(&event("ok"));
+    stream.write(&event("ok"));
     stream.flush(WAIT);
     assert_eq!(dropped.get(), 1);
 }

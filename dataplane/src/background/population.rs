@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
-use vestibule_store::population::{Addition, Populations, ReadPopulations};
+use vestibule_store::population::{AddToPopulation, Addition, Populations, ReadPopulations};
 
 use crate::app::App;
 use vestibule_risk::census::{self, ADD_EVERY, Census, READ_EVERY, VALUES_MAX};
@@ -22,7 +22,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
             Some(at) => app.store.is_shared() && at.elapsed() >= READ_EVERY,
         };
         // The next round tries again; the store has logged why it cannot be used.
-        if due && let Ok(populations) = app.store.populations(question()).await {
+        if due && let Ok(populations) = app.store.run(question()).await {
             app.censuses.replace(censuses(populations));
             read_at = Some(Instant::now());
         }
@@ -42,7 +42,10 @@ pub async fn add(app: &App) {
     while let Some(part) = parts.next() {
         if app
             .store
-            .add_to_population(stored(&part), now)
+            .run(AddToPopulation {
+                part: stored(&part),
+                now,
+            })
             .await
             .is_err()
         {

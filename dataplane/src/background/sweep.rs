@@ -20,7 +20,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         // The next round tries again; the store has logged why it cannot be used.
-        while let Ok(rows) = app.store.sweep(due(app.clock.now())).await {
+        while let Ok(rows) = app.store.run(due(app.clock.now())).await {
             app.metrics.rows_swept(rows);
             if rows < ROWS_MAX {
                 break;

@@ -15,7 +15,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::admin::{self, Admin};
 use crate::app::App;
 use crate::audit::AuditStream;
-use crate::audit::audited::Audited;
 use crate::background::{population, prefetch, refusals, sweep};
 use crate::cli::{ServeArgs, SnapshotArgs};
 use crate::clock::Clock;
@@ -34,7 +33,6 @@ use crate::tls::{Tls, TlsFiles};
 use vestibule_process::log::{self, LogFormat};
 use vestibule_process::panic::end_on_panic;
 use vestibule_process::signal::stop_on_signal;
-use vestibule_store::Store;
 use vestibule_store::database::Opened;
 
 /// What is logged when nobody says otherwise: of libraries, only what went wrong.
@@ -134,8 +132,8 @@ pub async fn start(
         .map(|target| AuditStream::start(target, metrics.audit_lines_dropped.clone()))
         .transpose()
         .context("--audit-log")?;
-    let store: Arc<dyn Store> = match &audit {
-        Some(stream) => Arc::new(Audited::new(store, stream.clone())),
+    let store = match &audit {
+        Some(stream) => store.audited(Arc::new(stream.clone())),
         None => store,
     };
     let mut app = App::new(serving, store, clock, metrics);

@@ -84,7 +84,7 @@ impl Office {
                 let hashing = Hashing::default();
                 let policy_key = |name: &str| name.contains('/').then(|| name.to_owned());
                 let desk = Desk {
-                    store: &*opened.store,
+                    store: &opened.store,
                     hashing: &hashing,
                     policy_key: &policy_key,
                     now: Clock::System.now(),

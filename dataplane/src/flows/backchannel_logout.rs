@@ -54,7 +54,7 @@ async fn run(app: &App, frame: &mut Frame<'_>, text: &str) -> Result<(), Failure
         event: frame.trail.success(),
         now: frame.now,
     };
-    match app.store.log_out(logout).await? {
+    match app.store.run(logout).await? {
         LogoutOutcome::Ended(_) => Ok(()),
         LogoutOutcome::Replayed => Err(Code::TokenReplayed
             .because("the logout token was used before")

@@ -24,7 +24,7 @@ use crate::language::Language;
 use crate::live::{LivePolicy, LiveProvider};
 use crate::trail::Trail;
 use vestibule_risk::{Level, Values};
-use vestibule_store::mfa::{Factors, OpenChallenge};
+use vestibule_store::mfa::{Factors, OpenChallenge, ReadFactors};
 use vestibule_store::sessions::Origin;
 use vestibule_store::{Account, IdentityKey, NewHistory, Profile, SigninOutcome};
 
@@ -220,7 +220,9 @@ pub async fn open(
     let mfa = &policy.spec.mfa;
     let factors = match plan {
         Plan::Create { .. } => Factors::default(),
-        Plan::SignIn { user, .. } | Plan::Link { user } => app.store.factors(user.id).await?,
+        Plan::SignIn { user, .. } | Plan::Link { user } => {
+            app.store.run(ReadFactors(user.id)).await?
+        }
     };
     let offered = offer(mfa, demand.level, &factors, contact);
     if offered.is_empty() {
@@ -272,7 +274,7 @@ pub async fn open(
         event: trail.challenged(),
         now,
     };
-    match app.store.open_challenge(opening).await? {
+    match app.store.run(opening).await? {
         SigninOutcome::Committed => {}
         outcome => return Ok(Err(outcome)),
     }

@@ -11,7 +11,7 @@ use crate::flows::frame::Frame;
 use crate::flows::session::{Bearer, Opens, authenticate, check_recent};
 use crate::users::sessions::SessionRecord;
 use vestibule_store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
-use vestibule_store::{EventKind, Session};
+use vestibule_store::{EndSession, EventKind, ReadSession, RevokeSessions, Session};
 
 /// A page of them, the newest first. `after`: the last one of the page before.
 pub async fn list(
@@ -29,7 +29,7 @@ pub async fn list(
         limit: PAGE_SESSIONS_MAX,
         now: frame.now,
     };
-    let found = app.store.sessions_of(page).await?;
+    let found = app.store.run(page).await?;
     let is_full = found.len() == PAGE_SESSIONS_MAX as usize;
     let next = found.last().filter(|_| is_full);
     Ok(Sessions {
@@ -49,13 +49,21 @@ pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Fai
         check_recent(&bearer, frame.now)?;
     }
     let not_found = || Failure::from(Code::NotFound.because("the user has no such live session"));
-    let found = app.store.session(id).await?;
+    let found = app.store.run(ReadSession(id)).await?;
     let (session, user) = found
         .filter(|(_, owner)| owner.id == bearer.user.id)
         .ok_or_else(not_found)?;
     frame.trail.of_session(&session, &user);
     let (now, event) = (frame.now, frame.trail.success());
-    if app.store.end_session(session.id, now, event).await? {
+    if app
+        .store
+        .run(EndSession {
+            id: session.id,
+            now,
+            event,
+        })
+        .await?
+    {
         Ok(())
     } else {
         Err(not_found())
@@ -70,7 +78,11 @@ pub async fn end_all(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> 
     event.detail = "all sessions of the user".to_owned();
     let _found = app
         .store
-        .revoke_user_sessions(user.id, frame.now, event)
+        .run(RevokeSessions {
+            user: user.id,
+            now: frame.now,
+            event,
+        })
         .await?;
     Ok(())
 }

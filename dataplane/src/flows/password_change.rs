@@ -20,7 +20,9 @@ use crate::password::{BYTES_MAX, check_text, standing};
 use crate::protocol::FULL_SCOPE;
 use crate::refresh_token::RefreshToken;
 use vestibule_store::LocalPassword;
-use vestibule_store::passwords::{ChangeOutcome, ChangePassword, ChangedBy, PasswordTry};
+use vestibule_store::passwords::{
+    ChangeOutcome, ChangePassword, ChangedBy, CountPasswordTry, PasswordTry, ReadPasswordHash,
+};
 use vestibule_store::{EventKind, User};
 
 pub async fn change(
@@ -53,7 +55,7 @@ async fn run(
         new_password: new,
     } = request;
     check_new(&new, current.as_ref(), &user)?;
-    let stored = app.store.password_hash(user.id).await?;
+    let stored = app.store.run(ReadPasswordHash(user.id)).await?;
     if let Some(stored) = &stored {
         let current =
             current.ok_or_else(|| Code::CurrentPasswordRequired.because("it is not sent"))?;
@@ -90,7 +92,7 @@ async fn run(
         event: frame.trail.success(),
         now,
     };
-    match app.store.change_password(change).await? {
+    match app.store.run(change).await? {
         ChangeOutcome::Changed => {}
         ChangeOutcome::Gone => {
             return Err(Code::AccessTokenInvalid
@@ -128,7 +130,11 @@ async fn check_current(
     now: i64,
 ) -> Result<(), Failure> {
     let wrong = || Code::PasswordInvalid.because("the current password is another");
-    match app.store.count_password_try(user.id, now).await? {
+    match app
+        .store
+        .run(CountPasswordTry { user: user.id, now })
+        .await?
+    {
         PasswordTry::Counted => {}
         PasswordTry::Locked(seconds) => {
             return Err(TryAgainReason::PasswordLocked

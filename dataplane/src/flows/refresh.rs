@@ -14,7 +14,9 @@ use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::password::{self, Standing};
 use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
-use vestibule_store::{EventKind, Rotation, RotationOutcome, Session, User};
+use vestibule_store::{
+    EndSession, EventKind, ReadSession, Rotation, RotationOutcome, Session, User,
+};
 
 /// How often a refresh is decided anew because another one was first. Each loss means that another refresh won, and the
 /// next look finds its successor.
@@ -57,7 +59,7 @@ async fn rotate(
     let token = RefreshToken::parse(&request.refresh_token);
     let token = token.ok_or_else(|| invalid("it is no refresh token"))?;
     for _ in 0..DECISIONS_MAX {
-        let found = app.store.session(token.session()).await?;
+        let found = app.store.run(ReadSession(token.session())).await?;
         let (session, user) = found.ok_or_else(|| invalid("there is no such session"))?;
         frame.session(app, &session, &user);
         check_session(&session, &user, now)?;
@@ -106,7 +108,7 @@ async fn rotate(
                     now,
                     event: frame.trail.success(),
                 };
-                match app.store.rotate(rotation).await? {
+                match app.store.run(rotation).await? {
                     RotationOutcome::Changed => continue,
                     RotationOutcome::Rotated => {}
                 }
@@ -116,7 +118,14 @@ async fn rotate(
         let failure = Failure::from(Code::RefreshTokenReused.because(reused));
         let mut event = frame.trail.failure(&failure);
         event.kind = EventKind::Signout;
-        let _was_live = app.store.end_session(session.id, now, event).await?;
+        let _was_live = app
+            .store
+            .run(EndSession {
+                id: session.id,
+                now,
+                event,
+            })
+            .await?;
         return Err(failure);
     }
     Err(TryAgainReason::StoreUnavailable

@@ -22,7 +22,7 @@ use crate::protocol::ACCOUNT_SCOPE;
 use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::RefreshToken;
 use vestibule_idtoken::token::UnverifiedToken;
-use vestibule_store::{EventKind, Session, User};
+use vestibule_store::{EndSession, EventKind, ReadSession, Session, User};
 
 /// How far the clock of a provider that says when somebody authenticated may be ahead.
 const AUTH_TIME_SKEW_SECONDS: i64 = 60;
@@ -37,9 +37,11 @@ pub async fn userinfo(app: &Arc<App>, caller: Caller<'_>) -> Result<UserInfo, Fa
 pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
     let mut frame = Frame::begin(app, EventKind::Signout, caller);
     let Bearer { session, .. } = authenticate(app, &mut frame, Opens::Services).await?;
-    let ending = app
-        .store
-        .end_session(session.id, frame.now, frame.trail.success());
+    let ending = app.store.run(EndSession {
+        id: session.id,
+        now: frame.now,
+        event: frame.trail.success(),
+    });
     let _was_live = ending.await?;
     Ok(())
 }
@@ -60,7 +62,7 @@ pub(crate) async fn revoke_at(
     let mut frame = Frame::begin(app, EventKind::Signout, caller);
     let session = match RefreshToken::parse(token) {
         Some(refresh) => {
-            let found = app.store.session(refresh.session()).await?;
+            let found = app.store.run(ReadSession(refresh.session())).await?;
             // Only a token that the session knows: its family id alone is no proof.
             found.filter(|(session, _)| {
                 let digest = refresh.digest();
@@ -82,9 +84,11 @@ pub(crate) async fn revoke_at(
     }
     frame.session(app, &session, &user);
     frame.trail.client = door.client_id().map(str::to_owned);
-    let ending = app
-        .store
-        .end_session(session.id, frame.now, frame.trail.success());
+    let ending = app.store.run(EndSession {
+        id: session.id,
+        now: frame.now,
+        event: frame.trail.success(),
+    });
     let _was_live = ending.await?;
     Ok(())
 }
@@ -185,7 +189,7 @@ pub(crate) async fn session_of(
     app: &App,
     presented: &PresentedToken,
 ) -> Result<Option<(Session, User)>, Failure> {
-    let found = app.store.session(presented.session).await?;
+    let found = app.store.run(ReadSession(presented.session)).await?;
     Ok(found.filter(|(session, user)| {
         let policy = &presented.policy.key;
         session.policy == *policy && user.policy == *policy && user.id == presented.user

@@ -28,7 +28,7 @@ use crate::protocol::{CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_risk::{self as risk, Assessment, Context};
-use vestibule_store::mfa::DeviceKey;
+use vestibule_store::mfa::{DeviceKey, KnowsDevice};
 use vestibule_store::sessions::Origin;
 use vestibule_store::{
     EventKind, Gather, Gathered, NewHistory, NewSession, Signin, SigninOutcome, StoredHistory,
@@ -240,10 +240,7 @@ impl Attempt<'_, '_> {
             ..
         } = given;
         let now = self.frame.now;
-        let mut gathered = app
-            .store
-            .gather(question(provider, policy, identity))
-            .await?;
+        let mut gathered = app.store.run(question(provider, policy, identity)).await?;
         let stored = gathered.history.take();
         let contact = contact(&gathered);
         let (spec, mapped) = (&provider.spec, &identity.mapped);
@@ -261,7 +258,13 @@ impl Attempt<'_, '_> {
             let user = decided.plan.user();
             context.remembered_device = match device {
                 Some(device) if !decided.plan.is_new() => {
-                    app.store.knows_device(user.id, *device, now).await?
+                    app.store
+                        .run(KnowsDevice {
+                            user: user.id,
+                            device: *device,
+                            now,
+                        })
+                        .await?
                 }
                 Some(_) | None => false,
             };
@@ -353,7 +356,7 @@ impl Attempt<'_, '_> {
             event: self.frame.trail.success(),
             now,
         };
-        match app.store.commit_signin(signin).await? {
+        match app.store.run(signin).await? {
             SigninOutcome::Committed => {}
             outcome => return Ok(Err(outcome)),
         }

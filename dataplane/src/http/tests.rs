@@ -98,7 +98,7 @@ impl Service {
         let clock = Clock::set_to(NOW);
         let serving = Serving::empty(HttpIssuers::LoopbackAndCluster, clock.clone());
         serving.serve(snapshot).expect("it builds");
-        let store = Arc::new(store.expect("it opens"));
+        let store = store.expect("it opens").into();
         let app = Arc::new(App::new(serving, store, clock.clone(), Metrics::default()));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

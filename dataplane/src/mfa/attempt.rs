@@ -14,7 +14,7 @@ use crate::flows::frame::Frame;
 use crate::flows::mfa_requirement::{Contact, Offer, offer};
 use crate::flows::refresh::still_allowed;
 use crate::live::{LivePolicy, LiveProvider};
-use vestibule_store::mfa::{Challenge, Factors, FoundChallenge};
+use vestibule_store::mfa::{Challenge, Factors, FoundChallenge, ReadChallenge};
 use vestibule_store::{EventKind, User};
 
 pub(super) struct Attempt<'c> {
@@ -57,7 +57,7 @@ impl<'c> Attempt<'c> {
     pub(super) async fn find(&mut self, app: &App, text: &str) -> Result<Open, Failure> {
         let token =
             ChallengeToken::parse(text).ok_or_else(|| invalid("it is no challenge token"))?;
-        let found = app.store.challenge(token.digest()).await?;
+        let found = app.store.run(ReadChallenge(token.digest())).await?;
         let FoundChallenge {
             challenge,
             user,

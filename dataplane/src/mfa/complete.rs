@@ -108,7 +108,7 @@ pub(super) async fn complete(
         event: attempt.frame.trail.success(),
         now,
     };
-    match app.store.commit_signin(signin).await? {
+    match app.store.run(signin).await? {
         SigninOutcome::Committed => {}
         outcome => {
             decide_again(outcome)?;

@@ -33,7 +33,7 @@ use crate::mfa::notice::Notice;
 use crate::mfa::verify::{keys_of, no_key_yet};
 use vestibule_store::mfa::{
     ConfirmOutcome, Confirmation, Confirming, Enrollment as NewEnrollment, Factor, Factors, Proof,
-    Removal,
+    ReadFactors, Removal,
 };
 use vestibule_store::{EventKind, Session, User};
 
@@ -153,7 +153,7 @@ async fn begin_webauthn(
 }
 
 async fn keep(app: &App, user: Uuid, factor: Factor) -> Result<(), Failure> {
-    let kept = app.store.begin_enrollment(NewEnrollment { user, factor });
+    let kept = app.store.run(NewEnrollment { user, factor });
     if kept.await? {
         Ok(())
     } else {
@@ -275,7 +275,7 @@ async fn confirm_story(
         event: attempt.frame.trail.success(),
         now,
     };
-    match app.store.confirm_enrollment(confirming).await? {
+    match app.store.run(confirming).await? {
         ConfirmOutcome::Confirmed { first } => {
             notice.send(app, &policy, &user.profile, now);
             Ok(Confirmed::Enrolled(EnrollmentConfirmed {
@@ -291,7 +291,7 @@ async fn confirm_story(
 pub async fn list(app: &Arc<App>, caller: Caller<'_>) -> Result<Enrollments, Failure> {
     let mut frame = Frame::begin(app, EventKind::MfaEnroll, caller);
     let Bearer { user, .. } = authenticate(app, &mut frame, Opens::Account).await?;
-    let factors = app.store.factors(user.id).await?;
+    let factors = app.store.run(ReadFactors(user.id)).await?;
     let enrollments = factors.confirmed().map(|factor| EnrollmentInfo {
         id: factor.id.to_string(),
         method: factor.method.name(),
@@ -320,7 +320,7 @@ async fn remove_story(
     let Bearer { session, user, .. } = bearer;
     let live = &attempt.frame.live;
     let (policy, provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
-    let factors = app.store.factors(user.id).await?;
+    let factors = app.store.run(ReadFactors(user.id)).await?;
     let mut own = factors.confirmed();
     let Some(own) = own.find(|own| own.id == factor) else {
         return Err(Code::NotFound.into());
@@ -331,7 +331,7 @@ async fn remove_story(
         factor,
         event: attempt.frame.trail.success(),
     };
-    if app.store.remove_factor(removal).await? {
+    if app.store.run(removal).await? {
         let language = Language::of(attempt.frame.caller.headers);
         let notice = Notice::removed(own.method, language);
         notice.send(app, policy, &user.profile, attempt.now());
@@ -379,7 +379,7 @@ async fn enroller(
     if !offered {
         return Err(Code::MfaMethodUnavailable.into());
     }
-    let factors = app.store.factors(user.id).await?;
+    let factors = app.store.run(ReadFactors(user.id)).await?;
     check_second_factor(&factors, &session, &provider.spec, attempt.now())?;
     Ok(Enroller {
         name: shown_name(&user.profile, user.id),

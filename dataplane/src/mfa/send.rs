@@ -71,7 +71,7 @@ pub(super) async fn wait(
         sends,
         now,
     };
-    match app.store.await_answer(waiting).await? {
+    match app.store.run(waiting).await? {
         TryOutcome::Counted(_) => Ok(()),
         TryOutcome::Gone => Err(crate::mfa::attempt::invalid("it was answered meanwhile")),
         TryOutcome::Locked(seconds) => Err(crate::mfa::attempt::budget_used(sends, seconds)),

@@ -44,7 +44,7 @@ async fn answer(
     let attempts = &open.policy.spec.mfa.attempts;
     let wanted = Wanted::parse(request.scope.as_deref())?;
     let guesses = Some(method).filter(|method| can_be_guessed(*method));
-    let tried = app.store.count_try(Try {
+    let tried = app.store.run(Try {
         user: open.user.id,
         challenge: open.token.digest(),
         limits: TryLimits {

@@ -13,7 +13,7 @@ use vestibule_idtoken::refusal::Refused;
 use vestibule_idtoken::strict_json;
 use vestibule_idtoken::token::{Jws, Malformed, UnverifiedToken};
 use vestibule_idtoken::verify::{Facts, check_claims, check_header};
-use vestibule_store::ReplayKey;
+use vestibule_store::{ReplayKey, UseOnce};
 
 /// How far clocks may be apart.
 const SKEW_SECONDS: i64 = 30;
@@ -111,10 +111,10 @@ pub async fn by_own_key(
         .map_err(|error| unproved(error.into()))?;
     let jti = token.text("jti").unwrap_or_default();
     let identity = [policy.key.as_str(), client_id, jti].join("\n");
-    let first = app.store.use_once(ReplayKey {
+    let first = app.store.run(UseOnce(ReplayKey {
         expires_at: expires_at + SKEW_SECONDS,
         digest: sha256(format!("client assertion\n{identity}").as_bytes()),
-    });
+    }));
     match first.await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Unproved::Replayed),

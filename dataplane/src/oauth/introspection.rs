@@ -19,7 +19,7 @@ use crate::oauth::{OauthFailure, client_of};
 use crate::password;
 use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::{RefreshToken, is_current};
-use vestibule_store::{Session, User};
+use vestibule_store::{ReadSession, Session, User};
 
 /// `POST /oauth2/introspect`: for clients alone.
 pub async fn introspect(
@@ -84,7 +84,7 @@ async fn of_refresh_token(
     token: &RefreshToken,
 ) -> Result<Option<Map<String, Value>>, Failure> {
     let now = app.clock.now();
-    let found = app.store.session(token.session()).await?;
+    let found = app.store.run(ReadSession(token.session())).await?;
     let Some((session, user)) = found else {
         return Ok(None);
     };

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Answer, AskError, Desk};
 use crate::clock::rfc3339;
 use vestibule_store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
-use vestibule_store::{Session, User};
+use vestibule_store::{EndSession, ReadSession, RevokeSessions, Session, User};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
@@ -43,7 +43,7 @@ impl Desk<'_> {
             limit,
             now: self.now,
         };
-        let found = self.store.sessions_of(page).await?;
+        let found = self.store.run(page).await?;
         Ok(Answer {
             sessions: found.into_iter().map(SessionRecord::of).collect(),
             ..Answer::default()
@@ -60,7 +60,11 @@ impl Desk<'_> {
         match session {
             None => {
                 let event = self.event(&user, "all sessions are ended");
-                let revoking = self.store.revoke_user_sessions(user.id, self.now, event);
+                let revoking = self.store.run(RevokeSessions {
+                    user: user.id,
+                    now: self.now,
+                    event,
+                });
                 if !revoking.await? {
                     return Err(AskError::NoUser);
                 }
@@ -71,14 +75,22 @@ impl Desk<'_> {
     }
 
     async fn revoke_session(&self, user: &User, id: Uuid) -> Result<(), AskError> {
-        let found = self.store.session(id).await?;
+        let found = self.store.run(ReadSession(id)).await?;
         let (session, _) = found
             .filter(|(_, owner)| owner.id == user.id)
             .ok_or(AskError::NoSession)?;
         let mut event = self.event(user, "a session is ended");
         event.session_id = Some(session.id);
         event.provider = session.provider;
-        if self.store.end_session(id, self.now, event).await? {
+        if self
+            .store
+            .run(EndSession {
+                id,
+                now: self.now,
+                event,
+            })
+            .await?
+        {
             Ok(())
         } else {
             Err(AskError::NoSession)

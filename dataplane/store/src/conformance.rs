@@ -26,7 +26,7 @@ pub(crate) mod sweeping;
 
 /// One empty database.
 pub(crate) trait Fixture: Send + fmt::Debug {
-    fn store(&self) -> Arc<dyn Store>;
+    fn store(&self) -> Arc<Store>;
     /// Closes the store and opens it again. No clone of the store may be left.
     fn reopen(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// As [`Self::reopen`], with another bound for refusals.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Store;
@@ -40,7 +39,7 @@ pub enum DatabaseError {
 
 /// A store that is ready.
 pub struct Opened {
-    pub store: Arc<dyn Store>,
+    pub store: Store,
     /// Resolves when nothing can be written any more, and the process should end.
     pub died: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -80,8 +79,10 @@ impl Database {
                 };
                 let store = SqliteStore::open(&path, options)?;
                 let died = Box::pin(store.died());
-                let store: Arc<dyn Store> = Arc::new(store);
-                Ok(Opened { store, died })
+                Ok(Opened {
+                    store: store.into(),
+                    died,
+                })
             }
             Self::Postgres(url) => {
                 let options = PostgresOptions {
@@ -90,7 +91,7 @@ impl Database {
                 };
                 let store = PostgresStore::open(url, options).await?;
                 Ok(Opened {
-                    store: Arc::new(store),
+                    store: store.into(),
                     // It has no part that could end alone: a panic ends the process.
                     died: Box::pin(std::future::pending()),
                 })

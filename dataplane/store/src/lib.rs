@@ -1,7 +1,10 @@
 //! What must survive: users, identities, sessions, the replay guard and the audit trail.
 //!
-//! A sign-in reads once ([`Store::gather`]) and writes once ([`Store::commit_signin`]); whatever was read may have changed
-//! by then, so the commit checks again what it depends on and answers with what it found. `Ok(Committed)` means durable.
+//! A store runs operations ([`Store::run`]). A sign-in reads once ([`Gather`]) and writes once ([`Signin`]); what was read may
+//! have changed by then, so the commit checks again what it depends on and answers with what it found. `Ok(Committed)` means
+//! durable.
+//!
+//! Times are seconds since the Unix epoch. `policy` is `namespace/name`: one policy's rows mean nothing to another.
 
 use std::fmt;
 use std::future::Future;
@@ -11,11 +14,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use self::mfa::{Completion, MfaStore};
-use self::passwords::PasswordStore;
-use self::population::{Addition, Populations, ReadPopulations};
-use self::sessions::{Login, Origin, SessionStore};
+use self::mfa::Completion;
+pub use self::operation::{Operation, RunOn};
+use self::sessions::{Login, Origin};
+pub use self::store::{AuditSink, Store};
 
+pub mod answers;
 pub mod attempts;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -24,6 +28,7 @@ pub mod database;
 pub mod decision;
 mod digest;
 pub mod mfa;
+mod operation;
 pub mod passwords;
 pub mod population;
 pub mod postgres;
@@ -32,49 +37,12 @@ mod rotated;
 mod rounds;
 pub mod sessions;
 pub mod sqlite;
+mod store;
 pub mod trace;
 
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Times are seconds since the Unix epoch. `policy` is `namespace/name`: one policy's rows mean nothing to another.
-pub trait Store: MfaStore + PasswordStore + SessionStore + Send + Sync + fmt::Debug {
-    /// Everything that a sign-in reads.
-    fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered>;
-    /// Everything that a sign-in writes, or none of it.
-    fn commit_signin(&self, signin: Signin) -> StoreFuture<'_, SigninOutcome>;
-    /// A session and its user, ended and expired sessions included.
-    fn session(&self, id: Uuid) -> StoreFuture<'_, Option<(Session, User)>>;
-    /// Compare-and-set of a session's refresh token, while the session is live and its user active.
-    fn rotate(&self, rotation: Rotation) -> StoreFuture<'_, RotationOutcome>;
-    /// Ends a session; false when there is none or it had ended.
-    fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
-    /// Uses up what may be used once; false when it was used before.
-    fn use_once(&self, key: ReplayKey) -> StoreFuture<'_, bool>;
-    /// Queues an audit event without waiting; false when it was dropped because the queue is full, or because it is a
-    /// refusal and the disk has too little room for it.
-    fn record(&self, event: Event) -> bool;
-    /// Waits until the audit events queued so far are written, however long a database is away.
-    fn flush(&self) -> StoreFuture<'_, ()>;
-    /// Deletes expired rows, at most `rows_max`; the number deleted. Fewer than `rows_max`: leave the rest for later.
-    fn sweep(&self, sweep: Sweep) -> StoreFuture<'_, usize>;
-    /// Whether the store can be written to now.
-    fn probe(&self) -> StoreFuture<'_, ()>;
-    /// What has been written since the start, for the metrics.
-    fn work(&self) -> Work;
-    fn hash_key(&self) -> HashKey;
-    /// Adds to what all users of a policy have shown: all of `part`, or nothing.
-    fn add_to_population(&self, part: Addition, now: i64) -> StoreFuture<'_, ()>;
-    /// By policy: what all its users have shown, of each kind the most frequent values.
-    fn populations(&self, question: ReadPopulations) -> StoreFuture<'_, Populations>;
-    /// Whether other processes may write to it, too.
-    fn is_shared(&self) -> bool;
-    /// False when there is no such user. Whoever is no longer active loses the sessions too.
-    fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool>;
-    /// Ends all sessions that a user has now; false when there is no such user.
-    fn revoke_user_sessions(&self, user: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool>;
-}
-
-/// Deletes what has expired, a bounded number of rows at a time.
+/// Deletes what has expired, at most `rows_max` rows; the number deleted. Fewer than `rows_max`: leave the rest for later.
 #[derive(Debug, Clone, Copy)]
 pub struct Sweep {
     /// Seconds since the Unix epoch.
@@ -113,7 +81,7 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// Who signs in, as the token says.
+/// Reads everything that a sign-in depends on: who signs in, as the token says.
 #[derive(Debug, Clone)]
 pub struct Gather {
     pub identity: IdentityKey,
@@ -169,7 +137,7 @@ impl NewHistory {
 pub const HASH_KEY_BYTES: usize = 32;
 
 /// What addresses and user agents are hashed with: made once for each database, and kept in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct HashKey(pub [u8; HASH_KEY_BYTES]);
 
 impl fmt::Debug for HashKey {
@@ -274,7 +242,7 @@ impl UserStatus {
     }
 }
 
-/// Everything that one sign-in writes.
+/// Everything that one sign-in writes, or none of it.
 #[derive(Debug)]
 pub struct Signin {
     pub account: Account,
@@ -349,6 +317,14 @@ pub struct ReplayKey {
     pub digest: [u8; 32],
 }
 
+/// Uses up what may be used once; false when it was used before.
+#[derive(Debug, Clone, Copy)]
+pub struct UseOnce(pub ReplayKey);
+
+/// Whether the store can be written to now.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe;
+
 #[derive(Debug, Clone)]
 pub struct NewSession {
     /// Begins with its time of creation, so that rows are inserted in order.
@@ -399,6 +375,36 @@ pub struct Rotated {
     pub at: i64,
 }
 
+/// A session and its user, ended and expired sessions included.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadSession(pub Uuid);
+
+/// Ends a session; false when there is none or it had ended.
+#[derive(Debug, Clone)]
+pub struct EndSession {
+    pub id: Uuid,
+    pub now: i64,
+    pub event: Event,
+}
+
+/// False when there is no such user. A user who is no longer active loses the sessions too, so that they do not come back
+/// to life with the user.
+#[derive(Debug, Clone, Copy)]
+pub struct SetUserStatus {
+    pub user: Uuid,
+    pub status: UserStatus,
+    pub now: i64,
+}
+
+/// Ends all sessions that a user has now; false when there is no such user.
+#[derive(Debug, Clone)]
+pub struct RevokeSessions {
+    pub user: Uuid,
+    pub now: i64,
+    pub event: Event,
+}
+
+/// Compare-and-set of a session's refresh token, while the session is live and its user active.
 #[derive(Debug, Clone)]
 pub struct Rotation {
     pub session: Uuid,

@@ -10,7 +10,7 @@ use vestibule_crds::signin_policy::MfaMethod;
 
 use super::attempts::{Tried, TryLimits};
 use super::sessions::Login;
-use super::{Account, Event, ReplayKey, SigninOutcome, StoreFuture, User};
+use super::{Account, Event, ReplayKey, User};
 
 /// Confirmed factors that one user may have.
 pub const FACTORS_MAX: usize = 10;
@@ -19,33 +19,27 @@ pub const DEVICES_MAX: usize = 20;
 /// Challenges of one user that can be answered at the same time.
 pub const CHALLENGES_MAX: usize = 5;
 
-type Digest = [u8; 32];
+pub type Digest = [u8; 32];
 
-/// What both stores do about second factors.
-pub trait MfaStore {
-    fn factors(&self, user: Uuid) -> StoreFuture<'_, Factors>;
-    /// Whether this device is remembered for this user.
-    fn knows_device(&self, user: Uuid, device: DeviceKey, now: i64) -> StoreFuture<'_, bool>;
-    /// Keeps a sign-in until its challenge is answered, beside the user's other challenges: of more than [`CHALLENGES_MAX`]
-    /// the oldest from the same network is void, or else the oldest of all. Whoever is new is created,
-    /// without a profile: what the provider says of a person is kept once the sign-in is complete.
-    fn open_challenge(&self, opening: OpenChallenge) -> StoreFuture<'_, SigninOutcome>;
-    /// A challenge with its user and the user's factors, whether or not it can still be answered.
-    fn challenge(&self, digest: Digest) -> StoreFuture<'_, Option<FoundChallenge>>;
-    /// Counts one more try, and takes what was pending where it may be looked at once only.
-    fn count_try(&self, attempt: Try) -> StoreFuture<'_, TryOutcome>;
-    /// Has the challenge wait for the answer of a method. A code that is sent counts.
-    fn await_answer(&self, waiting: Waiting) -> StoreFuture<'_, TryOutcome>;
-    /// Keeps a factor until it is confirmed, in the place of others of the method that never were; false when the user has
-    /// [`FACTORS_MAX`].
-    fn begin_enrollment(&self, enrollment: Enrollment) -> StoreFuture<'_, bool>;
-    /// Confirms a factor of a user who is signed in.
-    fn confirm_enrollment(&self, confirming: Confirming) -> StoreFuture<'_, ConfirmOutcome>;
-    /// False when the user has no such factor. With the last one go the recovery codes; with any, the remembered devices.
-    fn remove_factor(&self, removal: Removal) -> StoreFuture<'_, bool>;
-    /// The user's remembered devices are forgotten.
-    fn forget_devices(&self, user: Uuid) -> StoreFuture<'_, ()>;
+/// What a user has enrolled.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadFactors(pub Uuid);
+
+/// Whether this device is remembered for this user.
+#[derive(Debug, Clone, Copy)]
+pub struct KnowsDevice {
+    pub user: Uuid,
+    pub device: DeviceKey,
+    pub now: i64,
 }
+
+/// The user's remembered devices are forgotten.
+#[derive(Debug, Clone, Copy)]
+pub struct ForgetDevices(pub Uuid);
+
+/// A challenge with its user and the user's factors, whether or not it can still be answered.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadChallenge(pub Digest);
 
 /// What a user has enrolled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,6 +71,9 @@ pub struct DeviceKey {
     pub digest: Digest,
 }
 
+/// Keeps a sign-in until its challenge is answered, with the user's other challenges: of more than [`CHALLENGES_MAX`]
+/// the oldest from the same network is void, or else the oldest of all. A user who is new is created without a profile:
+/// what the provider says of a person is kept once the sign-in is complete.
 #[derive(Debug)]
 pub struct OpenChallenge {
     /// [`Account::Link`] is only checked: it becomes a link when the sign-in is complete.
@@ -113,6 +110,7 @@ pub struct FoundChallenge {
     pub factors: Factors,
 }
 
+/// Counts one more try, and takes what was pending where it may be looked at once only.
 #[derive(Debug, Clone, Copy)]
 pub struct Try {
     pub user: Uuid,
@@ -125,6 +123,7 @@ pub struct Try {
     pub now: i64,
 }
 
+/// Has the challenge wait for the answer of a method. A code that is sent counts.
 #[derive(Debug)]
 pub struct Waiting {
     pub user: Uuid,
@@ -145,6 +144,8 @@ pub enum TryOutcome {
     Locked(u32),
 }
 
+/// Keeps a factor until it is confirmed, in the place of others of the method that never were; false when the user has
+/// [`FACTORS_MAX`].
 #[derive(Debug)]
 pub struct Enrollment {
     pub user: Uuid,
@@ -163,6 +164,7 @@ pub struct Confirmation {
     pub recovery_codes: Vec<Digest>,
 }
 
+/// Confirms a factor of a user who is signed in.
 #[derive(Debug)]
 pub struct Confirming {
     pub user: Uuid,
@@ -179,6 +181,7 @@ pub enum ConfirmOutcome {
     Gone,
 }
 
+/// False when the user has no such factor. With the last one go the recovery codes; with any, the remembered devices.
 #[derive(Debug)]
 pub struct Removal {
     pub user: Uuid,

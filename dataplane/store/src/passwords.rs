@@ -9,7 +9,7 @@ use uuid::Uuid;
 use vestibule_crds::secret::Secret;
 
 use super::attempts::TryLimits;
-use super::{Event, IdentityKey, NewSession, StoreFuture, User, UserStatus};
+use super::{Event, IdentityKey, NewSession, User, UserStatus};
 
 /// Wrong tries of the current password, over all sessions and replicas; what they are tried against can be used offline by
 /// whoever knows the password, so it is worth a wait.
@@ -23,22 +23,32 @@ pub const PAGE_USERS_MAX: u32 = 1000;
 /// Users that one name is looked up to.
 pub const NAMED_USERS_MAX: u32 = 10;
 
-/// What both stores do about passwords, and for an administrator.
-pub trait PasswordStore {
-    /// The hash of a user's local password.
-    fn password_hash(&self, user: Uuid) -> StoreFuture<'_, Option<Secret>>;
-    /// Counts one more try of the current password.
-    fn count_password_try(&self, user: Uuid, now: i64) -> StoreFuture<'_, PasswordTry>;
-    fn change_password(&self, change: ChangePassword) -> StoreFuture<'_, ChangeOutcome>;
-    /// Demands a change; false when there is no such user, or no local password of the user's.
-    fn require_password_change(&self, user: Uuid, event: Event) -> StoreFuture<'_, bool>;
-    /// Adds a user; whoever is there already stays as is.
-    fn import_user(&self, import: ImportUser) -> StoreFuture<'_, ImportOutcome>;
-    fn user(&self, id: Uuid) -> StoreFuture<'_, Option<User>>;
-    /// Users in the order of their ids.
-    fn users(&self, page: UserPage) -> StoreFuture<'_, Vec<User>>;
-    /// Users of a policy with this user name or address: at most [`NAMED_USERS_MAX`].
-    fn users_named(&self, policy: String, name: String) -> StoreFuture<'_, Vec<User>>;
+/// The hash of a user's local password.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadPasswordHash(pub Uuid);
+
+/// Demands a change; false when there is no such user, or no local password of the user's.
+#[derive(Debug, Clone)]
+pub struct RequirePasswordChange {
+    pub user: Uuid,
+    pub event: Event,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct ReadUser(pub Uuid);
+
+/// Users of a policy with this user name or address: at most [`NAMED_USERS_MAX`].
+#[derive(Debug, Clone)]
+pub struct UsersNamed {
+    pub policy: String,
+    pub name: String,
+}
+
+/// Counts one more try of the current password.
+#[derive(Debug, Clone, Copy)]
+pub struct CountPasswordTry {
+    pub user: Uuid,
+    pub now: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +93,7 @@ pub enum ChangeOutcome {
     UserNotActive(UserStatus),
 }
 
+/// Adds a user; one who is there already stays as is.
 #[derive(Debug)]
 pub struct ImportUser {
     pub user: User,
@@ -107,6 +118,7 @@ pub(super) fn valid_after_change(valid_from: i64, now: i64) -> i64 {
     valid_from.max(now).saturating_add(1)
 }
 
+/// Users in the order of their ids.
 #[derive(Debug, Clone, Default)]
 pub struct UserPage {
     pub policy: Option<String>,

@@ -14,7 +14,15 @@ pub struct Addition {
     pub values: HashMap<(u8, u64), u64>,
 }
 
-/// Which counts to read.
+/// Adds to what all users of a policy have shown: all of `part`, or nothing.
+#[derive(Debug, Clone)]
+pub struct AddToPopulation {
+    pub part: Addition,
+    /// Seconds since the Unix epoch.
+    pub now: i64,
+}
+
+/// Which counts to read: by policy what all its users have shown, of each kind the most frequent values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadPopulations {
     pub kinds: Vec<u8>,

@@ -11,30 +11,25 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use self::connect::{Connection, Connector};
 use self::events::Trail;
 use self::fault::Fault;
 use self::pool::{Ask, Pool};
-use self::sessions::{EndSession, ReadSession};
 use self::sweep::Cursors;
 use self::together::{AskTogether, Together};
-use self::users::{RevokeSessions, SetStatus};
 use super::refusals::{RefusalBounds, Refusals};
 use super::{
-    DAY_SECONDS, Event, Gather, Gathered, HASH_KEY_BYTES, HashKey, ReplayKey, Rotation,
-    RotationOutcome, Session, Signin, SigninOutcome, Store, StoreError, StoreFuture, User,
-    UserStatus, Work,
+    Event, Gather, HASH_KEY_BYTES, HashKey, Probe, ReadSession, Rotation, RunOn, Signin,
+    StoreError, StoreFuture, Work,
 };
-use crate::Sweep;
-use crate::population::{Addition, Populations, ReadPopulations};
 
 mod connect;
 mod events;
 mod fault;
 mod history;
 mod mfa;
+mod operations;
 mod passwords;
 mod pool;
 mod population;
@@ -217,61 +212,26 @@ async fn connect_patiently(
     }
 }
 
-impl Store for PostgresStore {
-    fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered> {
-        Box::pin(self.gathers.ask(question))
+impl PostgresStore {
+    pub fn run<O: RunOn<Self>>(&self, operation: O) -> StoreFuture<'_, O::Answer> {
+        operation.run_on(self)
     }
 
-    fn commit_signin(&self, signin: Signin) -> StoreFuture<'_, SigninOutcome> {
-        Box::pin(async {
-            if signin.goes_together() {
-                self.write_together(&self.signins, signin).await
-            } else {
-                self.write(signin).await
-            }
-        })
-    }
-
-    fn session(&self, id: Uuid) -> StoreFuture<'_, Option<(Session, User)>> {
-        Box::pin(self.sessions.ask(ReadSession(id)))
-    }
-
-    fn rotate(&self, rotation: Rotation) -> StoreFuture<'_, RotationOutcome> {
-        Box::pin(self.write_together(&self.rotations, rotation))
-    }
-
-    fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
-        Box::pin(self.write(EndSession { id, now, event }))
-    }
-
-    fn use_once(&self, key: ReplayKey) -> StoreFuture<'_, bool> {
-        Box::pin(self.write(key))
-    }
-
-    fn record(&self, event: Event) -> bool {
+    /// See [`crate::Store::record`].
+    pub fn record(&self, event: Event) -> bool {
         self.refusals.written(&event);
         self.trail.record(event)
     }
 
-    fn flush(&self) -> StoreFuture<'_, ()> {
+    pub fn flush(&self) -> StoreFuture<'_, ()> {
         Box::pin(async {
             self.trail.flush().await;
             Ok(())
         })
     }
 
-    fn sweep(&self, sweep: Sweep) -> StoreFuture<'_, usize> {
-        Box::pin(
-            async move { sweep::sweep(&self.pool, &self.cursors, &self.refusals, &sweep).await },
-        )
-    }
-
-    fn probe(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async { self.pool.ask(&Probe).await })
-    }
-
     /// A batch of events is one write.
-    fn work(&self) -> Work {
+    pub fn work(&self) -> Work {
         let events = self.trail.written() as u64;
         let batches = self.signins.batches() + self.rotations.batches();
         Work {
@@ -285,33 +245,10 @@ impl Store for PostgresStore {
         }
     }
 
-    fn hash_key(&self) -> HashKey {
+    pub fn hash_key(&self) -> HashKey {
         self.hash_key
     }
-
-    fn add_to_population(&self, part: Addition, now: i64) -> StoreFuture<'_, ()> {
-        let day = now.div_euclid(DAY_SECONDS);
-        Box::pin(self.write(population::Add::new(part, day)))
-    }
-
-    fn populations(&self, question: ReadPopulations) -> StoreFuture<'_, Populations> {
-        Box::pin(population::populations(&self.pool, question))
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool> {
-        Box::pin(self.write(SetStatus { user, status, now }))
-    }
-
-    fn revoke_user_sessions(&self, user: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
-        Box::pin(self.write(RevokeSessions { user, now, event }))
-    }
 }
-
-struct Probe;
 
 impl Ask for Probe {
     type Answer = ();

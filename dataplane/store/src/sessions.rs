@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Event, IdentityKey, ReplayKey, Session, StoreFuture};
+use super::{Event, IdentityKey, ReplayKey};
 use crate::digest::sha256;
 
 /// Sessions of one page.
@@ -10,13 +10,7 @@ pub const PAGE_SESSIONS_MAX: u32 = 100;
 /// Of a digest over the provider's own names: as much as tells them apart.
 pub const ORIGIN_BYTES: usize = 16;
 
-pub trait SessionStore {
-    /// The live sessions of a user, the newest first.
-    fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>>;
-    /// Uses up a logout token and ends what it names, in one transaction.
-    fn log_out(&self, logout: ProviderLogout) -> StoreFuture<'_, LogoutOutcome>;
-}
-
+/// The live sessions of a user, the newest first.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionPage {
     pub user: Uuid,
@@ -27,7 +21,7 @@ pub struct SessionPage {
     pub now: i64,
 }
 
-/// What a logout token says.
+/// What a logout token says: it is used up and ends what it names, in one transaction.
 #[derive(Debug, Clone)]
 pub struct ProviderLogout {
     /// The providers that it is for.

@@ -11,7 +11,6 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use self::checkpoint::checkpoints;
 use self::connection::Setup;
@@ -21,18 +20,11 @@ pub(crate) use self::open::Held;
 use self::open::Opened;
 use self::queue::{Queue, closed};
 use self::readers::Readers;
-use self::sessions::EndSession;
 use self::space::Space;
 use self::sweep::Cursors;
-use self::users::{RevokeSessions, SetStatus};
 use self::writer::{Tally, Writer};
 use super::refusals::{RefusalBounds, Refusals};
-use super::{
-    DAY_SECONDS, Event, Gather, Gathered, HashKey, ReplayKey, Rotation, RotationOutcome, Session,
-    Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
-};
-use crate::Sweep;
-use crate::population::{Addition, Populations, ReadPopulations};
+use super::{Event, HashKey, Probe, RunOn, StoreFuture, Work};
 use crate::trace;
 
 mod backup;
@@ -44,6 +36,7 @@ mod history;
 mod job;
 mod mfa;
 mod open;
+mod operations;
 mod passwords;
 mod population;
 mod queue;
@@ -233,32 +226,14 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered> {
-        self.read(|db| users::gather(db, &question))
+impl SqliteStore {
+    /// A write is queued at once, even if the future is never polled.
+    pub fn run<O: RunOn<Self>>(&self, operation: O) -> StoreFuture<'_, O::Answer> {
+        operation.run_on(self)
     }
 
-    fn commit_signin(&self, signin: Signin) -> StoreFuture<'_, SigninOutcome> {
-        self.submit(signin)
-    }
-
-    fn session(&self, id: Uuid) -> StoreFuture<'_, Option<(Session, User)>> {
-        self.read(|db| sessions::session(db, id))
-    }
-
-    fn rotate(&self, rotation: Rotation) -> StoreFuture<'_, RotationOutcome> {
-        self.submit(rotation)
-    }
-
-    fn end_session(&self, id: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
-        self.submit(EndSession { id, now, event })
-    }
-
-    fn use_once(&self, key: ReplayKey) -> StoreFuture<'_, bool> {
-        self.submit(key)
-    }
-
-    fn record(&self, event: Event) -> bool {
+    /// See [`crate::Store::record`].
+    pub fn record(&self, event: Event) -> bool {
         let has_room = !event.is_refusal() || self.space.missing() == 0;
         self.refusals.written(&event);
         let queued = has_room && self.queue.push(Box::new(Record(event))).is_ok();
@@ -269,15 +244,11 @@ impl Store for SqliteStore {
     }
 
     /// Writes are done in the order in which they were asked for.
-    fn flush(&self) -> StoreFuture<'_, ()> {
+    pub fn flush(&self) -> StoreFuture<'static, ()> {
         self.submit(Nothing)
     }
 
-    fn sweep(&self, sweep: Sweep) -> StoreFuture<'_, usize> {
-        Box::pin(async move { sweep::sweep(self, &sweep).await })
-    }
-
-    fn work(&self) -> Work {
+    pub fn work(&self) -> Work {
         let stats = self.stats();
         Work {
             writes: stats.jobs,
@@ -287,37 +258,8 @@ impl Store for SqliteStore {
         }
     }
 
-    fn probe(&self) -> StoreFuture<'_, ()> {
-        if let Err(error) = self.setup.unmoved() {
-            return Box::pin(std::future::ready(Err(self.health.write_failed(&error))));
-        }
-        self.submit(Probe)
-    }
-
-    fn hash_key(&self) -> HashKey {
+    pub fn hash_key(&self) -> HashKey {
         self.hash_key
-    }
-
-    fn add_to_population(&self, part: Addition, now: i64) -> StoreFuture<'_, ()> {
-        let day = now.div_euclid(DAY_SECONDS);
-        self.submit(population::Add { part, day })
-    }
-
-    fn populations(&self, question: ReadPopulations) -> StoreFuture<'_, Populations> {
-        self.read(|db| population::populations(db, &question))
-    }
-
-    /// It is held by one process.
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    fn set_user_status(&self, user: Uuid, status: UserStatus, now: i64) -> StoreFuture<'_, bool> {
-        self.submit(SetStatus { user, status, now })
-    }
-
-    fn revoke_user_sessions(&self, user: Uuid, now: i64, event: Event) -> StoreFuture<'_, bool> {
-        self.submit(RevokeSessions { user, now, event })
     }
 }
 
@@ -342,8 +284,6 @@ impl Write for Nothing {
         Ok(())
     }
 }
-
-struct Probe;
 
 impl Write for Probe {
     type Answer = ();

@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vestibule_crds::algorithm::SigningAlgorithm;
 use vestibule_crds::issuer::HttpIssuers;
-use vestibule_crds::secret::Secret;
 use vestibule_crds::signing_key::SigningKey;
 use vestibule_dataplane::admin::Admin;
 use vestibule_dataplane::app::App;
@@ -34,19 +33,9 @@ use vestibule_dataplane::metrics::Metrics;
 use vestibule_dataplane::server::bounds::Bounds;
 use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
-use vestibule_store::Sweep;
-use vestibule_store::mfa::{
-    ConfirmOutcome, Confirming, DeviceKey, Enrollment, Factors, FoundChallenge, MfaStore,
-    OpenChallenge, Removal, Try, TryOutcome, Waiting,
-};
-use vestibule_store::passwords::{
-    ChangeOutcome, ChangePassword, ImportOutcome, ImportUser, PasswordStore, PasswordTry, UserPage,
-};
-use vestibule_store::population::{Addition, Populations, ReadPopulations};
-use vestibule_store::sessions::{LogoutOutcome, ProviderLogout, SessionPage, SessionStore};
+use vestibule_store::answers::Answers;
 use vestibule_store::{
-    Event, Gather, Gathered, HashKey, Profile, ReplayKey, Rotation, RotationOutcome, Session,
-    Signin, SigninOutcome, Store, StoreFuture, User, UserStatus, Work,
+    Gather, Gathered, IdentityKey, Profile, Signin, SigninOutcome, Store, User, UserStatus,
 };
 
 use super::process::{Process, sibling};
@@ -253,16 +242,11 @@ async fn free_port() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
 }
 
-/// The request path with [`NoStore`], in this process. Never returns.
+/// The request path with a store that keeps nothing, in this process. Never returns.
 pub async fn serve_without_store(directory: &Path) -> anyhow::Result<Infallible> {
     let clock = Clock::System;
     let serving = Serving::empty(HttpIssuers::Refuse, clock.clone());
-    let app = Arc::new(App::new(
-        serving,
-        Arc::new(NoStore),
-        clock,
-        Metrics::default(),
-    ));
+    let app = Arc::new(App::new(serving, no_store(), clock, Metrics::default()));
     let data = directory.join("nostore");
     std::fs::create_dir_all(&data)?;
     let manifests = directory.join("manifests");
@@ -299,191 +283,36 @@ impl Gauge for NoGauge {
     fn refused(&self) {}
 }
 
-/// Knows everybody, keeps nothing.
-#[derive(Debug)]
-struct NoStore;
-
-fn ready<T: Send + 'static>(value: T) -> StoreFuture<'static, T> {
-    Box::pin(std::future::ready(Ok(value)))
+/// Knows every user, keeps nothing.
+fn no_store() -> Store {
+    Answers::default()
+        .to(|gather: &Gather| Some(known(&gather.identity)))
+        .to(|_: &Signin| Some(SigninOutcome::Committed))
+        .into()
 }
 
-impl Store for NoStore {
-    fn gather(&self, question: Gather) -> StoreFuture<'_, Gathered> {
-        let name = question.identity.subject;
-        let number = name.trim_start_matches("00u").parse::<u64>().unwrap_or(0);
-        let user = User {
-            id: Uuid::from_u64_pair(7, number),
-            policy: question.identity.policy,
-            profile: Profile {
-                username: Some(format!("user-{number}")),
-                email: Some(format!("user-{number}@bench.example")),
-                email_verified: true,
-                email_linkable: false,
-                phone: None,
-                phone_unverified: false,
-            },
-            status: UserStatus::Active,
-            created_at: 1,
-            sessions_valid_from: 0,
-            password: None,
-        };
-        ready(Gathered {
-            user: Some(user),
-            email_owners: Vec::new(),
-            history: None,
-        })
-    }
-
-    fn commit_signin(&self, _: Signin) -> StoreFuture<'_, SigninOutcome> {
-        ready(SigninOutcome::Committed)
-    }
-
-    fn session(&self, _: Uuid) -> StoreFuture<'_, Option<(Session, User)>> {
-        ready(None)
-    }
-
-    fn rotate(&self, _: Rotation) -> StoreFuture<'_, RotationOutcome> {
-        ready(RotationOutcome::Changed)
-    }
-
-    fn end_session(&self, _: Uuid, _: i64, _: Event) -> StoreFuture<'_, bool> {
-        ready(false)
-    }
-
-    fn use_once(&self, _: ReplayKey) -> StoreFuture<'_, bool> {
-        ready(true)
-    }
-
-    fn record(&self, _: Event) -> bool {
-        true
-    }
-
-    fn flush(&self) -> StoreFuture<'_, ()> {
-        ready(())
-    }
-
-    fn sweep(&self, _: Sweep) -> StoreFuture<'_, usize> {
-        ready(0)
-    }
-
-    fn probe(&self) -> StoreFuture<'_, ()> {
-        ready(())
-    }
-
-    fn work(&self) -> Work {
-        Work::default()
-    }
-
-    fn hash_key(&self) -> HashKey {
-        HashKey([0; 32])
-    }
-
-    fn add_to_population(&self, _: Addition, _: i64) -> StoreFuture<'_, ()> {
-        ready(())
-    }
-
-    fn populations(&self, _: ReadPopulations) -> StoreFuture<'_, Populations> {
-        ready(Populations::new())
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    fn set_user_status(&self, _: Uuid, _: UserStatus, _: i64) -> StoreFuture<'_, bool> {
-        ready(false)
-    }
-
-    fn revoke_user_sessions(&self, _: Uuid, _: i64, _: Event) -> StoreFuture<'_, bool> {
-        ready(false)
-    }
-}
-
-/// No session is kept here.
-impl SessionStore for NoStore {
-    fn sessions_of(&self, _: SessionPage) -> StoreFuture<'_, Vec<Session>> {
-        ready(Vec::new())
-    }
-
-    fn log_out(&self, _: ProviderLogout) -> StoreFuture<'_, LogoutOutcome> {
-        ready(LogoutOutcome::Ended(0))
-    }
-}
-
-/// Nobody has a password here.
-impl PasswordStore for NoStore {
-    fn password_hash(&self, _: Uuid) -> StoreFuture<'_, Option<Secret>> {
-        ready(None)
-    }
-
-    fn count_password_try(&self, _: Uuid, _: i64) -> StoreFuture<'_, PasswordTry> {
-        ready(PasswordTry::Gone)
-    }
-
-    fn change_password(&self, _: ChangePassword) -> StoreFuture<'_, ChangeOutcome> {
-        ready(ChangeOutcome::Gone)
-    }
-
-    fn require_password_change(&self, _: Uuid, _: Event) -> StoreFuture<'_, bool> {
-        ready(false)
-    }
-
-    fn import_user(&self, _: ImportUser) -> StoreFuture<'_, ImportOutcome> {
-        ready(ImportOutcome::Known)
-    }
-
-    fn user(&self, _: Uuid) -> StoreFuture<'_, Option<User>> {
-        ready(None)
-    }
-
-    fn users(&self, _: UserPage) -> StoreFuture<'_, Vec<User>> {
-        ready(Vec::new())
-    }
-
-    fn users_named(&self, _: String, _: String) -> StoreFuture<'_, Vec<User>> {
-        ready(Vec::new())
-    }
-}
-
-/// Nobody is asked for a second factor here.
-impl MfaStore for NoStore {
-    fn factors(&self, _: Uuid) -> StoreFuture<'_, Factors> {
-        ready(Factors::default())
-    }
-
-    fn knows_device(&self, _: Uuid, _: DeviceKey, _: i64) -> StoreFuture<'_, bool> {
-        ready(false)
-    }
-
-    fn open_challenge(&self, _: OpenChallenge) -> StoreFuture<'_, SigninOutcome> {
-        ready(SigninOutcome::Changed)
-    }
-
-    fn challenge(&self, _: [u8; 32]) -> StoreFuture<'_, Option<FoundChallenge>> {
-        ready(None)
-    }
-
-    fn count_try(&self, _: Try) -> StoreFuture<'_, TryOutcome> {
-        ready(TryOutcome::Gone)
-    }
-
-    fn await_answer(&self, _: Waiting) -> StoreFuture<'_, TryOutcome> {
-        ready(TryOutcome::Gone)
-    }
-
-    fn begin_enrollment(&self, _: Enrollment) -> StoreFuture<'_, bool> {
-        ready(false)
-    }
-
-    fn confirm_enrollment(&self, _: Confirming) -> StoreFuture<'_, ConfirmOutcome> {
-        ready(ConfirmOutcome::Gone)
-    }
-
-    fn remove_factor(&self, _: Removal) -> StoreFuture<'_, bool> {
-        ready(false)
-    }
-
-    fn forget_devices(&self, _: Uuid) -> StoreFuture<'_, ()> {
-        ready(())
+fn known(identity: &IdentityKey) -> Gathered {
+    let name = &identity.subject;
+    let number = name.trim_start_matches("00u").parse::<u64>().unwrap_or(0);
+    let user = User {
+        id: Uuid::from_u64_pair(7, number),
+        policy: identity.policy.clone(),
+        profile: Profile {
+            username: Some(format!("user-{number}")),
+            email: Some(format!("user-{number}@bench.example")),
+            email_verified: true,
+            email_linkable: false,
+            phone: None,
+            phone_unverified: false,
+        },
+        status: UserStatus::Active,
+        created_at: 1,
+        sessions_valid_from: 0,
+        password: None,
+    };
+    Gathered {
+        user: Some(user),
+        email_owners: Vec::new(),
+        history: None,
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vestibule_crds::algorithm::SigningAlgorithm;
 use vestibule_crds::signing_key::SigningKey;
 use vestibule_dataplane::clock::Clock;
-use vestibule_store::{Store as _, UserStatus};
+use vestibule_store::{SetUserStatus, UserStatus};
 use vestibule_tests::e2e::manifests::{file, policy, secret, with};
 use vestibule_tests::e2e::{Client, Load, LocalIssuer, Postgres, Reply, Service, eventually, is};
 
@@ -252,7 +252,13 @@ async fn a_disabled_user_is_out_everywhere() {
         .expect("an id")
         .to_owned();
     let id = id.parse().expect("it is a UUID");
-    let disabled = store.set_user_status(id, UserStatus::Disabled, 1).await;
+    let disabled = store
+        .run(SetUserStatus {
+            user: id,
+            status: UserStatus::Disabled,
+            now: 1,
+        })
+        .await;
     assert_eq!(disabled, Ok(true));
     for service in &replicas.services {
         let signin = service.signin(&replicas.issuer.id_token("alice")).await;
@@ -272,7 +278,13 @@ async fn a_disabled_user_is_out_everywhere() {
         "ok"
     );
 
-    let active = store.set_user_status(id, UserStatus::Active, 2).await;
+    let active = store
+        .run(SetUserStatus {
+            user: id,
+            status: UserStatus::Active,
+            now: 2,
+        })
+        .await;
     assert_eq!(active, Ok(true));
     assert_eq!(replicas.signin("alice").await.code(), "ok");
 }

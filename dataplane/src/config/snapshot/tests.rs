@@ -34,7 +34,7 @@ impl Pod {
         let store = directory.path().join("store.db");
         let store = SqliteStore::open(&store, SqliteOptions::default()).expect("it opens");
         let serving = Serving::empty(HttpIssuers::Refuse, clock.clone());
-        let app = App::new(serving, Arc::new(store), clock, Metrics::default());
+        let app = App::new(serving, store.into(), clock, Metrics::default());
         let loader = Loader {
             app: Arc::new(app),
             admin: Arc::new(Admin::default()),

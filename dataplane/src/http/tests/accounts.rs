@@ -5,7 +5,7 @@ use vestibule_crds::snapshot::{Linking, Provisioning};
 
 use super::*;
 use crate::testing::without;
-use vestibule_store::UserStatus;
+use vestibule_store::{SetUserStatus, UserStatus};
 
 fn id_of(reply: &Reply) -> Uuid {
     let id = reply.body["user"]["id"].as_str();
@@ -218,7 +218,15 @@ async fn a_disabled_user_gets_in_by_no_door() {
         let signed_in = service.signin(&service.token(&claims())).await;
         let user = id_of(&signed_in);
         assert_eq!(
-            service.app.store.set_user_status(user, status, NOW).await,
+            service
+                .app
+                .store
+                .run(SetUserStatus {
+                    user,
+                    status,
+                    now: NOW
+                })
+                .await,
             Ok(true)
         );
         assert_eq!(service.signin(&service.token(&claims())).await.code(), code);
@@ -250,7 +258,11 @@ async fn a_disabled_user_gets_in_by_no_door() {
             service
                 .app
                 .store
-                .set_user_status(user, UserStatus::Active, NOW)
+                .run(SetUserStatus {
+                    user,
+                    status: UserStatus::Active,
+                    now: NOW
+                })
                 .await,
             Ok(true)
         );
@@ -415,7 +427,7 @@ async fn linking_is_decided_again_inside_the_transaction() {
             NOW,
             service.app.random().expect("random bytes"),
         );
-        let outcome = service.app.store.commit_signin(vestibule_store::Signin {
+        let outcome = service.app.store.run(vestibule_store::Signin {
             account: link,
             session: vestibule_store::NewSession {
                 id: session.session(),

@@ -11,6 +11,7 @@ use crate::flows::frame::Frame;
 use crate::testing::{sign, without};
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_store::EventKind;
+use vestibule_store::passwords::ReadUser;
 
 const PROXY: &str = "127.0.0.0/8";
 
@@ -786,7 +787,7 @@ async fn a_number_that_is_not_verified_gets_no_codes() {
         let user = service
             .app
             .store
-            .user(id)
+            .run(ReadUser(id))
             .await
             .expect("the store")
             .expect("the user");

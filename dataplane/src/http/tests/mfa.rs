@@ -7,7 +7,8 @@ use vestibule_crds::snapshot::{Mfa, Revision};
 
 use super::*;
 use crate::factors::totp::Secret;
-use vestibule_store::UserStatus;
+use vestibule_store::mfa::ReadFactors;
+use vestibule_store::{SetUserStatus, UserStatus};
 
 mod enrolling;
 mod keys;
@@ -397,7 +398,15 @@ async fn whoever_may_not_sign_in_does_not_complete_a_sign_in() {
     ] {
         let challenge = service.challenge("alice").await;
         let set = async |status| {
-            let set = service.app.store.set_user_status(user, status, NOW).await;
+            let set = service
+                .app
+                .store
+                .run(SetUserStatus {
+                    user,
+                    status,
+                    now: NOW,
+                })
+                .await;
             assert_eq!(set, Ok(true));
         };
         set(status).await;
@@ -502,7 +511,7 @@ async fn no_secret_is_stored_in_the_clear_or_shown() {
     let found = service
         .app
         .store
-        .factors(user_id(&service.enroll("bob").await.1))
+        .run(ReadFactors(user_id(&service.enroll("bob").await.1)))
         .await;
     let shown = format!("{found:?}");
     assert!(

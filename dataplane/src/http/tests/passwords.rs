@@ -5,7 +5,7 @@ use vestibule_crds::snapshot::PasswordLife;
 
 use super::*;
 use vestibule_store::UserStatus;
-use vestibule_store::passwords::PasswordTry;
+use vestibule_store::passwords::{CountPasswordTry, PasswordTry, ReadPasswordHash};
 
 const DAY: i64 = 24 * 3600;
 const PASSWORD: &str = "correct horse";
@@ -311,7 +311,11 @@ async fn wrong_passwords_are_counted_for_the_user_over_all_sessions() {
     let reply = service.password(&token, &right).await;
     assert_eq!(reply.code(), "ok");
     let user = session.text_of_user("id").parse().expect("an id");
-    let tried = service.app.store.count_password_try(user, NOW).await;
+    let tried = service
+        .app
+        .store
+        .run(CountPasswordTry { user, now: NOW })
+        .await;
     assert_eq!(tried, Ok(PasswordTry::Counted), "the change forgets them");
 }
 
@@ -362,7 +366,7 @@ async fn nobody_without_a_live_session_of_an_active_user_changes_a_password() {
         let refreshed = service.refresh(reply.text("refresh_token")).await;
         assert_eq!(refreshed.code(), code);
     }
-    let hash = service.app.store.password_hash(user).await;
+    let hash = service.app.store.run(ReadPasswordHash(user)).await;
     assert_eq!(hash, Ok(None));
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use vestibule_store::UserStatus;
+use vestibule_store::{SetUserStatus, UserStatus};
 
 fn session_of(reply: &Reply) -> String {
     let access = vestibule_idtoken::token::UnverifiedToken::parse(reply.text("access_token"))
@@ -218,7 +218,11 @@ async fn a_disabled_user_cannot_refresh() {
         service
             .app
             .store
-            .set_user_status(user, UserStatus::Disabled, NOW)
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Disabled,
+                now: NOW
+            })
             .await,
         Ok(true)
     );

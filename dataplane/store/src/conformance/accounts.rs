@@ -2,7 +2,7 @@
 
 use super::Fixture;
 use super::rows::*;
-use crate::{Account, Profile, User, UserStatus};
+use crate::{Account, Profile, RevokeSessions, SetUserStatus, User, UserStatus};
 
 pub(crate) async fn unknown_identity_has_no_user(fixture: impl Fixture) {
     let store = fixture.store();
@@ -135,7 +135,16 @@ pub(crate) async fn status_is_set_and_survives_reopening(mut fixture: impl Fixtu
     let store = fixture.store();
     let id = created(&*store, "ann", Profile::default()).await;
     for status in [UserStatus::Locked, UserStatus::Active, UserStatus::Disabled] {
-        assert_eq!(store.set_user_status(id, status, NOW).await, Ok(true));
+        assert_eq!(
+            store
+                .run(SetUserStatus {
+                    user: id,
+                    status,
+                    now: NOW
+                })
+                .await,
+            Ok(true)
+        );
         assert_eq!(
             found(&*store, identity("ann"))
                 .await
@@ -153,13 +162,21 @@ pub(crate) async fn status_of_unknown_user_is_not_set(fixture: impl Fixture) {
     let store = fixture.store();
     assert_eq!(
         store
-            .set_user_status(next_id(), UserStatus::Disabled, NOW)
+            .run(SetUserStatus {
+                user: next_id(),
+                status: UserStatus::Disabled,
+                now: NOW
+            })
             .await,
         Ok(false)
     );
     assert_eq!(
         store
-            .revoke_user_sessions(next_id(), NOW, event(crate::EventKind::Signout))
+            .run(RevokeSessions {
+                user: next_id(),
+                now: NOW,
+                event: event(crate::EventKind::Signout)
+            })
             .await,
         Ok(false)
     );

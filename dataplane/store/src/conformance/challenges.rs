@@ -10,11 +10,12 @@ use super::Fixture;
 use super::rows::*;
 use crate::attempts::{Tried, TryLimits};
 use crate::mfa::{
-    CHALLENGES_MAX, Challenge, Completion, DeviceKey, FoundChallenge, NewDevice, OpenChallenge,
-    Proof, Try, TryOutcome, Waiting,
+    CHALLENGES_MAX, Challenge, Completion, DeviceKey, ForgetDevices, FoundChallenge, KnowsDevice,
+    NewDevice, OpenChallenge, Proof, ReadChallenge, Try, TryOutcome, Waiting,
 };
 use crate::{
-    Account, EventKind, NewHistory, Profile, Signin, SigninOutcome, Store, User, UserStatus,
+    Account, EventKind, NewHistory, Profile, SetUserStatus, Signin, SigninOutcome, Store, User,
+    UserStatus,
 };
 
 pub(crate) const LIMITS: TryLimits = TryLimits {
@@ -39,7 +40,7 @@ pub(crate) fn opening(account: Account) -> OpenChallenge {
 }
 
 /// The digest of a new challenge of this user.
-pub(crate) async fn challenged(store: &dyn Store, user_id: Uuid) -> [u8; 32] {
+pub(crate) async fn challenged(store: &Store, user_id: Uuid) -> [u8; 32] {
     let opening = opening(Account::Existing {
         user_id,
         profile: None,
@@ -49,11 +50,8 @@ pub(crate) async fn challenged(store: &dyn Store, user_id: Uuid) -> [u8; 32] {
     digest
 }
 
-async fn opened(store: &dyn Store, opening: OpenChallenge) {
-    assert_eq!(
-        store.open_challenge(opening).await,
-        Ok(SigninOutcome::Committed)
-    );
+async fn opened(store: &Store, opening: OpenChallenge) {
+    assert_eq!(store.run(opening).await, Ok(SigninOutcome::Committed));
 }
 
 /// A sign-in that completes a challenge.
@@ -81,12 +79,15 @@ fn attempt(user: Uuid, challenge: [u8; 32]) -> Try {
     }
 }
 
-async fn tried(store: &dyn Store, attempt: Try) -> TryOutcome {
-    store.count_try(attempt).await.expect("the store is there")
+async fn tried(store: &Store, attempt: Try) -> TryOutcome {
+    store.run(attempt).await.expect("the store is there")
 }
 
-async fn read(store: &dyn Store, digest: [u8; 32]) -> Option<FoundChallenge> {
-    store.challenge(digest).await.expect("the store is there")
+async fn read(store: &Store, digest: [u8; 32]) -> Option<FoundChallenge> {
+    store
+        .run(ReadChallenge(digest))
+        .await
+        .expect("the store is there")
 }
 
 pub(crate) async fn challenge_is_read_as_it_was_opened(fixture: impl Fixture) {
@@ -137,7 +138,7 @@ pub(crate) async fn challenge_creates_a_new_user_without_a_profile(fixture: impl
         "nobody is linked to who never signed in"
     );
     assert_eq!(
-        store.open_challenge(opening(create())).await,
+        store.run(opening(create())).await,
         Ok(SigninOutcome::Changed)
     );
     let mut complete = answer(ann.id, digest, Proof::SentCode);
@@ -158,7 +159,7 @@ pub(crate) async fn challenge_is_answered_once(fixture: impl Fixture) {
         let store = Arc::clone(&store);
         tasks.spawn(async move {
             let answer = answer(user, digest, Proof::SentCode);
-            store.commit_signin(answer).await
+            store.run(answer).await
         });
     }
     let outcomes = tasks.join_all().await;
@@ -196,10 +197,7 @@ pub(crate) async fn expired_void_or_foreign_challenge_is_not_answered(fixture: i
         opened(&*store, later).await;
     }
     let gone = async |answer: Signin| {
-        assert_eq!(
-            store.commit_signin(answer).await,
-            Ok(SigninOutcome::ChallengeGone)
-        );
+        assert_eq!(store.run(answer).await, Ok(SigninOutcome::ChallengeGone));
     };
     gone(answer(ann, void, Proof::SentCode)).await;
     gone(answer(ann, [9; 32], Proof::SentCode)).await;
@@ -242,17 +240,14 @@ pub(crate) async fn used_token_opens_no_challenge(fixture: impl Fixture) {
     };
     opened(&*store, open(token(NOW + 60, 1))).await;
     assert_eq!(
-        store.open_challenge(open(token(NOW + 60, 1))).await,
+        store.run(open(token(NOW + 60, 1))).await,
         Ok(SigninOutcome::Replayed)
     );
     let again = Signin {
         replay: token(NOW + 60, 1),
         ..existing(user_id)
     };
-    assert_eq!(
-        store.commit_signin(again).await,
-        Ok(SigninOutcome::Replayed)
-    );
+    assert_eq!(store.run(again).await, Ok(SigninOutcome::Replayed));
     opened(&*store, open(token(NOW + 60, 2))).await;
 }
 
@@ -261,28 +256,34 @@ pub(crate) async fn disabled_user_opens_and_completes_nothing(fixture: impl Fixt
     for status in [UserStatus::Disabled, UserStatus::Locked] {
         let user_id = created(&*store, &next_id().to_string(), Profile::default()).await;
         let digest = challenged(&*store, user_id).await;
-        let set = store.set_user_status(user_id, status, NOW).await;
+        let set = store
+            .run(SetUserStatus {
+                user: user_id,
+                status,
+                now: NOW,
+            })
+            .await;
         assert_eq!(set, Ok(true));
         let opening = opening(Account::Existing {
             user_id,
             profile: None,
         });
         assert_eq!(
-            store.open_challenge(opening).await,
+            store.run(opening).await,
             Ok(SigninOutcome::UserNotActive(status))
         );
-        let outcome = store
-            .commit_signin(answer(user_id, digest, Proof::SentCode))
-            .await;
+        let outcome = store.run(answer(user_id, digest, Proof::SentCode)).await;
         assert_ne!(outcome, Ok(SigninOutcome::Committed));
         let set = store
-            .set_user_status(user_id, UserStatus::Active, NOW)
+            .run(SetUserStatus {
+                user: user_id,
+                status: UserStatus::Active,
+                now: NOW,
+            })
             .await;
         assert_eq!(set, Ok(true));
         assert_eq!(
-            store
-                .commit_signin(answer(user_id, digest, Proof::SentCode))
-                .await,
+            store.run(answer(user_id, digest, Proof::SentCode)).await,
             Ok(SigninOutcome::ChallengeGone),
             "it does not come back to life with its user"
         );
@@ -297,7 +298,7 @@ pub(crate) async fn link_is_made_once_its_challenge_is_answered(fixture: impl Fi
     let open = opening(link(true));
     let digest = open.digest;
     assert_eq!(
-        store.open_challenge(opening(link(false))).await,
+        store.run(opening(link(false))).await,
         Ok(SigninOutcome::LinkRefused)
     );
     opened(&*store, open).await;
@@ -307,7 +308,7 @@ pub(crate) async fn link_is_made_once_its_challenge_is_answered(fixture: impl Fi
         ..answer(user, digest, Proof::SentCode)
     };
     assert_eq!(
-        store.commit_signin(complete(false)).await,
+        store.run(complete(false)).await,
         Ok(SigninOutcome::LinkRefused)
     );
     committed(&*store, complete(true)).await;
@@ -376,7 +377,13 @@ pub(crate) async fn tries_are_counted_over_challenges(fixture: impl Fixture) {
     let tried_other = tried(&*store, attempt(other, others)).await;
     assert_eq!(tried_other, TryOutcome::Counted(None));
     // Whoever unlocks a user lets the user try again.
-    let set = store.set_user_status(user, UserStatus::Active, NOW).await;
+    let set = store
+        .run(SetUserStatus {
+            user,
+            status: UserStatus::Active,
+            now: NOW,
+        })
+        .await;
     assert_eq!(set, Ok(true));
     let again = tried(&*store, attempt(user, digest)).await;
     assert_eq!(again, TryOutcome::Counted(None));
@@ -391,7 +398,7 @@ pub(crate) async fn a_thousand_tries_at_once_over_many_challenges_stay_in_bounds
 }
 
 /// How many tries are counted: of a thousand at once, each third with a new challenge, and of fifteen after them.
-pub(crate) async fn guesses(stores: &[Arc<dyn Store>], user: Uuid) -> usize {
+pub(crate) async fn guesses(stores: &[Arc<Store>], user: Uuid) -> usize {
     let mut tasks = JoinSet::new();
     let first = challenged(&*stores[0], user).await;
     for number in 0..1000 {
@@ -405,9 +412,9 @@ pub(crate) async fn guesses(stores: &[Arc<dyn Store>], user: Uuid) -> usize {
                 });
                 challenge = opening.digest;
                 // A store that has too much to do says so, and counts nothing.
-                let _opened = store.open_challenge(opening).await;
+                let _opened = store.run(opening).await;
             }
-            let tried = store.count_try(attempt(user, challenge)).await;
+            let tried = store.run(attempt(user, challenge)).await;
             tried.unwrap_or(TryOutcome::Gone)
         });
     }
@@ -471,7 +478,7 @@ pub(crate) async fn what_is_pending_is_taken_once(fixture: impl Fixture) {
         sends: None,
         now: NOW + 1,
     };
-    let waited = store.await_answer(waiting).await;
+    let waited = store.run(waiting).await;
     assert_eq!(waited, Ok(TryOutcome::Counted(None)));
     let state = Some(b"state".to_vec());
     let looked = tried(&*store, attempt(user, digest)).await;
@@ -484,7 +491,7 @@ pub(crate) async fn what_is_pending_is_taken_once(fixture: impl Fixture) {
                 takes_pending: true,
                 ..attempt(user, digest)
             };
-            store.count_try(taking).await
+            store.run(taking).await
         });
     }
     let outcomes = tasks.join_all().await;
@@ -505,10 +512,7 @@ pub(crate) async fn codes_are_sent_with_a_wait_between_them(fixture: impl Fixtur
             sends: Some(MfaMethod::EmailOtp),
             now: NOW + after,
         };
-        store
-            .await_answer(waiting)
-            .await
-            .expect("the store is there")
+        store.run(waiting).await.expect("the store is there")
     };
     assert_eq!(send(digest, 0).await, TryOutcome::Counted(None));
     assert_eq!(send(digest, 29).await, TryOutcome::Locked(1));
@@ -524,7 +528,7 @@ pub(crate) async fn device_is_known_to_its_user_until_it_expires(fixture: impl F
     let bob = created(&*store, "bob", Profile::default()).await;
     let device = remembered(&*store, ann).await;
     let known = async |user, device, now| {
-        let known = store.knows_device(user, device, now).await;
+        let known = store.run(KnowsDevice { user, device, now }).await;
         known.expect("the store is there")
     };
     assert!(known(ann, device, NOW + DAY - 1).await);
@@ -536,7 +540,7 @@ pub(crate) async fn device_is_known_to_its_user_until_it_expires(fixture: impl F
     };
     assert!(!known(ann, guessed, NOW).await);
     let other = remembered(&*store, bob).await;
-    assert_eq!(store.forget_devices(ann).await, Ok(()));
+    assert_eq!(store.run(ForgetDevices(ann)).await, Ok(()));
     assert!(!known(ann, device, NOW).await);
     assert!(known(bob, other, NOW).await);
 }
@@ -549,13 +553,19 @@ pub(crate) async fn the_oldest_device_makes_room_for_one_more(fixture: impl Fixt
         devices.push(remembered(&*store, user).await);
     }
     for (index, device) in devices.into_iter().enumerate() {
-        let known = store.knows_device(user, device, NOW).await;
+        let known = store
+            .run(KnowsDevice {
+                user,
+                device,
+                now: NOW,
+            })
+            .await;
         assert_eq!(known, Ok(index > 0), "{index}");
     }
 }
 
 /// A device that is remembered for a day.
-pub(crate) async fn remembered(store: &dyn Store, user: Uuid) -> DeviceKey {
+pub(crate) async fn remembered(store: &Store, user: Uuid) -> DeviceKey {
     let id = next_id();
     let key = DeviceKey {
         id,
@@ -604,7 +614,7 @@ pub(crate) async fn expired_challenge_and_device_are_swept(fixture: impl Fixture
     let digest = challenged(&*store, bob).await;
     let swept = async |now| {
         store
-            .sweep(sweep(now, 1000))
+            .run(sweep(now, 1000))
             .await
             .expect("the store is there")
     };

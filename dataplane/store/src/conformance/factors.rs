@@ -10,8 +10,8 @@ use super::Fixture;
 use super::challenges::{answer, challenged, remembered};
 use super::rows::*;
 use crate::mfa::{
-    ConfirmOutcome, Confirmation, Confirming, Enrollment, FACTORS_MAX, Factor, Factors, Proof,
-    Removal,
+    ConfirmOutcome, Confirmation, Confirming, Enrollment, FACTORS_MAX, Factor, Factors,
+    KnowsDevice, Proof, ReadFactors, Removal,
 };
 use crate::{EventKind, Profile, SigninOutcome, Store};
 
@@ -30,9 +30,9 @@ fn totp() -> Factor {
     }
 }
 
-async fn begun(store: &dyn Store, user: Uuid, factor: Factor) -> Uuid {
+async fn begun(store: &Store, user: Uuid, factor: Factor) -> Uuid {
     let id = factor.id;
-    let began = store.begin_enrollment(Enrollment { user, factor }).await;
+    let began = store.run(Enrollment { user, factor }).await;
     assert_eq!(began, Ok(true));
     id
 }
@@ -46,36 +46,39 @@ fn confirmation(factor: Uuid) -> Confirmation {
     }
 }
 
-async fn confirmed(store: &dyn Store, user: Uuid, factor: Uuid) -> ConfirmOutcome {
+async fn confirmed(store: &Store, user: Uuid, factor: Uuid) -> ConfirmOutcome {
     let confirming = Confirming {
         user,
         confirmation: confirmation(factor),
         event: event(EventKind::MfaEnroll),
         now: NOW + 10,
     };
-    let outcome = store.confirm_enrollment(confirming).await;
+    let outcome = store.run(confirming).await;
     outcome.expect("the store is there")
 }
 
 /// A confirmed factor.
-async fn enrolled(store: &dyn Store, user: Uuid) -> Uuid {
+async fn enrolled(store: &Store, user: Uuid) -> Uuid {
     let factor = begun(store, user, totp()).await;
     let outcome = confirmed(store, user, factor).await;
     assert!(matches!(outcome, ConfirmOutcome::Confirmed { .. }));
     factor
 }
 
-async fn factors(store: &dyn Store, user: Uuid) -> Factors {
-    store.factors(user).await.expect("the store is there")
+async fn factors(store: &Store, user: Uuid) -> Factors {
+    store
+        .run(ReadFactors(user))
+        .await
+        .expect("the store is there")
 }
 
-async fn removed(store: &dyn Store, user: Uuid, factor: Uuid) -> bool {
+async fn removed(store: &Store, user: Uuid, factor: Uuid) -> bool {
     let removal = Removal {
         user,
         factor,
         event: event(EventKind::MfaRemove),
     };
-    let removed = store.remove_factor(removal).await;
+    let removed = store.run(removal).await;
     removed.expect("the store is there")
 }
 
@@ -170,10 +173,7 @@ pub(crate) async fn user_has_a_bounded_number_of_factors(fixture: impl Fixture) 
     );
     assert_eq!(confirmed(&*store, user, other).await, ConfirmOutcome::Gone);
     let factor = totp();
-    assert_eq!(
-        store.begin_enrollment(Enrollment { user, factor }).await,
-        Ok(false)
-    );
+    assert_eq!(store.run(Enrollment { user, factor }).await, Ok(false));
 }
 
 pub(crate) async fn step_is_used_once(fixture: impl Fixture) {
@@ -183,10 +183,7 @@ pub(crate) async fn step_is_used_once(fixture: impl Fixture) {
     let used = async |step| {
         let challenge = challenged(&*store, user).await;
         let answer = answer(user, challenge, Proof::Step { factor, step });
-        store
-            .commit_signin(answer)
-            .await
-            .expect("the store is there")
+        store.run(answer).await.expect("the store is there")
     };
     // The code that confirmed the factor used its step.
     for (step, outcome) in [
@@ -203,10 +200,7 @@ pub(crate) async fn step_is_used_once(fixture: impl Fixture) {
     let challenge = challenged(&*store, other).await;
     let step = STEP + 9;
     let foreign = answer(other, challenge, Proof::Step { factor, step });
-    assert_eq!(
-        store.commit_signin(foreign).await,
-        Ok(SigninOutcome::ProofUsed)
-    );
+    assert_eq!(store.run(foreign).await, Ok(SigninOutcome::ProofUsed));
 }
 
 pub(crate) async fn step_works_once_under_fifty_tries_at_once(fixture: impl Fixture) {
@@ -221,7 +215,7 @@ pub(crate) async fn step_works_once_under_fifty_tries_at_once(fixture: impl Fixt
             let challenge = challenged(&*store, user).await;
             let step = STEP + 1;
             let answer = answer(user, challenge, Proof::Step { factor, step });
-            store.commit_signin(answer).await
+            store.run(answer).await
         });
     }
     let outcomes = tasks.join_all().await;
@@ -236,10 +230,7 @@ pub(crate) async fn recovery_code_is_used_once(fixture: impl Fixture) {
     let used = async |code| {
         let challenge = challenged(&*store, user).await;
         let answer = answer(user, challenge, Proof::RecoveryCode(code));
-        store
-            .commit_signin(answer)
-            .await
-            .expect("the store is there")
+        store.run(answer).await.expect("the store is there")
     };
     assert_eq!(used([1; 32]).await, SigninOutcome::Committed);
     assert_eq!(used([1; 32]).await, SigninOutcome::ProofUsed);
@@ -254,10 +245,7 @@ pub(crate) async fn wrong_proof_leaves_the_challenge_to_be_answered(fixture: imp
     let factor = enrolled(&*store, user).await;
     let challenge = challenged(&*store, user).await;
     let step = |step| answer(user, challenge, Proof::Step { factor, step });
-    assert_eq!(
-        store.commit_signin(step(STEP)).await,
-        Ok(SigninOutcome::ProofUsed)
-    );
+    assert_eq!(store.run(step(STEP)).await, Ok(SigninOutcome::ProofUsed));
     committed(&*store, step(STEP + 1)).await;
 }
 
@@ -270,10 +258,7 @@ pub(crate) async fn first_factor_is_enrolled_with_a_challenge(fixture: impl Fixt
     committed(&*store, enroll()).await;
     let good = factors(&*store, user).await;
     assert_eq!((good.confirmed().count(), good.recovery_codes_left), (1, 2));
-    assert_eq!(
-        store.commit_signin(enroll()).await,
-        Ok(SigninOutcome::ChallengeGone)
-    );
+    assert_eq!(store.run(enroll()).await, Ok(SigninOutcome::ChallengeGone));
 }
 
 pub(crate) async fn second_factor_is_not_enrolled_with_a_challenge(fixture: impl Fixture) {
@@ -283,10 +268,7 @@ pub(crate) async fn second_factor_is_not_enrolled_with_a_challenge(fixture: impl
     let second = begun(&*store, user, totp()).await;
     let challenge = challenged(&*store, user).await;
     let enroll = answer(user, challenge, Proof::Enrolled(confirmation(second)));
-    assert_eq!(
-        store.commit_signin(enroll).await,
-        Ok(SigninOutcome::ProofUsed)
-    );
+    assert_eq!(store.run(enroll).await, Ok(SigninOutcome::ProofUsed));
     assert_eq!(factors(&*store, user).await.confirmed().count(), 1);
 }
 
@@ -301,9 +283,7 @@ pub(crate) async fn credential_is_kept_as_its_use_left_it(fixture: impl Fixture)
         secret: secret.clone(),
     };
     assert_eq!(
-        store
-            .commit_signin(answer(user, unconfirmed, early.clone()))
-            .await,
+        store.run(answer(user, unconfirmed, early.clone())).await,
         Ok(SigninOutcome::ProofUsed)
     );
     confirmed(&*store, user, factor).await;
@@ -330,7 +310,13 @@ pub(crate) async fn change_of_factors_forgets_devices(fixture: impl Fixture) {
     let store = fixture.store();
     let user = created(&*store, "ann", Profile::default()).await;
     let known = async |device| {
-        let known = store.knows_device(user, device, NOW).await;
+        let known = store
+            .run(KnowsDevice {
+                user,
+                device,
+                now: NOW,
+            })
+            .await;
         known.expect("the store is there")
     };
     let device = remembered(&*store, user).await;
@@ -349,8 +335,8 @@ pub(crate) async fn factor_that_was_never_confirmed_is_swept(fixture: impl Fixtu
     let user = created(&*store, "ann", Profile::default()).await;
     let good = enrolled(&*store, user).await;
     begun(&*store, user, totp()).await;
-    assert_eq!(store.sweep(sweep(NOW + 600, 1000)).await, Ok(0));
-    assert_eq!(store.sweep(sweep(NOW + 601, 1000)).await, Ok(1));
+    assert_eq!(store.run(sweep(NOW + 600, 1000)).await, Ok(0));
+    assert_eq!(store.run(sweep(NOW + 601, 1000)).await, Ok(1));
     let left = factors(&*store, user).await.all;
     assert_eq!(
         left.iter().map(|factor| factor.id).collect::<Vec<_>>(),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::Fixture;
 use super::rows::*;
-use crate::{NewHistory, Profile, Signin, SigninOutcome, Store, StoredHistory, UserStatus};
+use crate::{
+    NewHistory, Profile, SetUserStatus, Signin, SigninOutcome, Store, StoredHistory, UserStatus,
+};
 
 fn learning(signin: Signin, replaces: Option<i64>, content: &[u8]) -> Signin {
     Signin {
@@ -16,7 +18,7 @@ fn learning(signin: Signin, replaces: Option<i64>, content: &[u8]) -> Signin {
     }
 }
 
-async fn stored(store: &dyn Store, subject: &str) -> Option<StoredHistory> {
+async fn stored(store: &Store, subject: &str) -> Option<StoredHistory> {
     gathered(store, identity(subject), None).await.history
 }
 
@@ -88,17 +90,18 @@ pub(crate) async fn refused_sign_in_leaves_history_unchanged(fixture: impl Fixtu
     let user = found(&*store, identity("ann")).await.expect("she is known");
     let mut again = learning(existing(user.id), Some(1), b"two");
     again.replay = token(NOW + 60, 1);
-    assert_eq!(
-        store.commit_signin(again).await,
-        Ok(SigninOutcome::Replayed)
-    );
+    assert_eq!(store.run(again).await, Ok(SigninOutcome::Replayed));
     let set = store
-        .set_user_status(user.id, UserStatus::Disabled, NOW)
+        .run(SetUserStatus {
+            user: user.id,
+            status: UserStatus::Disabled,
+            now: NOW,
+        })
         .await;
     assert_eq!(set, Ok(true));
     assert_eq!(
         store
-            .commit_signin(learning(existing(user.id), Some(1), b"three"))
+            .run(learning(existing(user.id), Some(1), b"three"))
             .await,
         Ok(SigninOutcome::UserNotActive(UserStatus::Disabled))
     );
@@ -116,7 +119,7 @@ pub(crate) async fn of_two_sign_ins_at_once_the_first_is_remembered(fixture: imp
         let store = Arc::clone(&store);
         tasks.spawn(async move {
             let signin = learning(existing(user), Some(1), &[byte]);
-            store.commit_signin(signin).await
+            store.run(signin).await
         });
     }
     while let Some(outcome) = tasks.join_next().await {
@@ -134,7 +137,7 @@ pub(crate) async fn history_is_read_only_where_it_is_asked_for(fixture: impl Fix
         linkable_email: None,
         history: false,
     };
-    let gathered = store.gather(question).await.expect("it can be read");
+    let gathered = store.run(question).await.expect("it can be read");
     assert!(gathered.user.is_some() && gathered.history.is_none());
 }
 
@@ -162,7 +165,7 @@ pub(crate) async fn history_of_who_has_not_come_for_a_year_is_swept(fixture: imp
     let year = 366 * DAY;
     for (now, ann_stays) in [(NOW + year, true), (NOW + year + 1, false)] {
         let _rows = store
-            .sweep(sweep(now, 10_000))
+            .run(sweep(now, 10_000))
             .await
             .expect("it can be swept");
         let expected = if ann_stays { history(1, &ann) } else { None };
@@ -185,7 +188,7 @@ pub(crate) async fn every_history_is_looked_at_in_the_end(fixture: impl Fixture)
     }
     let later = NOW + 400 * DAY;
     // Sessions and events come first; then one of these each time.
-    while store.sweep(sweep(later, 1)).await.expect("it can be swept") > 0 {}
+    while store.run(sweep(later, 1)).await.expect("it can be swept") > 0 {}
     for name in &names {
         assert_eq!(stored(&*store, name).await, None, "{name}");
     }

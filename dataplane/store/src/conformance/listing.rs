@@ -5,16 +5,19 @@ use uuid::Uuid;
 use super::Fixture;
 use super::rows::*;
 use crate::sessions::{Origin, PAGE_SESSIONS_MAX, SessionPage};
-use crate::{Event, EventKind, NewSession, Profile, RotationOutcome, Signin, Store};
+use crate::{
+    EndSession, Event, EventKind, NewSession, Profile, RevokeSessions, RotationOutcome, Signin,
+    Store,
+};
 
-async fn listed_at(store: &dyn Store, user: Uuid, now: i64) -> Vec<Uuid> {
+async fn listed_at(store: &Store, user: Uuid, now: i64) -> Vec<Uuid> {
     let page = SessionPage {
         user,
         after: None,
         limit: PAGE_SESSIONS_MAX,
         now,
     };
-    let sessions = store.sessions_of(page).await.expect("it can be read");
+    let sessions = store.run(page).await.expect("it can be read");
     sessions.into_iter().map(|session| session.id).collect()
 }
 
@@ -25,7 +28,11 @@ pub(crate) async fn live_sessions_are_listed_the_newest_first(fixture: impl Fixt
     let (old, over) = (signed_in(&*store, ann).await, signed_in(&*store, ann).await);
     let others = signed_in(&*store, ben).await;
     let new = signed_in(&*store, ann).await;
-    let ended = store.end_session(over, NOW, event(EventKind::Signout));
+    let ended = store.run(EndSession {
+        id: over,
+        now: NOW,
+        event: event(EventKind::Signout),
+    });
     assert_eq!(ended.await, Ok(true));
     let listed = listed_at(&*store, ann, NOW).await;
     assert_eq!(listed[..2], [new, old]);
@@ -50,7 +57,11 @@ pub(crate) async fn what_has_expired_or_was_revoked_is_not_listed(fixture: impl 
     assert_eq!(listed_at(&*store, ann, NOW + DAY - 1).await.len(), 2);
     assert_eq!(listed_at(&*store, ann, NOW + DAY).await, [id]);
     assert!(listed_at(&*store, ann, NOW + 3 * DAY).await.is_empty());
-    let revoking = store.revoke_user_sessions(ann, NOW, event(EventKind::Signout));
+    let revoking = store.run(RevokeSessions {
+        user: ann,
+        now: NOW,
+        event: event(EventKind::Signout),
+    });
     assert_eq!(revoking.await, Ok(true));
     assert!(listed_at(&*store, ann, NOW).await.is_empty());
 }
@@ -70,7 +81,7 @@ pub(crate) async fn sessions_come_in_pages_that_leave_nothing_out(fixture: impl 
             limit: 3,
             now: NOW,
         };
-        let page = store.sessions_of(page).await.expect("it can be read");
+        let page = store.run(page).await.expect("it can be read");
         assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
         after = Some(last.id);
@@ -101,7 +112,7 @@ pub(crate) async fn a_session_is_listed_with_its_last_use(fixture: impl Fixture)
         limit: 10,
         now: NOW,
     };
-    let unused = of(store.sessions_of(page).await.expect("it can be read"));
+    let unused = of(store.run(page).await.expect("it can be read"));
     assert_eq!((unused.last_used_at, &unused.device), (None, &made.device));
     assert_eq!(unused.network.as_deref(), Some("192.0.2.0/24"));
     assert_eq!(unused.origin, made.origin);
@@ -111,8 +122,8 @@ pub(crate) async fn a_session_is_listed_with_its_last_use(fixture: impl Fixture)
         network: "198.51.100.0/24".to_owned(),
         ..rotation.event
     };
-    assert_eq!(store.rotate(rotation).await, Ok(RotationOutcome::Rotated));
-    let used = of(store.sessions_of(page).await.expect("it can be read"));
+    assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Rotated));
+    let used = of(store.run(page).await.expect("it can be read"));
     assert_eq!(used.last_used_at, Some(NOW + 60));
     assert_eq!(used.network.as_deref(), Some("198.51.100.0/24"));
     assert_eq!((used.device, used.origin), (made.device, made.origin));
@@ -122,10 +133,18 @@ pub(crate) async fn a_revocation_leaves_an_event(fixture: impl Fixture) {
     let store = fixture.store();
     let ann = created(&*store, "ann", Profile::default()).await;
     let events = fixture.events().await;
-    let revoking = store.revoke_user_sessions(ann, NOW, event(EventKind::UserChange));
+    let revoking = store.run(RevokeSessions {
+        user: ann,
+        now: NOW,
+        event: event(EventKind::UserChange),
+    });
     assert_eq!(revoking.await, Ok(true));
     assert_eq!(fixture.events().await, events + 1);
-    let revoking = store.revoke_user_sessions(next_id(), NOW, event(EventKind::UserChange));
+    let revoking = store.run(RevokeSessions {
+        user: next_id(),
+        now: NOW,
+        event: event(EventKind::UserChange),
+    });
     assert_eq!(revoking.await, Ok(false));
     assert_eq!(fixture.events().await, events + 1, "of nobody");
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Fixture;
 use super::rows::*;
+use crate::mfa::ReadChallenge;
 use crate::sessions::{LoggedOut, LogoutOutcome, Origin, ProviderLogout};
 use crate::{EventKind, NewSession, Profile, ReplayKey, Signin, Store};
 
@@ -32,7 +33,7 @@ fn logout(subject: Option<&str>, sid: Option<&str>, token: u8) -> ProviderLogout
 }
 
 /// A session that comes from this session of the provider.
-async fn session_from(store: &dyn Store, user: Uuid, origin: Origin) -> Uuid {
+async fn session_from(store: &Store, user: Uuid, origin: Origin) -> Uuid {
     let signin = existing(user);
     let session = NewSession {
         origin,
@@ -47,7 +48,7 @@ fn origin(subject: &str, sid: Option<&str>) -> Origin {
     Origin::of(&identity(subject).issuer, subject, sid)
 }
 
-async fn has_ended(store: &dyn Store, session: Uuid) -> bool {
+async fn has_ended(store: &Store, session: Uuid) -> bool {
     let (session, _) = read(store, session).await.expect("it is there");
     session.ended_at.is_some()
 }
@@ -63,20 +64,20 @@ pub(crate) async fn logout_ends_what_it_names_and_nothing_else(fixture: impl Fix
     let bens = session_from(store, ben, origin("ben", Some("s-3"))).await;
 
     // The first session of ann does not say where it comes from.
-    let outcome = store.log_out(logout(Some("ann"), Some("s-1"), 1)).await;
+    let outcome = store.run(logout(Some("ann"), Some("s-1"), 1)).await;
     assert_eq!(outcome, Ok(LogoutOutcome::Ended(2)));
     assert!(has_ended(store, one).await);
     for other in [two, linked, bens] {
         assert!(!has_ended(store, other).await);
     }
-    let outcome = store.log_out(logout(None, Some("s-3"), 2)).await;
+    let outcome = store.run(logout(None, Some("s-3"), 2)).await;
     assert_eq!(outcome, Ok(LogoutOutcome::Ended(1)));
     assert!(has_ended(store, bens).await);
-    let outcome = store.log_out(logout(Some("ann"), None, 3)).await;
+    let outcome = store.run(logout(Some("ann"), None, 3)).await;
     assert_eq!(outcome, Ok(LogoutOutcome::Ended(1)));
     assert!(has_ended(store, two).await);
     assert!(!has_ended(store, linked).await, "of another subject");
-    let outcome = store.log_out(logout(Some("nobody"), None, 4)).await;
+    let outcome = store.run(logout(Some("nobody"), None, 4)).await;
     assert_eq!(outcome, Ok(LogoutOutcome::Ended(0)));
 }
 
@@ -99,10 +100,10 @@ pub(crate) async fn logout_at_another_provider_ends_nothing(fixture: impl Fixtur
             ..one
         }),
     ] {
-        assert_eq!(store.log_out(other).await, Ok(LogoutOutcome::Ended(0)));
+        assert_eq!(store.run(other).await, Ok(LogoutOutcome::Ended(0)));
     }
     assert!(!has_ended(&*store, session).await);
-    let good = store.log_out(logout(Some("ann"), Some("s-1"), 3)).await;
+    let good = store.run(logout(Some("ann"), Some("s-1"), 3)).await;
     assert_eq!(good, Ok(LogoutOutcome::Ended(2)));
 }
 
@@ -113,7 +114,7 @@ pub(crate) async fn logout_token_is_used_once_under_fifty_at_once(fixture: impl 
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.log_out(logout(Some("ann"), None, 1)).await })
+            tokio::spawn(async move { store.run(logout(Some("ann"), None, 1)).await })
         })
         .collect();
     let mut ended = 0;
@@ -126,7 +127,7 @@ pub(crate) async fn logout_token_is_used_once_under_fifty_at_once(fixture: impl 
     assert_eq!(ended, 1);
     assert_eq!(fixture.events().await, events + 1);
     let later = session_from(&*store, ann, origin("ann", None)).await;
-    let again = store.log_out(logout(Some("ann"), None, 1)).await;
+    let again = store.run(logout(Some("ann"), None, 1)).await;
     assert_eq!(again, Ok(LogoutOutcome::Replayed));
     assert!(!has_ended(&*store, later).await);
 }
@@ -136,13 +137,16 @@ pub(crate) async fn logout_voids_what_waits_for_a_second_factor(fixture: impl Fi
     let ann = created(&*store, "ann", Profile::default()).await;
     let digest = super::challenges::challenged(&*store, ann).await;
     let consumed = async || {
-        let found = store.challenge(digest).await.expect("it can be read");
+        let found = store
+            .run(ReadChallenge(digest))
+            .await
+            .expect("it can be read");
         found.expect("it is there").challenge.consumed_at
     };
-    let other = store.log_out(logout(Some("ben"), None, 1)).await;
+    let other = store.run(logout(Some("ben"), None, 1)).await;
     assert_eq!(other, Ok(LogoutOutcome::Ended(0)));
     assert_eq!(consumed().await, None);
-    let logged_out = store.log_out(logout(Some("ann"), None, 2)).await;
+    let logged_out = store.run(logout(Some("ann"), None, 2)).await;
     assert_eq!(logged_out, Ok(LogoutOutcome::Ended(1)));
     assert_eq!(consumed().await, Some(NOW));
 }

@@ -7,12 +7,14 @@ use super::Fixture;
 use super::challenges::remembered;
 use super::rows::*;
 use crate::LocalPassword;
+use crate::mfa::KnowsDevice;
 use crate::passwords::{
-    ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, ImportUser, PasswordTry, UserPage,
+    ChangeOutcome, ChangePassword, ChangedBy, CountPasswordTry, ImportOutcome, ImportUser,
+    PasswordTry, ReadPasswordHash, ReadUser, RequirePasswordChange, UserPage, UsersNamed,
 };
 use crate::{
-    Account, EventKind, NewSession, Profile, RotationOutcome, SigninOutcome, Store, User,
-    UserStatus,
+    Account, EndSession, EventKind, NewSession, Profile, ReadSession, RevokeSessions,
+    RotationOutcome, SetUserStatus, SigninOutcome, Store, User, UserStatus,
 };
 
 fn changed_at(store_password: Option<LocalPassword>) -> Option<i64> {
@@ -43,7 +45,7 @@ fn by_administrator(user: Uuid, next: &str) -> ChangePassword {
 }
 
 /// A user who is signed in, and the session.
-async fn with_session(store: &dyn Store, subject: &str) -> (Uuid, NewSession) {
+async fn with_session(store: &Store, subject: &str) -> (Uuid, NewSession) {
     let user = created(store, subject, Profile::default()).await;
     let signin = existing(user);
     let session = signin.session.clone();
@@ -51,21 +53,21 @@ async fn with_session(store: &dyn Store, subject: &str) -> (Uuid, NewSession) {
     (user, session)
 }
 
-async fn hash(store: &dyn Store, user: Uuid) -> Option<String> {
-    let hash = store.password_hash(user).await.expect("the store answers");
+async fn hash(store: &Store, user: Uuid) -> Option<String> {
+    let hash = store
+        .run(ReadPasswordHash(user))
+        .await
+        .expect("the store answers");
     hash.map(|hash| hash.expose().to_owned())
 }
 
-async fn user_of(store: &dyn Store, user: Uuid) -> User {
-    let found = store.user(user).await.expect("the store answers");
+async fn user_of(store: &Store, user: Uuid) -> User {
+    let found = store.run(ReadUser(user)).await.expect("the store answers");
     found.expect("the user is there")
 }
 
-async fn change(store: &dyn Store, change: ChangePassword) -> ChangeOutcome {
-    store
-        .change_password(change)
-        .await
-        .expect("the store answers")
+async fn change(store: &Store, change: ChangePassword) -> ChangeOutcome {
+    store.run(change).await.expect("the store answers")
 }
 
 fn import(subject: &str, profile: Profile, hash: Option<&str>) -> ImportUser {
@@ -84,9 +86,9 @@ fn import(subject: &str, profile: Profile, hash: Option<&str>) -> ImportUser {
     }
 }
 
-async fn imported(store: &dyn Store, import: ImportUser) -> Uuid {
+async fn imported(store: &Store, import: ImportUser) -> Uuid {
     let id = import.user.id;
-    let outcome = store.import_user(import).await.expect("the store answers");
+    let outcome = store.run(import).await.expect("the store answers");
     assert_eq!(outcome, ImportOutcome::Added);
     id
 }
@@ -107,9 +109,9 @@ pub(crate) async fn user_without_a_password_has_none(fixture: impl Fixture) {
     let (user, _) = with_session(&*store, "ann").await;
     assert_eq!(hash(&*store, user).await, None);
     assert_eq!(user_of(&*store, user).await.password, None);
-    let tried = store.count_password_try(user, NOW).await;
+    let tried = store.run(CountPasswordTry { user, now: NOW }).await;
     assert_eq!(tried, Ok(PasswordTry::Gone));
-    assert_eq!(store.user(next_id()).await, Ok(None));
+    assert_eq!(store.run(ReadUser(next_id())).await, Ok(None));
 }
 
 pub(crate) async fn first_password_is_set_in_a_session_that_makes_room_for_another(
@@ -132,11 +134,15 @@ pub(crate) async fn first_password_is_set_in_a_session_that_makes_room_for_anoth
             must_change: false
         })
     );
-    let (made, _) = store.session(next.id).await.expect("read").expect("made");
+    let (made, _) = store
+        .run(ReadSession(next.id))
+        .await
+        .expect("read")
+        .expect("made");
     assert!(made.created_at >= kept.sessions_valid_from);
     assert_eq!(made.carried, next.carried);
     let (old, _) = store
-        .session(session.id)
+        .run(ReadSession(session.id))
         .await
         .expect("read")
         .expect("kept");
@@ -197,12 +203,22 @@ pub(crate) async fn session_that_is_over_changes_no_password(fixture: impl Fixtu
     };
     assert_eq!(change(&*store, late).await, ChangeOutcome::Gone, "expired");
     let end = event(EventKind::Signout);
-    let ended = store.end_session(session.id, NOW, end).await;
+    let ended = store
+        .run(EndSession {
+            id: session.id,
+            now: NOW,
+            event: end,
+        })
+        .await;
     assert_eq!(ended, Ok(true));
     let outcome = change(&*store, by_user(user, session.id, None, "one")).await;
     assert_eq!(outcome, ChangeOutcome::Gone, "ended");
     store
-        .revoke_user_sessions(other, NOW, event(EventKind::Signout))
+        .run(RevokeSessions {
+            user: other,
+            now: NOW,
+            event: event(EventKind::Signout),
+        })
         .await
         .expect("revoked");
     let outcome = change(&*store, by_user(other, others.id, None, "one")).await;
@@ -215,7 +231,11 @@ pub(crate) async fn disabled_or_locked_user_changes_no_password(fixture: impl Fi
     for status in [UserStatus::Disabled, UserStatus::Locked] {
         let (user, session) = with_session(&*store, status.name()).await;
         store
-            .set_user_status(user, status, NOW)
+            .run(SetUserStatus {
+                user,
+                status,
+                now: NOW,
+            })
             .await
             .expect("it is set");
         let outcome = change(&*store, by_user(user, session.id, None, "one")).await;
@@ -229,28 +249,50 @@ pub(crate) async fn change_takes_back_sessions_devices_and_tries(fixture: impl F
     let (user, session) = with_session(&*store, "ann").await;
     change(&*store, by_administrator(user, "one")).await;
     for _ in 0..10 {
-        let tried = store.count_password_try(user, NOW).await;
+        let tried = store.run(CountPasswordTry { user, now: NOW }).await;
         assert_eq!(tried, Ok(PasswordTry::Counted));
     }
-    let locked = store.count_password_try(user, NOW).await;
+    let locked = store.run(CountPasswordTry { user, now: NOW }).await;
     assert!(matches!(locked, Ok(PasswordTry::Locked(_))), "{locked:?}");
     let device = remembered(&*store, user).await;
     let rotated = store
-        .rotate(rotation(session.id, session.refresh_digest))
+        .run(rotation(session.id, session.refresh_digest))
         .await;
     assert_eq!(rotated, Ok(RotationOutcome::Changed));
-    assert_eq!(store.knows_device(user, device, NOW).await, Ok(true));
+    assert_eq!(
+        store
+            .run(KnowsDevice {
+                user,
+                device,
+                now: NOW
+            })
+            .await,
+        Ok(true)
+    );
     change(&*store, by_administrator(user, "two")).await;
-    let tried = store.count_password_try(user, NOW).await;
+    let tried = store.run(CountPasswordTry { user, now: NOW }).await;
     assert_eq!(tried, Ok(PasswordTry::Counted), "they are forgotten");
-    assert_eq!(store.knows_device(user, device, NOW).await, Ok(false));
+    assert_eq!(
+        store
+            .run(KnowsDevice {
+                user,
+                device,
+                now: NOW
+            })
+            .await,
+        Ok(false)
+    );
 }
 
 pub(crate) async fn administrator_sets_a_password_of_anybody(fixture: impl Fixture) {
     let store = fixture.store();
     let (user, _) = with_session(&*store, "ann").await;
     store
-        .set_user_status(user, UserStatus::Disabled, NOW)
+        .run(SetUserStatus {
+            user,
+            status: UserStatus::Disabled,
+            now: NOW,
+        })
         .await
         .expect("it is set");
     let temporary = ChangePassword {
@@ -267,7 +309,12 @@ pub(crate) async fn administrator_sets_a_password_of_anybody(fixture: impl Fixtu
 pub(crate) async fn change_can_be_demanded_of_whoever_has_a_password(fixture: impl Fixture) {
     let store = fixture.store();
     let (user, _) = with_session(&*store, "ann").await;
-    let demand = |user| store.require_password_change(user, event(EventKind::UserChange));
+    let demand = |user| {
+        store.run(RequirePasswordChange {
+            user,
+            event: event(EventKind::UserChange),
+        })
+    };
     assert_eq!(demand(user).await, Ok(false), "there is none");
     assert_eq!(demand(next_id()).await, Ok(false), "there is nobody");
     change(&*store, by_administrator(user, "one")).await;
@@ -288,7 +335,7 @@ pub(crate) async fn a_thousand_wrong_tries_at_once_stay_in_bounds(fixture: impl 
         tokio::spawn(async move {
             loop {
                 // A full queue is no answer.
-                if let Ok(tried) = store.count_password_try(user, NOW).await {
+                if let Ok(tried) = store.run(CountPasswordTry { user, now: NOW }).await {
                     return tried;
                 }
                 tokio::task::yield_now().await;
@@ -302,7 +349,12 @@ pub(crate) async fn a_thousand_wrong_tries_at_once_stay_in_bounds(fixture: impl 
         }
     }
     assert_eq!(counted, 10);
-    let later = store.count_password_try(user, NOW + 900).await;
+    let later = store
+        .run(CountPasswordTry {
+            user,
+            now: NOW + 900,
+        })
+        .await;
     assert_eq!(later, Ok(PasswordTry::Counted));
 }
 
@@ -311,13 +363,17 @@ pub(crate) async fn tries_are_forgiven_to_whoever_is_unlocked(fixture: impl Fixt
     let (user, _) = with_session(&*store, "ann").await;
     change(&*store, by_administrator(user, "one")).await;
     for _ in 0..11 {
-        let _tried = store.count_password_try(user, NOW).await;
+        let _tried = store.run(CountPasswordTry { user, now: NOW }).await;
     }
     store
-        .set_user_status(user, UserStatus::Active, NOW)
+        .run(SetUserStatus {
+            user,
+            status: UserStatus::Active,
+            now: NOW,
+        })
         .await
         .expect("it is set");
-    let tried = store.count_password_try(user, NOW).await;
+    let tried = store.run(CountPasswordTry { user, now: NOW }).await;
     assert_eq!(tried, Ok(PasswordTry::Counted));
 }
 
@@ -384,14 +440,18 @@ pub(crate) async fn refused_sign_in_takes_no_password(fixture: impl Fixture) {
     let bob = created(&*store, "bob", unverified(address)).await;
     let planted = imported(&*store, import("", unverified(address), Some("planted"))).await;
     store
-        .set_user_status(bob, UserStatus::Disabled, NOW)
+        .run(SetUserStatus {
+            user: bob,
+            status: UserStatus::Disabled,
+            now: NOW,
+        })
         .await
         .expect("it is set");
     let proving = signin(Account::Existing {
         user_id: bob,
         profile: Some(verified(address)),
     });
-    let outcome = store.commit_signin(proving).await;
+    let outcome = store.run(proving).await;
     assert_eq!(
         outcome,
         Ok(SigninOutcome::UserNotActive(UserStatus::Disabled))
@@ -413,7 +473,7 @@ pub(crate) async fn user_is_imported_once(fixture: impl Fixture) {
         event: event(EventKind::UserChange),
     };
     let id = imported(&*store, one).await;
-    assert_eq!(store.import_user(again).await, Ok(ImportOutcome::Known));
+    assert_eq!(store.run(again).await, Ok(ImportOutcome::Known));
     assert_eq!(user_of(&*store, id).await, wanted);
     assert_eq!(hash(&*store, id).await.as_deref(), Some("one"));
     let without = imported(&*store, import("", Profile::default(), None)).await;
@@ -433,9 +493,9 @@ pub(crate) async fn identity_of_another_is_not_imported(fixture: impl Fixture) {
     let ann = created(&*store, "ann", Profile::default()).await;
     let thief = import("ann", Profile::default(), Some("one"));
     let id = thief.user.id;
-    let outcome = store.import_user(thief).await;
+    let outcome = store.run(thief).await;
     assert_eq!(outcome, Ok(ImportOutcome::IdentityTaken));
-    assert_eq!(store.user(id).await, Ok(None));
+    assert_eq!(store.run(ReadUser(id)).await, Ok(None));
     assert_eq!(hash(&*store, id).await, None);
     let still = found(&*store, identity("ann")).await;
     assert_eq!(still.map(|user| user.id), Some(ann));
@@ -459,13 +519,17 @@ pub(crate) async fn users_are_listed_page_by_page(fixture: impl Fixture) {
         limit,
         ..UserPage::default()
     };
-    let listed = async |page| ids(&store.users(page).await.expect("a page"));
+    let listed = async |page: UserPage| ids(&store.run(page).await.expect("a page"));
     assert_eq!(listed(page(None, 2)).await, all[..2]);
     assert_eq!(listed(page(Some(all[1]), 2)).await, all[2..4]);
     assert_eq!(listed(page(Some(all[3]), 2)).await, all[4..]);
     assert!(listed(page(Some(all[4]), 2)).await.is_empty());
     store
-        .set_user_status(all[2], UserStatus::Locked, NOW)
+        .run(SetUserStatus {
+            user: all[2],
+            status: UserStatus::Locked,
+            now: NOW,
+        })
         .await
         .expect("it is set");
     let locked = UserPage {
@@ -487,7 +551,12 @@ pub(crate) async fn users_are_found_by_name_and_address(fixture: impl Fixture) {
     let bob = created(&*store, "2", unverified("bob@shop.example")).await;
     created(&*store, "3", Profile::default()).await;
     let named = async |policy: &str, name: &str| {
-        let found = store.users_named(policy.to_owned(), name.to_owned()).await;
+        let found = store
+            .run(UsersNamed {
+                policy: policy.to_owned(),
+                name: name.to_owned(),
+            })
+            .await;
         let mut found = ids(&found.expect("the store answers"));
         found.sort();
         found
@@ -504,7 +573,10 @@ pub(crate) async fn password_survives_reopening(mut fixture: impl Fixture) {
     let (user, _) = with_session(&*store, "ann").await;
     change(&*store, by_administrator(user, "one")).await;
     store
-        .require_password_change(user, event(EventKind::UserChange))
+        .run(RequirePasswordChange {
+            user,
+            event: event(EventKind::UserChange),
+        })
         .await
         .expect("demanded");
     drop(store);

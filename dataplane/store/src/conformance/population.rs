@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Fixture;
 use super::rows::*;
 use crate::Store;
-use crate::population::{Addition, Populations, ReadPopulations};
+use crate::population::{AddToPopulation, Addition, Populations, ReadPopulations};
 
 /// Two kinds of values.
 const IP: u8 = 0;
@@ -30,17 +30,18 @@ fn addition(policy: &str, values: &[(u8, u64, u64)]) -> Addition {
     }
 }
 
-async fn added(store: &dyn Store, addition: Addition, now: i64) {
-    let adding = store.add_to_population(addition, now).await;
+async fn added(store: &Store, addition: Addition, now: i64) {
+    let adding = store
+        .run(AddToPopulation {
+            part: addition,
+            now,
+        })
+        .await;
     adding.expect("the store takes it");
 }
 
 /// Of this policy: sign-ins, users, and how popular an address is.
-async fn popularity(
-    store: &dyn Store,
-    policy: &str,
-    address: u64,
-) -> Option<(u64, u64, Popularity)> {
+async fn popularity(store: &Store, policy: &str, address: u64) -> Option<(u64, u64, Popularity)> {
     let populations = all(store).await;
     let population = populations.get(policy)?;
     let shown = &population.kinds[&IP];
@@ -51,12 +52,12 @@ async fn popularity(
     Some((population.signins, population.users, popularity))
 }
 
-async fn all(store: &dyn Store) -> Populations {
+async fn all(store: &Store) -> Populations {
     let question = ReadPopulations {
         kinds: vec![IP, ASN],
         values_max: 1000,
     };
-    let populations = store.populations(question).await;
+    let populations = store.run(question).await;
     populations.expect("the store answers")
 }
 
@@ -129,7 +130,7 @@ pub(crate) async fn population_forgets_what_nobody_has_shown_for_a_year(fixture:
     .await;
     let swept = async |days: i64| {
         store
-            .sweep(sweep(NOW + days * DAY, 100))
+            .run(sweep(NOW + days * DAY, 100))
             .await
             .expect("it sweeps")
     };
@@ -145,7 +146,12 @@ pub(crate) async fn population_forgets_what_nobody_has_shown_for_a_year(fixture:
 pub(crate) async fn concurrent_additions_lose_nothing(fixture: impl Fixture) {
     let store = fixture.store();
     let values: Vec<(u8, u64, u64)> = (0..50).map(|value| (IP, value, 1)).collect();
-    let adding = (0..20).map(|_| store.add_to_population(addition("auth/one", &values), NOW));
+    let adding = (0..20).map(|_| {
+        store.run(AddToPopulation {
+            part: addition("auth/one", &values),
+            now: NOW,
+        })
+    });
     for added in futures_util::future::join_all(adding).await {
         added.expect("the store takes it");
     }

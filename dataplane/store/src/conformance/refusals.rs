@@ -17,7 +17,7 @@ fn refused_at(at: i64) -> Event {
 }
 
 /// Junk, a sign-in after each ten of it, and a reuse and a change in the midst of it.
-async fn flood(store: &dyn Store, refusals: i64) -> i64 {
+async fn flood(store: &Store, refusals: i64) -> i64 {
     let user = created(store, "ann", Profile::default()).await;
     let mut accepted = 1;
     for number in 0..refusals {
@@ -73,12 +73,12 @@ pub(crate) async fn junk_beyond_the_bound_of_rows_drops_the_oldest_junk_and_noth
     fixture.reopen_with(bounds).await;
     let store = fixture.store();
     let accepted = flood(&*store, 400).await;
-    assert_eq!(store.sweep(sweep(NOW, MANY)).await, Ok(300));
+    assert_eq!(store.run(sweep(NOW, MANY)).await, Ok(300));
     assert_eq!(fixture.ask(REFUSALS).await, 100);
     assert_eq!(fixture.ask(OLDEST).await, NOW + 300);
     assert_eq!(fixture.ask(KEPT).await, accepted);
     assert_eq!(store.work().refusals_dropped, 300);
-    assert_eq!(store.sweep(sweep(NOW, MANY)).await, Ok(0));
+    assert_eq!(store.run(sweep(NOW, MANY)).await, Ok(0));
 }
 
 pub(crate) async fn junk_beyond_the_bound_of_bytes_drops_the_oldest_junk(
@@ -92,7 +92,7 @@ pub(crate) async fn junk_beyond_the_bound_of_bytes_drops_the_oldest_junk(
     fixture.reopen_with(bounds).await;
     let store = fixture.store();
     let accepted = flood(&*store, 200).await;
-    assert_eq!(store.sweep(sweep(NOW, MANY)).await, Ok(150));
+    assert_eq!(store.run(sweep(NOW, MANY)).await, Ok(150));
     assert_eq!(fixture.ask(REFUSALS).await, 50);
     assert_eq!(fixture.ask(OLDEST).await, NOW + 150);
     assert_eq!(fixture.ask(KEPT).await, accepted);
@@ -107,7 +107,7 @@ pub(crate) async fn refusals_of_before_the_start_count_against_the_bound(
         ..RefusalBounds::default()
     };
     fixture.reopen_with(bounds).await;
-    assert_eq!(fixture.store().sweep(sweep(NOW, MANY)).await, Ok(90));
+    assert_eq!(fixture.store().run(sweep(NOW, MANY)).await, Ok(90));
 }
 
 pub(crate) async fn a_sweep_of_few_rows_goes_on_with_the_next(mut fixture: impl Fixture) {
@@ -119,8 +119,8 @@ pub(crate) async fn a_sweep_of_few_rows_goes_on_with_the_next(mut fixture: impl 
     let store = fixture.store();
     flood(&*store, 100).await;
     for _ in 0..4 {
-        assert_eq!(store.sweep(sweep(NOW, 20)).await, Ok(20));
+        assert_eq!(store.run(sweep(NOW, 20)).await, Ok(20));
     }
-    assert_eq!(store.sweep(sweep(NOW, 20)).await, Ok(10));
+    assert_eq!(store.run(sweep(NOW, 20)).await, Ok(10));
     assert_eq!(fixture.ask(REFUSALS).await, 10);
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::sessions::Origin;
 use crate::{
     Account, Event, EventClass, EventKind, Gather, Gathered, IdentityKey, NewSession, Profile,
-    ReplayKey, Rotation, Session, Signin, SigninOutcome, StaleHistories, Store, Sweep, User,
-    UserStatus,
+    ReadSession, ReplayKey, Rotation, Session, Signin, SigninOutcome, StaleHistories, Store, Sweep,
+    User, UserStatus,
 };
 
 /// The instant at which the tests begin.
@@ -205,19 +205,16 @@ pub(crate) fn rotation(session: Uuid, expected_digest: [u8; 32]) -> Rotation {
 }
 
 /// Commits a sign-in that must succeed.
-pub(crate) async fn committed(store: &dyn Store, signin: Signin) {
-    assert_eq!(
-        store.commit_signin(signin).await,
-        Ok(SigninOutcome::Committed)
-    );
+pub(crate) async fn committed(store: &Store, signin: Signin) {
+    assert_eq!(store.run(signin).await, Ok(SigninOutcome::Committed));
 }
 
 /// The id of a user made by a first sign-in.
-pub(crate) async fn created(store: &dyn Store, subject: &str, profile: Profile) -> Uuid {
+pub(crate) async fn created(store: &Store, subject: &str, profile: Profile) -> Uuid {
     created_as(store, identity(subject), profile).await
 }
 
-pub(crate) async fn created_as(store: &dyn Store, identity: IdentityKey, profile: Profile) -> Uuid {
+pub(crate) async fn created_as(store: &Store, identity: IdentityKey, profile: Profile) -> Uuid {
     let user = user(&identity.policy, profile);
     let id = user.id;
     committed(store, signin(Account::Create { user, identity })).await;
@@ -225,19 +222,19 @@ pub(crate) async fn created_as(store: &dyn Store, identity: IdentityKey, profile
 }
 
 /// The id of a session of a user who signs in again.
-pub(crate) async fn signed_in(store: &dyn Store, user_id: Uuid) -> Uuid {
+pub(crate) async fn signed_in(store: &Store, user_id: Uuid) -> Uuid {
     let signin = existing(user_id);
     let id = signin.session.id;
     committed(store, signin).await;
     id
 }
 
-pub(crate) async fn found(store: &dyn Store, identity: IdentityKey) -> Option<User> {
+pub(crate) async fn found(store: &Store, identity: IdentityKey) -> Option<User> {
     gathered(store, identity, None).await.user
 }
 
 pub(crate) async fn gathered(
-    store: &dyn Store,
+    store: &Store,
     identity: IdentityKey,
     email: Option<&str>,
 ) -> Gathered {
@@ -246,9 +243,12 @@ pub(crate) async fn gathered(
         linkable_email: email.map(str::to_owned),
         history: true,
     };
-    store.gather(question).await.expect("the store can be read")
+    store.run(question).await.expect("the store can be read")
 }
 
-pub(crate) async fn read(store: &dyn Store, id: Uuid) -> Option<(Session, User)> {
-    store.session(id).await.expect("the store can be read")
+pub(crate) async fn read(store: &Store, id: Uuid) -> Option<(Session, User)> {
+    store
+        .run(ReadSession(id))
+        .await
+        .expect("the store can be read")
 }

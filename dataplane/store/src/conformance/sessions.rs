@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::Fixture;
 use super::rows::*;
 use crate::{
-    EventKind, NewSession, Profile, ROTATED_MAX, Rotated, Rotation, RotationOutcome, Session,
-    Signin, Store, UserStatus,
+    EndSession, EventKind, NewSession, Profile, ROTATED_MAX, RevokeSessions, Rotated, Rotation,
+    RotationOutcome, Session, SetUserStatus, Signin, Store, UserStatus,
 };
 
 /// So many at once must come to one.
@@ -71,7 +71,7 @@ pub(crate) async fn refresh_token_is_rotated(fixture: impl Fixture) {
         ..rotation(session, digest(session))
     };
     let new_digest = rotation.new_digest;
-    assert_eq!(store.rotate(rotation).await, Ok(RotationOutcome::Rotated));
+    assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Rotated));
     let (session, _) = read(&*store, session).await.expect("the session is there");
     assert_eq!(session.refresh_digest, new_digest);
     assert_eq!(session.refresh_expires_at, NOW + 2 * DAY);
@@ -83,7 +83,7 @@ pub(crate) async fn refresh_with_an_old_digest_is_changed(fixture: impl Fixture)
     let store = fixture.store();
     let (_, session) = ann_with_session(&*store).await;
     assert_eq!(
-        store.rotate(rotation(session, digest(session))).await,
+        store.run(rotation(session, digest(session))).await,
         Ok(RotationOutcome::Rotated)
     );
     not_rotated(&fixture, rotation(session, digest(session))).await;
@@ -95,7 +95,7 @@ pub(crate) async fn concurrent_rotations_of_one_token_rotate_once(fixture: impl 
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
             let (store, rotation) = (Arc::clone(&store), rotation(session, digest(session)));
-            tokio::spawn(async move { (rotation.new_digest, store.rotate(rotation).await) })
+            tokio::spawn(async move { (rotation.new_digest, store.run(rotation).await) })
         })
         .collect();
     let mut winners = Vec::new();
@@ -123,7 +123,7 @@ pub(crate) async fn rotation_remembers_at_most_the_bound(fixture: impl Fixture) 
         rotated: rotated.clone(),
         ..rotation(session, digest(session))
     };
-    assert_eq!(store.rotate(rotation).await, Ok(RotationOutcome::Rotated));
+    assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Rotated));
     let (session, _) = read(&*store, session).await.expect("the session is there");
     assert_eq!(session.rotated, rotated[1..]);
 }
@@ -133,7 +133,11 @@ pub(crate) async fn ended_session_is_not_rotated(fixture: impl Fixture) {
     let (_, session) = ann_with_session(&*store).await;
     assert_eq!(
         store
-            .end_session(session, NOW + 1, event(EventKind::Signout))
+            .run(EndSession {
+                id: session,
+                now: NOW + 1,
+                event: event(EventKind::Signout)
+            })
             .await,
         Ok(true)
     );
@@ -155,7 +159,7 @@ pub(crate) async fn expired_session_is_not_rotated(fixture: impl Fixture) {
         now: NOW + DAY - 1,
         ..rotation(session, digest(session))
     };
-    assert_eq!(store.rotate(in_time).await, Ok(RotationOutcome::Rotated));
+    assert_eq!(store.run(in_time).await, Ok(RotationOutcome::Rotated));
 }
 
 pub(crate) async fn session_past_its_end_is_not_rotated(fixture: impl Fixture) {
@@ -183,7 +187,7 @@ pub(crate) async fn session_past_its_end_is_not_rotated(fixture: impl Fixture) {
         now: NOW + 99,
         ..rotation(session, digest(session))
     };
-    assert_eq!(store.rotate(in_time).await, Ok(RotationOutcome::Rotated));
+    assert_eq!(store.run(in_time).await, Ok(RotationOutcome::Rotated));
 }
 
 pub(crate) async fn session_of_disabled_user_is_not_rotated(fixture: impl Fixture) {
@@ -191,7 +195,16 @@ pub(crate) async fn session_of_disabled_user_is_not_rotated(fixture: impl Fixtur
     for status in [UserStatus::Disabled, UserStatus::Locked] {
         let user = created(&*store, &format!("{status:?}"), Profile::default()).await;
         let session = signed_in(&*store, user).await;
-        assert_eq!(store.set_user_status(user, status, NOW).await, Ok(true));
+        assert_eq!(
+            store
+                .run(SetUserStatus {
+                    user,
+                    status,
+                    now: NOW
+                })
+                .await,
+            Ok(true)
+        );
         not_rotated(&fixture, rotation(session, digest(session))).await;
     }
 }
@@ -205,7 +218,11 @@ pub(crate) async fn session_of_disabled_user_is_not_rotated_whatever_the_clocks_
     let behind = NOW - 100;
     assert_eq!(
         store
-            .set_user_status(user, UserStatus::Disabled, behind)
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Disabled,
+                now: behind
+            })
             .await,
         Ok(true)
     );
@@ -219,7 +236,7 @@ pub(crate) async fn unknown_session_is_not_rotated(fixture: impl Fixture) {
     let events = fixture.events().await;
     let id = next_id();
     assert_eq!(
-        store.rotate(rotation(id, digest(id))).await,
+        store.run(rotation(id, digest(id))).await,
         Ok(RotationOutcome::Changed)
     );
     assert_eq!(fixture.events().await, events);
@@ -231,19 +248,31 @@ pub(crate) async fn session_ends_once(fixture: impl Fixture) {
     let events = fixture.events().await;
     assert_eq!(
         store
-            .end_session(session, NOW + 1, event(EventKind::Signout))
+            .run(EndSession {
+                id: session,
+                now: NOW + 1,
+                event: event(EventKind::Signout)
+            })
             .await,
         Ok(true)
     );
     assert_eq!(
         store
-            .end_session(session, NOW + 2, event(EventKind::Signout))
+            .run(EndSession {
+                id: session,
+                now: NOW + 2,
+                event: event(EventKind::Signout)
+            })
             .await,
         Ok(false)
     );
     assert_eq!(
         store
-            .end_session(next_id(), NOW + 2, event(EventKind::Signout))
+            .run(EndSession {
+                id: next_id(),
+                now: NOW + 2,
+                event: event(EventKind::Signout)
+            })
             .await,
         Ok(false)
     );
@@ -259,7 +288,11 @@ pub(crate) async fn revoked_sessions_are_not_rotated_and_later_ones_are(fixture:
     let (user, before) = ann_with_session(&*store).await;
     assert_eq!(
         store
-            .revoke_user_sessions(user, NOW, event(EventKind::Signout))
+            .run(RevokeSessions {
+                user,
+                now: NOW,
+                event: event(EventKind::Signout)
+            })
             .await,
         Ok(true)
     );
@@ -271,7 +304,7 @@ pub(crate) async fn revoked_sessions_are_not_rotated_and_later_ones_are(fixture:
     let after = signin.session.id;
     committed(&*store, signin).await;
     assert_eq!(
-        store.rotate(rotation(after, digest(after))).await,
+        store.run(rotation(after, digest(after))).await,
         Ok(RotationOutcome::Rotated)
     );
 }
@@ -281,7 +314,11 @@ pub(crate) async fn sign_in_in_the_second_of_a_revocation_is_valid(fixture: impl
     let (user, before) = ann_with_session(&*store).await;
     assert_eq!(
         store
-            .revoke_user_sessions(user, NOW, event(EventKind::Signout))
+            .run(RevokeSessions {
+                user,
+                now: NOW,
+                event: event(EventKind::Signout)
+            })
             .await,
         Ok(true)
     );
@@ -290,7 +327,7 @@ pub(crate) async fn sign_in_in_the_second_of_a_revocation_is_valid(fixture: impl
     let (session, owner) = read(&*store, after).await.expect("the session was made");
     assert!(session.created_at >= owner.sessions_valid_from);
     assert_eq!(
-        store.rotate(rotation(after, digest(after))).await,
+        store.run(rotation(after, digest(after))).await,
         Ok(RotationOutcome::Rotated)
     );
 }
@@ -299,11 +336,23 @@ pub(crate) async fn sessions_stay_over_when_a_user_is_active_again(fixture: impl
     let store = fixture.store();
     let (user, session) = ann_with_session(&*store).await;
     assert_eq!(
-        store.set_user_status(user, UserStatus::Disabled, NOW).await,
+        store
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Disabled,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     assert_eq!(
-        store.set_user_status(user, UserStatus::Active, NOW).await,
+        store
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Active,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     not_rotated(&fixture, rotation(session, digest(session))).await;
@@ -316,12 +365,16 @@ pub(crate) async fn revoking_spares_other_users(fixture: impl Fixture) {
     let session = signed_in(&*store, ben).await;
     assert_eq!(
         store
-            .revoke_user_sessions(ann, NOW, event(EventKind::Signout))
+            .run(RevokeSessions {
+                user: ann,
+                now: NOW,
+                event: event(EventKind::Signout)
+            })
             .await,
         Ok(true)
     );
     assert_eq!(
-        store.rotate(rotation(session, digest(session))).await,
+        store.run(rotation(session, digest(session))).await,
         Ok(RotationOutcome::Rotated)
     );
 }
@@ -331,7 +384,7 @@ pub(crate) async fn rotation_survives_reopening(mut fixture: impl Fixture) {
     let (_, session) = ann_with_session(&*store).await;
     let rotation = rotation(session, digest(session));
     let new_digest = rotation.new_digest;
-    assert_eq!(store.rotate(rotation).await, Ok(RotationOutcome::Rotated));
+    assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Rotated));
     drop(store);
     fixture.reopen().await;
     let (session, _) = read(&*fixture.store(), session)
@@ -340,7 +393,7 @@ pub(crate) async fn rotation_survives_reopening(mut fixture: impl Fixture) {
     assert_eq!(session.refresh_digest, new_digest);
 }
 
-async fn ann_with_session(store: &dyn Store) -> (Uuid, Uuid) {
+async fn ann_with_session(store: &Store) -> (Uuid, Uuid) {
     let user = created(store, "ann", Profile::default()).await;
     (user, signed_in(store, user).await)
 }
@@ -350,7 +403,7 @@ async fn not_rotated(fixture: &impl Fixture, rotation: Rotation) {
     let store = fixture.store();
     let (id, events) = (rotation.session, fixture.events().await);
     let before = read(&*store, id).await.expect("the session is there");
-    assert_eq!(store.rotate(rotation).await, Ok(RotationOutcome::Changed));
+    assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Changed));
     assert_eq!(read(&*store, id).await, Some(before));
     assert_eq!(fixture.events().await, events);
 }

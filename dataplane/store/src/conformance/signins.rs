@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Fixture;
 use super::rows::*;
-use crate::{Account, Profile, Signin, SigninOutcome, Store, UserStatus};
+use crate::{Account, Profile, SetUserStatus, Signin, SigninOutcome, Store, UseOnce, UserStatus};
 
 /// So many at once must come to one.
 const TASKS: usize = 50;
@@ -35,7 +35,11 @@ pub(crate) async fn user_disabled_between_gather_and_commit_is_refused(fixture: 
     assert_eq!(user.status, UserStatus::Active);
     assert_eq!(
         store
-            .set_user_status(user.id, UserStatus::Disabled, NOW)
+            .run(SetUserStatus {
+                user: user.id,
+                status: UserStatus::Disabled,
+                now: NOW
+            })
             .await,
         Ok(true)
     );
@@ -51,7 +55,13 @@ pub(crate) async fn locked_user_is_refused_and_signs_in_once_unlocked(fixture: i
     let store = fixture.store();
     let user = created(&*store, "ann", Profile::default()).await;
     assert_eq!(
-        store.set_user_status(user, UserStatus::Locked, NOW).await,
+        store
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Locked,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     refused(
@@ -61,7 +71,13 @@ pub(crate) async fn locked_user_is_refused_and_signs_in_once_unlocked(fixture: i
     )
     .await;
     assert_eq!(
-        store.set_user_status(user, UserStatus::Active, NOW).await,
+        store
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Active,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     committed(&*store, existing(user)).await;
@@ -168,7 +184,7 @@ pub(crate) async fn what_is_used_alone_is_used_once(fixture: impl Fixture) {
     let uses: Vec<_> = (0..TASKS)
         .map(|_| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.use_once(key(1)).await })
+            tokio::spawn(async move { store.run(UseOnce(key(1))).await })
         })
         .collect();
     let mut first = 0;
@@ -176,8 +192,8 @@ pub(crate) async fn what_is_used_alone_is_used_once(fixture: impl Fixture) {
         first += usize::from(used.await.expect("no panic").expect("it answers"));
     }
     assert_eq!(first, 1);
-    assert_eq!(store.use_once(key(1)).await, Ok(false));
-    assert_eq!(store.use_once(key(2)).await, Ok(true));
+    assert_eq!(store.run(UseOnce(key(1))).await, Ok(false));
+    assert_eq!(store.run(UseOnce(key(2))).await, Ok(true));
 }
 
 pub(crate) async fn same_digest_with_another_expiry_is_another_token(fixture: impl Fixture) {
@@ -221,7 +237,13 @@ pub(crate) async fn refused_sign_in_does_not_use_up_its_token(fixture: impl Fixt
         ..existing(user)
     };
     assert_eq!(
-        store.set_user_status(user, UserStatus::Locked, NOW).await,
+        store
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Locked,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     refused(
@@ -231,7 +253,13 @@ pub(crate) async fn refused_sign_in_does_not_use_up_its_token(fixture: impl Fixt
     )
     .await;
     assert_eq!(
-        store.set_user_status(user, UserStatus::Active, NOW).await,
+        store
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Active,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     committed(&*store, signin()).await;
@@ -344,7 +372,13 @@ pub(crate) async fn disabled_email_owner_is_not_linked(fixture: impl Fixture) {
     let store = fixture.store();
     let user = created(&*store, "ann", verified("ann@shop.example")).await;
     assert_eq!(
-        store.set_user_status(user, UserStatus::Disabled, NOW).await,
+        store
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Disabled,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     let outcome = SigninOutcome::UserNotActive(UserStatus::Disabled);
@@ -420,7 +454,7 @@ async fn refused(fixture: &impl Fixture, signin: Signin, outcome: SigninOutcome)
     let store = fixture.store();
     let session = signin.session.id;
     let events = fixture.events().await;
-    assert_eq!(store.commit_signin(signin).await, Ok(outcome));
+    assert_eq!(store.run(signin).await, Ok(outcome));
     assert_eq!(read(&*store, session).await, None);
     assert_eq!(fixture.events().await, events);
 }
@@ -431,11 +465,11 @@ async fn not_linked(fixture: &impl Fixture, signin: Signin, outcome: SigninOutco
     assert_eq!(found(&*fixture.store(), identity("new")).await, None);
 }
 
-async fn at_once(store: &Arc<dyn Store>, signin: impl Fn(usize) -> Signin) -> Vec<SigninOutcome> {
+async fn at_once(store: &Arc<Store>, signin: impl Fn(usize) -> Signin) -> Vec<SigninOutcome> {
     let tasks: Vec<_> = (0..TASKS)
         .map(|number| {
             let (store, signin) = (Arc::clone(store), signin(number));
-            tokio::spawn(async move { store.commit_signin(signin).await })
+            tokio::spawn(async move { store.run(signin).await })
         })
         .collect();
     let mut outcomes = Vec::with_capacity(TASKS);

@@ -4,65 +4,18 @@
 use tokio_postgres::{Client, IsolationLevel, Statement, Transaction};
 use uuid::Uuid;
 
-use super::PostgresStore;
 use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::Ask;
+use crate::SigninOutcome;
 use crate::attempts::{Attempts, Locked};
-use crate::mfa::{
-    Completion, ConfirmOutcome, Confirming, DeviceKey, Enrollment, Factors, FoundChallenge,
-    MfaStore, OpenChallenge, Proof, Removal, Try, TryOutcome, Waiting,
-};
-use crate::{SigninOutcome, StoreFuture};
+use crate::mfa::{Completion, ConfirmOutcome, Proof, Try, TryOutcome, Waiting};
 
 mod challenges;
 mod factors;
 
-use self::challenges::ReadChallenge;
 pub(super) use self::factors::FORGET_DEVICES;
-use self::factors::{Confirm, ForgetDevices, KnowsDevice, ReadFactors, Remember};
-
-impl MfaStore for PostgresStore {
-    fn factors(&self, user: Uuid) -> StoreFuture<'_, Factors> {
-        Box::pin(async move { self.pool.ask(&ReadFactors(user)).await })
-    }
-
-    fn knows_device(&self, user: Uuid, device: DeviceKey, now: i64) -> StoreFuture<'_, bool> {
-        Box::pin(async move { self.pool.ask(&KnowsDevice { user, device, now }).await })
-    }
-
-    fn open_challenge(&self, opening: OpenChallenge) -> StoreFuture<'_, SigninOutcome> {
-        Box::pin(self.write(opening))
-    }
-
-    fn challenge(&self, digest: [u8; 32]) -> StoreFuture<'_, Option<FoundChallenge>> {
-        Box::pin(async move { self.pool.ask(&ReadChallenge(digest)).await })
-    }
-
-    fn count_try(&self, attempt: Try) -> StoreFuture<'_, TryOutcome> {
-        Box::pin(self.write(attempt))
-    }
-
-    fn await_answer(&self, waiting: Waiting) -> StoreFuture<'_, TryOutcome> {
-        Box::pin(self.write(waiting))
-    }
-
-    fn begin_enrollment(&self, enrollment: Enrollment) -> StoreFuture<'_, bool> {
-        Box::pin(self.write(enrollment))
-    }
-
-    fn confirm_enrollment(&self, confirming: Confirming) -> StoreFuture<'_, ConfirmOutcome> {
-        Box::pin(self.write(confirming))
-    }
-
-    fn remove_factor(&self, removal: Removal) -> StoreFuture<'_, bool> {
-        Box::pin(self.write(removal))
-    }
-
-    fn forget_devices(&self, user: Uuid) -> StoreFuture<'_, ()> {
-        Box::pin(self.write(ForgetDevices(user)))
-    }
-}
+use self::factors::{Confirm, Remember};
 
 /// The statements around a user's counters.
 pub(super) struct Counters {

@@ -5,7 +5,6 @@ use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 use vestibule_crds::secret::Secret;
 
-use super::PostgresStore;
 use super::connect::Connection;
 use super::events::{EVENT, insert_event, text};
 use super::fault::Fault;
@@ -14,51 +13,16 @@ use super::pool::Ask;
 use super::users::{after, status_of, user_columns, user_of};
 use crate::attempts::{Attempts, Locked};
 use crate::passwords::{
-    ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, ImportUser, NAMED_USERS_MAX,
-    PAGE_USERS_MAX, PASSWORD_TRIES, PasswordStore, PasswordTry, UserPage, valid_after_change,
+    ChangeOutcome, ChangePassword, ChangedBy, CountPasswordTry, ImportOutcome, ImportUser,
+    NAMED_USERS_MAX, PAGE_USERS_MAX, PASSWORD_TRIES, PasswordTry, ReadPasswordHash, ReadUser,
+    RequirePasswordChange, UserPage, UsersNamed, valid_after_change,
 };
 use crate::sessions::Origin;
-use crate::{Event, IdentityKey, NewSession, Profile, StoreFuture, User, UserStatus};
-
-impl PasswordStore for PostgresStore {
-    fn password_hash(&self, user: Uuid) -> StoreFuture<'_, Option<Secret>> {
-        Box::pin(async move { self.pool.ask(&ReadHash(user)).await })
-    }
-
-    fn count_password_try(&self, user: Uuid, now: i64) -> StoreFuture<'_, PasswordTry> {
-        Box::pin(self.write(CountTry { user, now }))
-    }
-
-    fn change_password(&self, change: ChangePassword) -> StoreFuture<'_, ChangeOutcome> {
-        Box::pin(self.write(change))
-    }
-
-    fn require_password_change(&self, user: Uuid, event: Event) -> StoreFuture<'_, bool> {
-        Box::pin(self.write(RequireChange { user, event }))
-    }
-
-    fn import_user(&self, import: ImportUser) -> StoreFuture<'_, ImportOutcome> {
-        Box::pin(self.write(import))
-    }
-
-    fn user(&self, id: Uuid) -> StoreFuture<'_, Option<User>> {
-        Box::pin(async move { self.pool.ask(&ReadUser(id)).await })
-    }
-
-    fn users(&self, page: UserPage) -> StoreFuture<'_, Vec<User>> {
-        Box::pin(async move { self.pool.ask(&page).await })
-    }
-
-    fn users_named(&self, policy: String, name: String) -> StoreFuture<'_, Vec<User>> {
-        Box::pin(async move { self.pool.ask(&Named { policy, name }).await })
-    }
-}
+use crate::{IdentityKey, NewSession, Profile, User, UserStatus};
 
 const HASH: &str = "SELECT hash FROM passwords WHERE user_id = $1";
 
-struct ReadHash(Uuid);
-
-impl Ask for ReadHash {
+impl Ask for ReadPasswordHash {
     type Answer = Option<Secret>;
     const ONLY_READS: bool = true;
 
@@ -77,8 +41,6 @@ async fn hash_of(
     let hash = row.map(|row| row.try_get::<_, String>(0)).transpose()?;
     Ok(hash.map(Secret::new))
 }
-
-struct ReadUser(Uuid);
 
 impl Ask for ReadUser {
     type Answer = Option<User>;
@@ -127,12 +89,7 @@ impl Ask for UserPage {
     }
 }
 
-struct Named {
-    policy: String,
-    name: String,
-}
-
-impl Ask for Named {
+impl Ask for UsersNamed {
     type Answer = Vec<User>;
     const ONLY_READS: bool = true;
 
@@ -159,12 +116,7 @@ impl Ask for Named {
     }
 }
 
-struct CountTry {
-    user: Uuid,
-    now: i64,
-}
-
-impl Ask for CountTry {
+impl Ask for CountPasswordTry {
     type Answer = PasswordTry;
 
     async fn ask(&self, db: &mut Connection) -> Result<PasswordTry, Fault> {
@@ -301,12 +253,7 @@ impl Ask for ChangePassword {
     }
 }
 
-struct RequireChange {
-    user: Uuid,
-    event: Event,
-}
-
-impl Ask for RequireChange {
+impl Ask for RequirePasswordChange {
     type Answer = bool;
 
     async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {

@@ -8,7 +8,6 @@ pub(super) mod together;
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
-use super::PostgresStore;
 use super::connect::Connection;
 use super::events::{EVENT, Line, insert_event};
 use super::fault::Fault;
@@ -17,10 +16,9 @@ use super::pool::Ask;
 use super::users::{user_columns, user_of};
 use crate::rotated::{decode, encode};
 use crate::sessions::{
-    EndedLogin, LogoutOutcome, ORIGIN_BYTES, Origin, PAGE_SESSIONS_MAX, ProviderLogout,
-    SessionPage, SessionStore,
+    EndedLogin, LogoutOutcome, ORIGIN_BYTES, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage,
 };
-use crate::{Event, IdentityKey, Rotation, RotationOutcome, Session, StoreFuture, User};
+use crate::{EndSession, IdentityKey, ReadSession, Rotation, RotationOutcome, Session, User};
 
 const DIGEST_BYTES: usize = 32;
 
@@ -47,20 +45,6 @@ macro_rules! owned_sessions {
     };
 }
 use {owned_sessions, session_columns};
-
-impl SessionStore for PostgresStore {
-    fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>> {
-        Box::pin(async move { self.pool.ask(&page).await })
-    }
-
-    fn log_out(&self, logout: ProviderLogout) -> StoreFuture<'_, LogoutOutcome> {
-        Box::pin(self.write(logout))
-    }
-}
-
-/// A session and its user.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ReadSession(pub(super) Uuid);
 
 impl Ask for ReadSession {
     type Answer = Option<(Session, User)>;
@@ -204,13 +188,6 @@ const END: &str = "\
     WITH ended AS (UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING 1) \
     INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
     SELECT $3::bigint, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::uuid, $10::text, $11::text, $12::text FROM ended";
-
-#[derive(Debug)]
-pub(super) struct EndSession {
-    pub(super) id: Uuid,
-    pub(super) now: i64,
-    pub(super) event: Event,
-}
 
 impl Ask for EndSession {
     type Answer = bool;

@@ -32,7 +32,7 @@ use super::pool::Ask;
 use super::users::status_of;
 use crate::sessions::Origin;
 use crate::{
-    Account, IdentityKey, NewHistory, Profile, ReplayKey, Signin, SigninOutcome, User, UserStatus,
+    Account, IdentityKey, NewHistory, Profile, Signin, SigninOutcome, UseOnce, User, UserStatus,
 };
 
 type Parameters<'a> = Vec<&'a (dyn ToSql + Sync)>;
@@ -568,7 +568,7 @@ fn outcome(status: UserStatus, written: bool, ended: bool) -> SigninOutcome {
     }
 }
 
-impl Ask for ReplayKey {
+impl Ask for UseOnce {
     type Answer = bool;
 
     /// Of two at once the second waits for the first and inserts nothing.
@@ -578,7 +578,7 @@ impl Ask for ReplayKey {
             .await?;
         let inserted = db
             .client
-            .execute(&statement, &[&self.expires_at, &self.digest.as_slice()])
+            .execute(&statement, &[&self.0.expires_at, &self.0.digest.as_slice()])
             .await?;
         Ok(inserted == 1)
     }

@@ -96,8 +96,8 @@ impl Postgres {
 }
 
 impl Fixture for Postgres {
-    fn store(&self) -> Arc<dyn Store> {
-        self.postgres()
+    fn store(&self) -> Arc<Store> {
+        Arc::new(self.postgres().into())
     }
 
     fn reopen(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

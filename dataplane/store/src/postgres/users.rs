@@ -3,15 +3,16 @@
 pub(super) mod together;
 
 use tokio_postgres::Row;
-use uuid::Uuid;
 
 use super::connect::Connection;
 use super::events::Line;
 use super::fault::Fault;
 use super::pool::Ask;
-use crate::LocalPassword;
 use crate::attempts::Attempts;
-use crate::{Event, Gather, Gathered, IdentityKey, Profile, StoredHistory, User, UserStatus};
+use crate::{
+    Gather, Gathered, IdentityKey, LocalPassword, Profile, RevokeSessions, SetUserStatus,
+    StoredHistory, User, UserStatus,
+};
 
 /// What [`user_of`] reads, in its order.
 macro_rules! user_columns {
@@ -163,16 +164,7 @@ pub(super) fn status_of(name: &str) -> Result<UserStatus, Fault> {
     UserStatus::named(name).ok_or(Fault::Unreadable("users"))
 }
 
-/// False when there is no such user. A user who is no longer active loses the sessions too, so that they do not come back
-/// to life with the user.
-#[derive(Debug)]
-pub(super) struct SetStatus {
-    pub(super) user: Uuid,
-    pub(super) status: UserStatus,
-    pub(super) now: i64,
-}
-
-impl Ask for SetStatus {
+impl Ask for SetUserStatus {
     type Answer = bool;
 
     async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
@@ -201,14 +193,6 @@ impl Ask for SetStatus {
             .await?;
         Ok(changed == 1)
     }
-}
-
-/// False when there is no such user.
-#[derive(Debug)]
-pub(super) struct RevokeSessions {
-    pub(super) user: Uuid,
-    pub(super) now: i64,
-    pub(super) event: Event,
 }
 
 impl Ask for RevokeSessions {

@@ -5,7 +5,12 @@ use std::fmt;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::{Event, StoreError};
+use crate::{Event, Operation, StoreError};
+
+/// Something to read, on the caller's thread.
+pub(super) trait Read: Operation {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Self::Answer>;
+}
 
 /// Something to write inside the transaction of a batch.
 pub(super) trait Write: Send + 'static {

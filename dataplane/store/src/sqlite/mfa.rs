@@ -3,65 +3,32 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::SqliteStore;
-use super::job::Write;
+use super::job::{Read, Write};
+use crate::SigninOutcome;
 use crate::attempts::Locked;
 use crate::mfa::{
-    Completion, ConfirmOutcome, Confirming, DeviceKey, Enrollment, Factors, FoundChallenge,
-    MfaStore, OpenChallenge, Proof, Removal, Try, TryOutcome, Waiting,
+    Completion, ConfirmOutcome, Factors, ForgetDevices, FoundChallenge, Proof, ReadChallenge,
+    ReadFactors, Try, TryOutcome, Waiting,
 };
-use crate::{SigninOutcome, StoreFuture};
 
 mod challenges;
 mod factors;
 
 use self::challenges::{answerable, attempts, found, set_attempts};
 pub(super) use self::factors::forget_devices;
-use self::factors::{confirm, factors, knows_device, remember_device, use_recovery_code};
+use self::factors::{confirm, factors, remember_device, use_recovery_code};
 
-impl MfaStore for SqliteStore {
-    fn factors(&self, user: Uuid) -> StoreFuture<'_, Factors> {
-        self.read(|db| factors(db, user))
-    }
-
-    fn knows_device(&self, user: Uuid, device: DeviceKey, now: i64) -> StoreFuture<'_, bool> {
-        self.read(|db| knows_device(db, user, device, now))
-    }
-
-    fn open_challenge(&self, opening: OpenChallenge) -> StoreFuture<'_, SigninOutcome> {
-        self.submit(opening)
-    }
-
-    fn challenge(&self, digest: [u8; 32]) -> StoreFuture<'_, Option<FoundChallenge>> {
-        self.read(|db| found(db, &digest))
-    }
-
-    fn count_try(&self, attempt: Try) -> StoreFuture<'_, TryOutcome> {
-        self.submit(attempt)
-    }
-
-    fn await_answer(&self, waiting: Waiting) -> StoreFuture<'_, TryOutcome> {
-        self.submit(waiting)
-    }
-
-    fn begin_enrollment(&self, enrollment: Enrollment) -> StoreFuture<'_, bool> {
-        self.submit(enrollment)
-    }
-
-    fn confirm_enrollment(&self, confirming: Confirming) -> StoreFuture<'_, ConfirmOutcome> {
-        self.submit(confirming)
-    }
-
-    fn remove_factor(&self, removal: Removal) -> StoreFuture<'_, bool> {
-        self.submit(removal)
-    }
-
-    fn forget_devices(&self, user: Uuid) -> StoreFuture<'_, ()> {
-        self.submit(ForgetDevices(user))
+impl Read for ReadFactors {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Factors> {
+        factors(db, self.0)
     }
 }
 
-struct ForgetDevices(Uuid);
+impl Read for ReadChallenge {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Option<FoundChallenge>> {
+        found(db, &self.0)
+    }
+}
 
 impl Write for ForgetDevices {
     type Answer = ();

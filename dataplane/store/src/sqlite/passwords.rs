@@ -4,9 +4,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 use vestibule_crds::secret::Secret;
 
-use super::SqliteStore;
 use super::events::insert_event;
-use super::job::Write;
+use super::job::{Read, Write};
 use super::mfa::forget_devices;
 use super::sessions::{insert_session, session};
 use super::users::{
@@ -14,50 +13,27 @@ use super::users::{
 };
 use crate::attempts::{Attempts, Locked};
 use crate::passwords::{
-    ChangeOutcome, ChangePassword, ChangedBy, ImportOutcome, ImportUser, NAMED_USERS_MAX,
-    PAGE_USERS_MAX, PASSWORD_TRIES, PasswordStore, PasswordTry, UserPage, valid_after_change,
+    ChangeOutcome, ChangePassword, ChangedBy, CountPasswordTry, ImportOutcome, ImportUser,
+    NAMED_USERS_MAX, PAGE_USERS_MAX, PASSWORD_TRIES, PasswordTry, ReadPasswordHash, ReadUser,
+    RequirePasswordChange, UserPage, UsersNamed, valid_after_change,
 };
-use crate::{Event, Profile, StoreFuture, User, UserStatus};
+use crate::{Profile, User, UserStatus};
 
-impl PasswordStore for SqliteStore {
-    fn password_hash(&self, user: Uuid) -> StoreFuture<'_, Option<Secret>> {
-        self.read(|db| password_hash(db, user))
+impl Read for ReadPasswordHash {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Option<Secret>> {
+        password_hash(db, self.0)
     }
+}
 
-    fn count_password_try(&self, user: Uuid, now: i64) -> StoreFuture<'_, PasswordTry> {
-        self.submit(CountTry { user, now })
-    }
-
-    fn change_password(&self, change: ChangePassword) -> StoreFuture<'_, ChangeOutcome> {
-        self.submit(change)
-    }
-
-    fn require_password_change(&self, user: Uuid, event: Event) -> StoreFuture<'_, bool> {
-        self.submit(RequireChange { user, event })
-    }
-
-    fn import_user(&self, import: ImportUser) -> StoreFuture<'_, ImportOutcome> {
-        self.submit(import)
-    }
-
-    fn user(&self, id: Uuid) -> StoreFuture<'_, Option<User>> {
-        self.read(|db| {
-            db.prepare_cached(concat!(
-                "SELECT ",
-                user_columns!(),
-                " FROM users u WHERE u.id = ?1"
-            ))?
-            .query_row([id.as_bytes()], |row| user_of(row, 0))
-            .optional()
-        })
-    }
-
-    fn users(&self, page: UserPage) -> StoreFuture<'_, Vec<User>> {
-        self.read(|db| users(db, &page))
-    }
-
-    fn users_named(&self, policy: String, name: String) -> StoreFuture<'_, Vec<User>> {
-        self.read(|db| users_named(db, &policy, &name))
+impl Read for ReadUser {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Option<User>> {
+        db.prepare_cached(concat!(
+            "SELECT ",
+            user_columns!(),
+            " FROM users u WHERE u.id = ?1"
+        ))?
+        .query_row([self.0.as_bytes()], |row| user_of(row, 0))
+        .optional()
     }
 }
 
@@ -69,15 +45,16 @@ fn password_hash(db: &Connection, user: Uuid) -> rusqlite::Result<Option<Secret>
         .optional()
 }
 
-fn users(db: &Connection, page: &UserPage) -> rusqlite::Result<Vec<User>> {
-    let UserPage {
-        policy,
-        status,
-        after,
-        limit,
-    } = page;
-    let after = after.unwrap_or(Uuid::nil());
-    db.prepare_cached(concat!(
+impl Read for UserPage {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Vec<User>> {
+        let UserPage {
+            policy,
+            status,
+            after,
+            limit,
+        } = self;
+        let after = after.unwrap_or(Uuid::nil());
+        db.prepare_cached(concat!(
         "SELECT ",
         user_columns!(),
         " FROM users u WHERE u.id > ?1 AND (?2 IS NULL OR u.policy = ?2) AND (?3 IS NULL OR u.status = ?3) \
@@ -93,11 +70,14 @@ fn users(db: &Connection, page: &UserPage) -> rusqlite::Result<Vec<User>> {
         |row| user_of(row, 0),
     )?
     .collect()
+    }
 }
 
-fn users_named(db: &Connection, policy: &str, name: &str) -> rusqlite::Result<Vec<User>> {
-    // Each part has an index of its own.
-    db.prepare_cached(concat!(
+impl Read for UsersNamed {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Vec<User>> {
+        let Self { policy, name } = self;
+        // Each part has an index of its own.
+        db.prepare_cached(concat!(
         "SELECT ",
         user_columns!(),
         " FROM users u WHERE u.policy = ?1 AND u.username = ?2 AND u.username IS NOT NULL UNION SELECT ",
@@ -110,14 +90,10 @@ fn users_named(db: &Connection, policy: &str, name: &str) -> rusqlite::Result<Ve
         user_of(row, 0)
     })?
     .collect()
+    }
 }
 
-struct CountTry {
-    user: Uuid,
-    now: i64,
-}
-
-impl Write for CountTry {
+impl Write for CountPasswordTry {
     type Answer = PasswordTry;
 
     fn write(&self, db: &Connection) -> rusqlite::Result<PasswordTry> {
@@ -198,12 +174,7 @@ impl Write for ChangePassword {
     }
 }
 
-struct RequireChange {
-    user: Uuid,
-    event: Event,
-}
-
-impl Write for RequireChange {
+impl Write for RequirePasswordChange {
     type Answer = bool;
 
     fn write(&self, db: &Connection) -> rusqlite::Result<bool> {

@@ -2,20 +2,16 @@
 
 use rusqlite::{Connection, params};
 
-use super::job::Write;
-use crate::population::{Addition, Populations, ReadPopulations};
+use super::job::{Read, Write};
+use crate::DAY_SECONDS;
+use crate::population::{AddToPopulation, Populations, ReadPopulations};
 
-/// Adds to it, a part of one addition at a time.
-pub(super) struct Add {
-    pub(super) part: Addition,
-    pub(super) day: i64,
-}
-
-impl Write for Add {
+impl Write for AddToPopulation {
     type Answer = ();
 
     fn write(&self, db: &Connection) -> rusqlite::Result<()> {
-        let Self { part, day } = self;
+        let Self { part, now } = self;
+        let day = now.div_euclid(DAY_SECONDS);
         db.prepare_cached(
             "INSERT INTO risk_totals (policy, users, signins) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE \
              SET users = users + excluded.users, signins = signins + excluded.signins",
@@ -38,39 +34,39 @@ impl Write for Add {
     }
 }
 
-pub(super) fn populations(
-    db: &Connection,
-    question: &ReadPopulations,
-) -> rusqlite::Result<Populations> {
-    let mut all = Populations::new();
-    let mut totals = db.prepare("SELECT policy, users, signins FROM risk_totals")?;
-    let mut rows = totals.query([])?;
-    while let Some(row) = rows.next()? {
-        let population = all.entry(row.get(0)?).or_default();
-        population.users = row.get::<_, i64>(1)?.cast_unsigned();
-        population.signins = row.get::<_, i64>(2)?.cast_unsigned();
-    }
-    let mut values = db.prepare(
+impl Read for ReadPopulations {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Populations> {
+        let mut all = Populations::new();
+        let mut totals = db.prepare("SELECT policy, users, signins FROM risk_totals")?;
+        let mut rows = totals.query([])?;
+        while let Some(row) = rows.next()? {
+            let population = all.entry(row.get(0)?).or_default();
+            population.users = row.get::<_, i64>(1)?.cast_unsigned();
+            population.signins = row.get::<_, i64>(2)?.cast_unsigned();
+        }
+        let mut values = db.prepare(
         "SELECT policy, value, count FROM risk_population WHERE kind = ?1 ORDER BY count DESC LIMIT ?2",
     )?;
-    let mut distinct =
-        db.prepare("SELECT policy, count(*) FROM risk_population WHERE kind = ?1 GROUP BY policy")?;
-    for kind in question.kinds.iter().copied() {
-        let mut rows = values.query(params![kind, question.values_max as i64])?;
-        while let Some(row) = rows.next()? {
-            if let Some(population) = all.get_mut(row.get_ref(0)?.as_str()?) {
-                let (value, count) = (row.get::<_, i64>(1)?, row.get::<_, i64>(2)?);
-                let counts = &mut population.kinds.entry(kind).or_default().counts;
-                counts.insert(value.cast_unsigned(), count.cast_unsigned());
+        let mut distinct = db.prepare(
+            "SELECT policy, count(*) FROM risk_population WHERE kind = ?1 GROUP BY policy",
+        )?;
+        for kind in self.kinds.iter().copied() {
+            let mut rows = values.query(params![kind, self.values_max as i64])?;
+            while let Some(row) = rows.next()? {
+                if let Some(population) = all.get_mut(row.get_ref(0)?.as_str()?) {
+                    let (value, count) = (row.get::<_, i64>(1)?, row.get::<_, i64>(2)?);
+                    let counts = &mut population.kinds.entry(kind).or_default().counts;
+                    counts.insert(value.cast_unsigned(), count.cast_unsigned());
+                }
+            }
+            let mut rows = distinct.query([kind])?;
+            while let Some(row) = rows.next()? {
+                if let Some(population) = all.get_mut(row.get_ref(0)?.as_str()?) {
+                    let distinct = row.get::<_, i64>(1)?.cast_unsigned();
+                    population.kinds.entry(kind).or_default().distinct = distinct;
+                }
             }
         }
-        let mut rows = distinct.query([kind])?;
-        while let Some(row) = rows.next()? {
-            if let Some(population) = all.get_mut(row.get_ref(0)?.as_str()?) {
-                let distinct = row.get::<_, i64>(1)?.cast_unsigned();
-                population.kinds.entry(kind).or_default().distinct = distinct;
-            }
-        }
+        Ok(all)
     }
-    Ok(all)
 }

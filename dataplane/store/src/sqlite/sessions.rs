@@ -4,16 +4,13 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::SqliteStore;
 use super::events::insert_event;
-use super::job::Write;
+use super::job::{Read, Write};
 use super::signin::{end_login, is_first_use};
 use super::users::{id_of, identity_owner, user_columns, user_of};
 use crate::rotated::{decode, encode};
-use crate::sessions::{
-    LogoutOutcome, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage, SessionStore,
-};
-use crate::{Event, NewSession, Rotation, RotationOutcome, Session, StoreFuture, User};
+use crate::sessions::{LogoutOutcome, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage};
+use crate::{EndSession, NewSession, ReadSession, Rotation, RotationOutcome, Session, User};
 
 /// What [`session_of`] reads, in its order.
 macro_rules! session_columns {
@@ -25,13 +22,9 @@ macro_rules! session_columns {
 /// How many columns they are.
 const SESSION_COLUMNS: usize = 15;
 
-impl SessionStore for SqliteStore {
-    fn sessions_of(&self, page: SessionPage) -> StoreFuture<'_, Vec<Session>> {
-        self.read(|db| sessions_of(db, page))
-    }
-
-    fn log_out(&self, logout: ProviderLogout) -> StoreFuture<'_, LogoutOutcome> {
-        self.submit(logout)
+impl Read for ReadSession {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Option<(Session, User)>> {
+        session(db, self.0)
     }
 }
 
@@ -50,15 +43,16 @@ pub(super) fn session(db: &Connection, id: Uuid) -> rusqlite::Result<Option<(Ses
     .optional()
 }
 
-fn sessions_of(db: &Connection, page: SessionPage) -> rusqlite::Result<Vec<Session>> {
-    let SessionPage {
-        user,
-        after,
-        limit,
-        now,
-    } = page;
-    let before = after.unwrap_or(Uuid::max());
-    db.prepare_cached(concat!(
+impl Read for SessionPage {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Vec<Session>> {
+        let SessionPage {
+            user,
+            after,
+            limit,
+            now,
+        } = self;
+        let before = after.unwrap_or(Uuid::max());
+        db.prepare_cached(concat!(
         "SELECT ",
         session_columns!(),
         " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.user_id = ?1 AND s.id < ?2 AND s.ended_at IS NULL \
@@ -69,11 +63,12 @@ fn sessions_of(db: &Connection, page: SessionPage) -> rusqlite::Result<Vec<Sessi
             user.as_bytes(),
             before.as_bytes(),
             now,
-            limit.min(PAGE_SESSIONS_MAX)
+            (*limit).min(PAGE_SESSIONS_MAX)
         ],
         session_of,
     )?
     .collect()
+    }
 }
 
 fn session_of(row: &Row<'_>) -> rusqlite::Result<Session> {
@@ -215,13 +210,6 @@ impl Write for ProviderLogout {
         insert_event(db, &self.event_of(user, ended))?;
         Ok(LogoutOutcome::Ended(ended))
     }
-}
-
-#[derive(Debug)]
-pub(super) struct EndSession {
-    pub(super) id: Uuid,
-    pub(super) now: i64,
-    pub(super) event: Event,
 }
 
 impl Write for EndSession {

@@ -13,7 +13,7 @@ use super::users::{
     email_owners, identity_is_known, insert_identity, insert_user, standing, update_profile,
 };
 use crate::sessions::{EndedLogin, Login};
-use crate::{Account, IdentityKey, ReplayKey, Signin, SigninOutcome, UserStatus};
+use crate::{Account, IdentityKey, ReplayKey, Signin, SigninOutcome, UseOnce, UserStatus};
 
 impl Write for Signin {
     type Answer = SigninOutcome;
@@ -172,11 +172,11 @@ pub(super) fn end_login(db: &Connection, ended: &EndedLogin) -> rusqlite::Result
     Ok(())
 }
 
-impl Write for ReplayKey {
+impl Write for UseOnce {
     type Answer = bool;
 
     fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
-        is_first_use(db, self)
+        is_first_use(db, &self.0)
     }
 }
 

@@ -78,8 +78,8 @@ impl Sqlite {
 }
 
 impl Fixture for Sqlite {
-    fn store(&self) -> Arc<dyn Store> {
-        self.sqlite()
+    fn store(&self) -> Arc<Store> {
+        Arc::new(self.sqlite().into())
     }
 
     fn reopen(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

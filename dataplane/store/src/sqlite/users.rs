@@ -6,10 +6,12 @@ use uuid::Uuid;
 
 use super::events::insert_event;
 use super::history::history;
-use super::job::Write;
-use crate::LocalPassword;
+use super::job::{Read, Write};
 use crate::attempts::Attempts;
-use crate::{Event, Gather, Gathered, IdentityKey, Profile, User, UserStatus};
+use crate::{
+    Gather, Gathered, IdentityKey, LocalPassword, Profile, RevokeSessions, SetUserStatus, User,
+    UserStatus,
+};
 
 /// What [`user_of`] reads, in its order.
 macro_rules! user_columns {
@@ -20,13 +22,14 @@ macro_rules! user_columns {
 }
 pub(super) use user_columns;
 
-pub(super) fn gather(db: &Connection, question: &Gather) -> rusqlite::Result<Gathered> {
-    let IdentityKey {
-        policy,
-        issuer,
-        subject,
-    } = &question.identity;
-    let user = db
+impl Read for Gather {
+    fn read(&self, db: &Connection) -> rusqlite::Result<Gathered> {
+        let IdentityKey {
+            policy,
+            issuer,
+            subject,
+        } = &self.identity;
+        let user = db
         .prepare_cached(concat!(
             "SELECT ",
             user_columns!(),
@@ -34,25 +37,26 @@ pub(super) fn gather(db: &Connection, question: &Gather) -> rusqlite::Result<Gat
         ))?
         .query_row([policy, issuer, subject], |row| user_of(row, 0))
         .optional()?;
-    let email_owners = match &question.linkable_email {
-        Some(email) if user.is_none() => email_owners(db, policy, email)?,
-        // A known identity is not linked again.
-        Some(_) | None => Vec::new(),
-    };
-    let whose = match (&user, email_owners.as_slice()) {
-        (Some(user), _) => Some(user),
-        (None, [owner]) => Some(owner),
-        (None, _) => None,
-    };
-    let history = match whose {
-        Some(user) if question.history => history(db, user.id)?,
-        Some(_) | None => None,
-    };
-    Ok(Gathered {
-        user,
-        email_owners,
-        history,
-    })
+        let email_owners = match &self.linkable_email {
+            Some(email) if user.is_none() => email_owners(db, policy, email)?,
+            // A known identity is not linked again.
+            Some(_) | None => Vec::new(),
+        };
+        let whose = match (&user, email_owners.as_slice()) {
+            (Some(user), _) => Some(user),
+            (None, [owner]) => Some(owner),
+            (None, _) => None,
+        };
+        let history = match whose {
+            Some(user) if self.history => history(db, user.id)?,
+            Some(_) | None => None,
+        };
+        Ok(Gathered {
+            user,
+            email_owners,
+            history,
+        })
+    }
 }
 
 /// At most two: two already mean that it is not plain whose address it is.
@@ -229,16 +233,7 @@ pub(super) fn update_profile(db: &Connection, id: Uuid, profile: &Profile) -> ru
     Ok(())
 }
 
-/// False when there is no such user. A user who is no longer active loses the sessions too, so that they do not come back
-/// to life with the user.
-#[derive(Debug)]
-pub(super) struct SetStatus {
-    pub(super) user: Uuid,
-    pub(super) status: UserStatus,
-    pub(super) now: i64,
-}
-
-impl Write for SetStatus {
+impl Write for SetUserStatus {
     type Answer = bool;
 
     fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
@@ -256,14 +251,6 @@ impl Write for SetStatus {
         }
         Ok(changed == 1)
     }
-}
-
-/// False when there is no such user.
-#[derive(Debug)]
-pub(super) struct RevokeSessions {
-    pub(super) user: Uuid,
-    pub(super) now: i64,
-    pub(super) event: Event,
 }
 
 impl Write for RevokeSessions {

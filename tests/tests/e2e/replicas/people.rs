@@ -1,8 +1,8 @@
 //! What happens to a person at one replica counts at all of them.
 
 use vestibule_dataplane::clock::Clock;
-use vestibule_store::passwords::PasswordStore as _;
-use vestibule_store::{Event, EventKind};
+use vestibule_store::passwords::RequirePasswordChange;
+use vestibule_store::{Event, EventKind, SetUserStatus};
 use vestibule_tests::e2e::totp;
 
 use super::*;
@@ -172,7 +172,10 @@ async fn a_locked_or_disabled_user_completes_nothing_that_was_begun() {
         let challenged = replicas.signin("alice").await;
         let challenge = challenged.text("challenge_token");
         let now = Clock::System.now();
-        assert_eq!(store.set_user_status(user, status, now).await, Ok(true));
+        assert_eq!(
+            store.run(SetUserStatus { user, status, now }).await,
+            Ok(true)
+        );
         for service in &replicas.services {
             let signin = service.signin(&replicas.issuer.id_token("alice")).await;
             assert_eq!(signin.code(), code);
@@ -183,7 +186,13 @@ async fn a_locked_or_disabled_user_completes_nothing_that_was_begun() {
             let refresh = service.refresh(&signed_in.text("refresh_token")).await;
             assert_ne!(refresh.status, 200);
         }
-        let active = store.set_user_status(user, UserStatus::Active, now).await;
+        let active = store
+            .run(SetUserStatus {
+                user,
+                status: UserStatus::Active,
+                now,
+            })
+            .await;
         assert_eq!(active, Ok(true));
     }
     assert!(replicas.is_over(&signed_in).await, "it does not come back");
@@ -232,7 +241,7 @@ async fn a_password_that_must_be_changed_is_so_at_every_replica() {
         "another session takes its place"
     );
     let (user, event) = replicas.administrator(&signed_in);
-    let demanded = store.require_password_change(user, event).await;
+    let demanded = store.run(RequirePasswordChange { user, event }).await;
     assert_eq!(demanded, Ok(true));
     for service in &replicas.services {
         let refresh = service.refresh(&set.text("refresh_token")).await;

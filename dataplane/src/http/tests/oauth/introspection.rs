@@ -5,7 +5,7 @@ use vestibule_crds::snapshot::Revision;
 
 use super::*;
 use crate::trail::Trail;
-use vestibule_store::{EventKind, UserStatus};
+use vestibule_store::{EventKind, RevokeSessions, SetUserStatus, UserStatus};
 
 fn inactive() -> Value {
     json!({"active": false})
@@ -132,16 +132,34 @@ async fn a_token_is_inactive_as_soon_as_its_session_user_provider_or_policy_is()
                 assert_eq!(reply.error(), "ok");
             }
             "disabled" => {
-                let set = store.set_user_status(user, UserStatus::Disabled, NOW).await;
+                let set = store
+                    .run(SetUserStatus {
+                        user,
+                        status: UserStatus::Disabled,
+                        now: NOW,
+                    })
+                    .await;
                 assert_eq!(set, Ok(true));
             }
             "locked" => {
-                let set = store.set_user_status(user, UserStatus::Locked, NOW).await;
+                let set = store
+                    .run(SetUserStatus {
+                        user,
+                        status: UserStatus::Locked,
+                        now: NOW,
+                    })
+                    .await;
                 assert_eq!(set, Ok(true));
             }
             "revoked" => {
                 let event = Trail::new(EventKind::UserChange, NOW + 1, "", String::new()).success();
-                let revoked = store.revoke_user_sessions(user, NOW + 1, event).await;
+                let revoked = store
+                    .run(RevokeSessions {
+                        user,
+                        now: NOW + 1,
+                        event,
+                    })
+                    .await;
                 assert_eq!(revoked, Ok(true));
             }
             "suspended" => changed(|provider| provider.suspended = true),

@@ -3,7 +3,7 @@
 use vestibule_crds::signin_policy::MfaMode;
 
 use super::*;
-use vestibule_store::UserStatus;
+use vestibule_store::{SetUserStatus, UserStatus};
 
 #[tokio::test]
 async fn an_id_token_is_exchanged_for_local_tokens() {
@@ -230,7 +230,13 @@ async fn what_is_wrong_with_a_refresh_token_or_its_user_is_an_invalid_grant() {
     let again = service.signin(&service.token(&claims())).await;
     let user = again.text_of_user("id").parse().expect("an id");
     let store = &service.app.store;
-    let disabled = store.set_user_status(user, UserStatus::Disabled, NOW).await;
+    let disabled = store
+        .run(SetUserStatus {
+            user,
+            status: UserStatus::Disabled,
+            now: NOW,
+        })
+        .await;
     assert_eq!(disabled, Ok(true));
     let reply = refresh(again.text("refresh_token").to_owned()).await;
     assert_eq!(reply.refusal(), (400, "invalid_grant", "user_disabled"));

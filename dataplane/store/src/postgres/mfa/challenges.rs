@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::factors::{FACTORS, RECOVERY_CODES_LEFT, factors_of};
 use super::{Counters, begin};
-use crate::mfa::{CHALLENGES_MAX, Challenge, FoundChallenge, OpenChallenge};
+use crate::mfa::{CHALLENGES_MAX, Challenge, FoundChallenge, OpenChallenge, ReadChallenge};
 use crate::postgres::connect::Connection;
 use crate::postgres::events::{EVENT, insert_event, text};
 use crate::postgres::fault::Fault;
@@ -182,8 +182,6 @@ async fn create_bare(
         .await?;
     Ok(())
 }
-
-pub(super) struct ReadChallenge(pub(super) [u8; 32]);
 
 impl Ask for ReadChallenge {
     type Answer = Option<FoundChallenge>;

@@ -7,7 +7,7 @@ use vestibule_crds::signin_policy::MfaMethod;
 use super::{Counters, begin};
 use crate::mfa::{
     ConfirmOutcome, Confirmation, Confirming, DEVICES_MAX, DeviceKey, Enrollment, FACTORS_MAX,
-    Factor, Factors, NewDevice, Removal,
+    Factor, Factors, ForgetDevices, KnowsDevice, NewDevice, ReadFactors, Removal,
 };
 use crate::postgres::connect::Connection;
 use crate::postgres::events::{EVENT, insert_event, text};
@@ -22,8 +22,6 @@ const CONFIRMED: &str =
     "SELECT count(*) FROM mfa_factors WHERE user_id = $1 AND expires_at IS NULL";
 pub(in crate::postgres) const FORGET_DEVICES: &str = "DELETE FROM mfa_devices WHERE user_id = $1";
 const FORGET_RECOVERY_CODES: &str = "DELETE FROM mfa_recovery_codes WHERE user_id = $1";
-
-pub(super) struct ReadFactors(pub(super) Uuid);
 
 impl Ask for ReadFactors {
     type Answer = Factors;
@@ -250,12 +248,6 @@ impl Ask for Removal {
     }
 }
 
-pub(super) struct KnowsDevice {
-    pub(super) user: Uuid,
-    pub(super) device: DeviceKey,
-    pub(super) now: i64,
-}
-
 impl Ask for KnowsDevice {
     type Answer = bool;
     const ONLY_READS: bool = true;
@@ -317,8 +309,6 @@ impl Remember {
         Ok(())
     }
 }
-
-pub(super) struct ForgetDevices(pub(super) Uuid);
 
 impl Ask for ForgetDevices {
     type Answer = ();

@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 
 use super::server::Server;
 use super::{Postgres, assert_says, created, failure, opened, until_ok};
-use crate::Store;
+use crate::Probe;
 use crate::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 
 const PASSWORD: &str = "s3cret";
@@ -128,7 +128,7 @@ async fn a_user_who_may_not_change_the_schema_is_told_and_serves_once_the_owner_
         )
         .await;
     let store = opened(&url, PostgresOptions::default()).await;
-    assert_eq!(store.expect("it may write").probe().await, Ok(()));
+    assert_eq!(store.expect("it may write").run(Probe).await, Ok(()));
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_password_file_is_read_again_for_each_connection() {
     let url = PostgresUrl::parse(&url, Some(file.path())).expect("a URL");
     let store = PostgresStore::open(url, PostgresOptions::default()).await;
     let store = store.expect("the password is right");
-    assert_eq!(store.probe().await, Ok(()));
+    assert_eq!(store.run(Probe).await, Ok(()));
 
     fixture
         .run(&format!(
@@ -167,7 +167,7 @@ async fn a_password_file_is_read_again_for_each_connection() {
         ))
         .await;
     std::fs::write(file.path(), "another").expect("it can be written");
-    until_ok(|| store.probe()).await;
+    until_ok(|| store.run(Probe)).await;
 }
 
 /// Somebody who may log in, and finds the owner's schema.

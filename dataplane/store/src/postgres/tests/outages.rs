@@ -9,14 +9,15 @@ use crate::conformance::Fixture as _;
 use crate::conformance::rows::*;
 use crate::postgres::PostgresOptions;
 use crate::{
-    EventKind, Gather, Profile, RotationOutcome, Signin, SigninOutcome, Store, StoreError,
+    EndSession, EventKind, Gather, Probe, Profile, ReadSession, RotationOutcome, Signin,
+    SigninOutcome, Store, StoreError,
 };
 
 /// What a loaded machine may add to the store's own limits.
 const TOLERANCE: Duration = Duration::from_millis(1500);
 
 /// Every kind of question fails, each in time, and all of them at once.
-async fn all_fail_in_time(store: &Arc<dyn Store>) -> String {
+async fn all_fail_in_time(store: &Arc<Store>) -> String {
     let began = Instant::now();
     let id = next_id();
     let question = Gather {
@@ -26,15 +27,19 @@ async fn all_fail_in_time(store: &Arc<dyn Store>) -> String {
     };
     let signins = (0..40).map(|_| {
         let store = Arc::clone(store);
-        tokio::spawn(async move { store.commit_signin(create("ben")).await })
+        tokio::spawn(async move { store.run(create("ben")).await })
     });
     let signins: Vec<_> = signins.collect();
     let (gathered, read, rotated, ended, probed) = tokio::join!(
-        store.gather(question),
-        store.session(id),
-        store.rotate(rotation(id, digest(id))),
-        store.end_session(id, NOW, event(EventKind::Signout)),
-        store.probe(),
+        store.run(question),
+        store.run(ReadSession(id)),
+        store.run(rotation(id, digest(id))),
+        store.run(EndSession {
+            id,
+            now: NOW,
+            event: event(EventKind::Signout)
+        }),
+        store.run(Probe),
     );
     for signin in signins {
         unavailable(signin.await.expect("no task panics"));
@@ -63,7 +68,7 @@ async fn a_killed_server_is_told_at_once_and_used_again_when_it_is_back() {
         assert!(store.record(event(EventKind::Refresh)));
 
         fixture.server.tell("start");
-        let took = until_ok(|| store.probe()).await;
+        let took = until_ok(|| store.run(Probe)).await;
         assert!(took < ANSWERED_WITHIN, "{took:?}");
         assert!(read(&*store, session).await.is_some());
         committed(&*store, existing(user)).await;
@@ -81,7 +86,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_used_again_when_it_goes_on(
     fixture.server.tell("freeze");
     all_fail_in_time(&store).await;
     fixture.server.tell("thaw");
-    let took = until_ok(|| store.probe()).await;
+    let took = until_ok(|| store.run(Probe)).await;
     assert!(took < ANSWERED_WITHIN, "{took:?}");
     committed(&*store, create("cid")).await;
 }
@@ -100,10 +105,7 @@ async fn a_row_that_somebody_locks_holds_up_only_those_who_need_it() {
         .await
         .expect("it locks");
     let began = Instant::now();
-    let (blocked, free) = tokio::join!(
-        store.commit_signin(existing(ann)),
-        store.commit_signin(existing(ben))
-    );
+    let (blocked, free) = tokio::join!(store.run(existing(ann)), store.run(existing(ben)));
     assert_eq!(free, Ok(SigninOutcome::Committed));
     assert_says(&unavailable(blocked), &["longer than it may"]);
     assert!(began.elapsed() < ANSWERED_WITHIN + TOLERANCE);
@@ -129,9 +131,9 @@ async fn whoever_finds_the_queue_full_is_told_that_it_is_busy() {
         .await
         .expect("it locks");
     let (one, two, three) = tokio::join!(
-        store.commit_signin(existing(ann)),
-        store.commit_signin(existing(ann)),
-        store.commit_signin(existing(ann)),
+        store.run(existing(ann)),
+        store.run(existing(ann)),
+        store.run(existing(ann)),
     );
     unavailable(one);
     unavailable(two);
@@ -166,9 +168,8 @@ async fn events_that_find_their_queue_full_are_dropped_and_said_to_be() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_writes_any_more_is_left_for_one_that_does() {
     let (_servers, [on_old, on_new, on_both]) = two_servers().await;
-    let store = opened(&on_both, PostgresOptions::default())
-        .await
-        .expect("it opens");
+    let store = opened(&on_both, PostgresOptions::default()).await;
+    let store: Store = store.expect("it opens").into();
     committed(&store, create("ann")).await;
     assert_eq!(users(&on_old).await, 1);
 
@@ -179,10 +180,10 @@ async fn a_server_that_takes_no_writes_any_more_is_left_for_one_that_does() {
     assert_eq!((users(&on_old).await, users(&on_new).await), (1, 1));
     // Neither takes writes: an error that says so, and service as soon as one does.
     fence(&on_new, "on").await;
-    let refused = unavailable(store.commit_signin(create("cid")).await);
+    let refused = unavailable(store.run(create("cid")).await);
     assert_says(&refused, &["read-only"]);
     fence(&on_old, "off").await;
-    let took = until_ok(|| store.probe()).await;
+    let took = until_ok(|| store.run(Probe)).await;
     assert!(took < ANSWERED_WITHIN, "{took:?}");
 }
 
@@ -193,11 +194,11 @@ async fn a_server_that_hangs_is_left_for_the_next_and_not_waited_for_again() {
         connections: 1,
         ..PostgresOptions::default()
     };
-    let store = opened(&on_both, options).await.expect("it opens");
+    let store: Store = opened(&on_both, options).await.expect("it opens").into();
     committed(&store, create("ann")).await;
     assert_eq!(users(&on_old).await, 1);
     old.tell("freeze");
-    let took = until_ok(|| store.commit_signin(create("ben"))).await;
+    let took = until_ok(|| store.run(create("ben"))).await;
     assert!(took < 2 * ANSWERED_WITHIN + TOLERANCE, "{took:?}");
     assert_eq!(users(&on_new).await, 1);
 
@@ -205,7 +206,7 @@ async fn a_server_that_hangs_is_left_for_the_next_and_not_waited_for_again() {
     let admin = client(&on_new).await;
     let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'postgres'";
     admin.batch_execute(others).await.expect("it can");
-    let took = until_ok(|| store.commit_signin(create("cid"))).await;
+    let took = until_ok(|| store.run(create("cid"))).await;
     assert!(took < Duration::from_millis(700), "{took:?}");
     old.tell("thaw");
 }
@@ -221,17 +222,14 @@ async fn a_caller_who_goes_away_leaves_no_transaction_open() {
     let ann = created(&*store, "ann", verified("ann@shop.example")).await;
     for wait in 0..60 {
         let subject = next_id().to_string();
-        let going = store.commit_signin(link(ann, &subject, "ann@shop.example"));
+        let going = store.run(link(ann, &subject, "ann@shop.example"));
         let _gone = tokio::time::timeout(Duration::from_micros(wait * 50), going).await;
         let replay = token(NOW + 60, u8::try_from(wait).expect("it is small"));
         let after = Signin {
             replay,
             ..existing(ann)
         };
-        assert_eq!(
-            store.commit_signin(after).await,
-            Ok(SigninOutcome::Committed)
-        );
+        assert_eq!(store.run(after).await, Ok(SigninOutcome::Committed));
     }
     let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND state LIKE 'idle in%'";
     assert_eq!(fixture.number(open).await, 0);
@@ -253,7 +251,7 @@ async fn a_rotation_that_met_a_restart_is_there_or_not_and_never_half() {
             loop {
                 let next = rotation(session, last);
                 let new = next.new_digest;
-                match store.rotate(next).await {
+                match store.run(next).await {
                     Ok(RotationOutcome::Rotated) => last = new,
                     Ok(RotationOutcome::Changed) => panic!("nobody else rotates"),
                     Err(_) => return (last, new),
@@ -264,7 +262,7 @@ async fn a_rotation_that_met_a_restart_is_there_or_not_and_never_half() {
     fixture.server.tell("kill");
     let (answered, under_way) = rotating.await.expect("nobody else rotates");
     fixture.server.tell("start");
-    until_ok(|| store.probe()).await;
+    until_ok(|| store.run(Probe)).await;
     let (session, _) = read(&*store, session).await.expect("it is there");
     assert!([answered, under_way].contains(&session.refresh_digest));
 }

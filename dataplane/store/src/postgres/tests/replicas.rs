@@ -9,14 +9,17 @@ use crate::conformance::Fixture as _;
 use crate::conformance::challenges::guesses;
 use crate::conformance::rows::*;
 use crate::postgres::PostgresOptions;
-use crate::{EventKind, Profile, RotationOutcome, Signin, SigninOutcome, Store, UserStatus};
+use crate::{
+    EventKind, Probe, Profile, RotationOutcome, SetUserStatus, Signin, SigninOutcome, Store,
+    UserStatus,
+};
 
 const TASKS: usize = 50;
 
 /// `TASKS` questions at once, each second one to the other store.
 async fn at_once<T: Send + 'static, F>(
-    stores: &[Arc<dyn Store>; 2],
-    ask: impl Fn(Arc<dyn Store>) -> F,
+    stores: &[Arc<Store>; 2],
+    ask: impl Fn(Arc<Store>) -> F,
 ) -> Vec<T>
 where
     F: Future<Output = T> + Send + 'static,
@@ -31,8 +34,8 @@ where
     answers
 }
 
-async fn two(fixture: &Postgres) -> [Arc<dyn Store>; 2] {
-    [fixture.store(), fixture.second().await]
+async fn two(fixture: &Postgres) -> [Arc<Store>; 2] {
+    [fixture.store(), Arc::new(fixture.second().await.into())]
 }
 
 fn count<T: PartialEq>(answers: &[T], wanted: &T) -> usize {
@@ -47,7 +50,7 @@ async fn one_of_fifty_rotations_over_two_stores_wins() {
     let session = signed_in(&*stores[0], user).await;
     let events = fixture.events().await;
     let answers = at_once(&stores, |store| async move {
-        store.rotate(rotation(session, digest(session))).await
+        store.run(rotation(session, digest(session))).await
     })
     .await;
     assert_eq!(count(&answers, &Ok(RotationOutcome::Rotated)), 1);
@@ -65,7 +68,7 @@ async fn a_token_used_over_two_stores_signs_in_once() {
             replay: token(NOW + 60, 7),
             ..existing(user)
         };
-        store.commit_signin(signin).await
+        store.run(signin).await
     })
     .await;
     assert_eq!(count(&answers, &Ok(SigninOutcome::Committed)), 1);
@@ -77,9 +80,10 @@ async fn a_token_used_over_two_stores_signs_in_once() {
 async fn a_person_who_comes_to_two_stores_at_once_is_one_user() {
     let fixture = Postgres::empty().await;
     let stores = two(&fixture).await;
-    let answers = at_once(&stores, |store| async move {
-        store.commit_signin(create("ann")).await
-    })
+    let answers = at_once(
+        &stores,
+        |store| async move { store.run(create("ann")).await },
+    )
     .await;
     assert_eq!(count(&answers, &Ok(SigninOutcome::Committed)), 1);
     assert_eq!(count(&answers, &Ok(SigninOutcome::Changed)), TASKS - 1);
@@ -105,7 +109,7 @@ async fn a_person_with_a_guarded_token_who_comes_to_two_stores_at_once_is_one_us
             replay: token(NOW + 60, 7),
             ..create("ann")
         };
-        store.commit_signin(signin).await
+        store.run(signin).await
     })
     .await;
     assert_eq!(count(&answers, &Ok(SigninOutcome::Committed)), 1);
@@ -122,16 +126,13 @@ async fn an_identity_taken_meanwhile_does_not_use_up_the_token() {
         replay: token(NOW + 60, 7),
         ..create("ann")
     };
-    let outcome = stores[1].commit_signin(guarded).await;
+    let outcome = stores[1].run(guarded).await;
     assert_eq!(outcome, Ok(SigninOutcome::Changed));
     let again = Signin {
         replay: token(NOW + 60, 7),
         ..existing(user)
     };
-    assert_eq!(
-        stores[1].commit_signin(again).await,
-        Ok(SigninOutcome::Committed)
-    );
+    assert_eq!(stores[1].run(again).await, Ok(SigninOutcome::Committed));
 }
 
 /// Whoever is disabled has, once that was answered, no sign-in that comes after it and no session that lives.
@@ -145,7 +146,7 @@ async fn a_user_disabled_at_one_store_is_out_at_the_other() {
         let other = Arc::clone(&other);
         tokio::spawn(async move {
             loop {
-                let outcome = other.commit_signin(existing(user)).await;
+                let outcome = other.run(existing(user)).await;
                 if outcome != Ok(SigninOutcome::Committed) {
                     return outcome;
                 }
@@ -153,13 +154,21 @@ async fn a_user_disabled_at_one_store_is_out_at_the_other() {
         })
     };
     let status = UserStatus::Disabled;
-    assert_eq!(one.set_user_status(user, status, NOW).await, Ok(true));
     assert_eq!(
-        other.commit_signin(existing(user)).await,
+        one.run(SetUserStatus {
+            user,
+            status,
+            now: NOW
+        })
+        .await,
+        Ok(true)
+    );
+    assert_eq!(
+        other.run(existing(user)).await,
         Ok(SigninOutcome::UserNotActive(status))
     );
     assert_eq!(
-        other.rotate(rotation(session, digest(session))).await,
+        other.run(rotation(session, digest(session))).await,
         Ok(RotationOutcome::Changed)
     );
     assert_eq!(
@@ -179,8 +188,8 @@ async fn profiles_that_change_at_two_stores_at_once_do_not_deadlock() {
             user_id: user,
             profile,
         });
-        let plain = store.commit_signin(existing(user)).await;
-        (plain, store.commit_signin(changed).await)
+        let plain = store.run(existing(user)).await;
+        (plain, store.run(changed).await)
     })
     .await;
     let both = (Ok(SigninOutcome::Committed), Ok(SigninOutcome::Committed));
@@ -205,7 +214,7 @@ async fn two_stores_sweep_at_once_and_each_row_is_counted_once() {
     let (mut swept, mut rounds) = (0, 0);
     while rounds < 20 {
         let (first, second) =
-            tokio::join!(one.sweep(sweep(later, 100)), other.sweep(sweep(later, 100)));
+            tokio::join!(one.run(sweep(later, 100)), other.run(sweep(later, 100)));
         let gone = first.expect("it sweeps") + second.expect("it sweeps");
         if gone == 0 {
             break;
@@ -231,7 +240,7 @@ async fn five_stores_open_an_empty_database_at_once() {
         .collect();
     for task in tasks {
         let store = task.await.expect("no task panics").expect("it opens");
-        assert_eq!(store.probe().await, Ok(()));
+        assert_eq!(store.run(Probe).await, Ok(()));
     }
     let runs = "SELECT count(*) FROM refinery_schema_history WHERE version = 1";
     assert_eq!(server.number(&user, runs).await, 1);
@@ -250,7 +259,7 @@ async fn events_of_both_stores_are_written() {
     assert_eq!(fixture.events().await, 600);
 }
 
-async fn created_user(stores: &[Arc<dyn Store>; 2]) -> uuid::Uuid {
+async fn created_user(stores: &[Arc<Store>; 2]) -> uuid::Uuid {
     created(&*stores[0], "ann", Profile::default()).await
 }
 

@@ -14,10 +14,8 @@ use crate::conformance::rows::{
     session,
 };
 use crate::postgres::{PostgresOptions, schema};
-use crate::sessions::{
-    LoggedOut, LogoutOutcome, Origin, ProviderLogout, SessionPage, SessionStore as _,
-};
-use crate::{EventKind, NewSession, Profile, ReplayKey, RotationOutcome, Signin, Store as _};
+use crate::sessions::{LoggedOut, LogoutOutcome, Origin, ProviderLogout, SessionPage};
+use crate::{EventKind, NewSession, Profile, ReplayKey, RotationOutcome, Signin, Store};
 
 /// The schema of the version before.
 const BEFORE: i64 = 5;
@@ -174,7 +172,7 @@ async fn the_version_before_goes_on_writing_while_the_schema_grows_and_after() {
         sessions
     });
     let store = opened(&server.url(&name), PostgresOptions::default()).await;
-    let store = store.expect("it brings the schema up to date beside a writer");
+    let store = Store::from(store.expect("it brings the schema up to date beside a writer"));
     let after = previous.signed_in(ann).await.expect("it still writes");
     stop.store(true, Ordering::SeqCst);
     let meanwhile = writing.await.expect("no write fails");
@@ -186,7 +184,7 @@ async fn the_version_before_goes_on_writing_while_the_schema_grows_and_after() {
         assert_eq!((user.id, session.origin), (ann, Origin::default()));
         assert_eq!((session.last_used_at, session.network), (None, None));
     }
-    let listed = store.sessions_of(page(ann)).await.expect("they are read");
+    let listed = store.run(page(ann)).await.expect("they are read");
     assert!(
         listed.len() == 100.min(meanwhile.len() + 2),
         "{}",
@@ -194,7 +192,7 @@ async fn the_version_before_goes_on_writing_while_the_schema_grows_and_after() {
     );
     let rotation = rotation(after, digest(after));
     let new_digest = rotation.new_digest;
-    assert_eq!(store.rotate(rotation).await, Ok(RotationOutcome::Rotated));
+    assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Rotated));
 
     // And the other way: the version before reads and refreshes what this one wrote.
     assert_eq!(previous.rotated(after, new_digest, [9; 32]).await, 1);
@@ -237,12 +235,12 @@ async fn the_version_before_goes_on_writing_while_the_schema_grows_and_after() {
         event: event(EventKind::ProviderLogout),
         now: NOW,
     };
-    let ended = store.log_out(logout).await;
+    let ended = store.run(logout).await;
     assert_eq!(ended, Ok(LogoutOutcome::Ended(meanwhile.len() + 2)));
-    assert_eq!(store.sessions_of(page(ann)).await, Ok(Vec::new()));
+    assert_eq!(store.run(page(ann)).await, Ok(Vec::new()));
     assert_eq!(previous.rotated(before, digest(before), [7; 32]).await, 0);
 }
 
-async fn created_user(store: &dyn crate::Store, subject: &str) -> Uuid {
+async fn created_user(store: &Store, subject: &str) -> Uuid {
     crate::conformance::rows::created(store, subject, Profile::default()).await
 }

@@ -1,7 +1,6 @@
 //! What is deleted while far more is made.
 
 use super::Postgres;
-use crate::Store as _;
 use crate::conformance::rows::*;
 
 /// More than two sweeps look at.
@@ -21,9 +20,9 @@ async fn sessions_of_today_keep_no_sweep_from_those_of_last_week() {
     let fixture = Postgres::empty().await;
     let store = fixture.postgres();
     fixture.run(&insert(NOW, MANY)).await;
-    assert_eq!(store.sweep(sweep(NOW, 500)).await, Ok(0));
+    assert_eq!(store.run(sweep(NOW, 500)).await, Ok(0));
     fixture.run(&insert(NOW - 7 * DAY, 3)).await;
-    assert_eq!(store.sweep(sweep(NOW, 500)).await, Ok(3));
+    assert_eq!(store.run(sweep(NOW, 500)).await, Ok(3));
     assert_eq!(fixture.number("SELECT count(*) FROM sessions").await, MANY);
 }
 
@@ -46,17 +45,17 @@ async fn where_no_session_is_left_none_is_looked_for_again() {
     let held: String = held.expect("it is locked").get(0);
 
     // What is locked is left, and found again.
-    assert_eq!(store.sweep(sweep(NOW, 500)).await, Ok(199));
+    assert_eq!(store.run(sweep(NOW, 500)).await, Ok(199));
     assert!(emptied() < held);
     holding.rollback().await.expect("it is unlocked");
-    assert_eq!(store.sweep(sweep(NOW, 500)).await, Ok(1));
+    assert_eq!(store.run(sweep(NOW, 500)).await, Ok(1));
     assert_eq!(emptied(), held);
 
     // What lives ends what is empty.
     fixture.run(&insert(NOW - 6 * DAY, 300)).await;
-    assert_eq!(store.sweep(sweep(NOW, 500)).await, Ok(300));
+    assert_eq!(store.run(sweep(NOW, 500)).await, Ok(300));
     assert_eq!(emptied(), held);
-    assert_eq!(store.sweep(sweep(NOW + 2 * DAY, 500)).await, Ok(3));
+    assert_eq!(store.run(sweep(NOW + 2 * DAY, 500)).await, Ok(3));
     assert_eq!(fixture.number("SELECT count(*) FROM sessions").await, 0);
     assert!(emptied() > held);
 }

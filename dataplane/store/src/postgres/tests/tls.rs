@@ -2,7 +2,7 @@
 
 use super::server::Server;
 use super::{assert_says, created, failure, opened};
-use crate::Store;
+use crate::Probe;
 use crate::postgres::PostgresOptions;
 
 async fn url(host: &str, options: &str) -> String {
@@ -18,7 +18,7 @@ async fn url(host: &str, options: &str) -> String {
 async fn works(host: &str, options: &str) {
     let store = opened(&url(host, options).await, PostgresOptions::default()).await;
     let store = store.unwrap_or_else(|error| panic!("{host} {options}: {error}"));
-    assert_eq!(store.probe().await, Ok(()), "{host} {options}");
+    assert_eq!(store.run(Probe).await, Ok(()), "{host} {options}");
 }
 
 #[tokio::test]

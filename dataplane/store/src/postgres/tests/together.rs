@@ -6,14 +6,14 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::Postgres;
+use crate::ReadSession;
 use crate::conformance::Fixture as _;
 use crate::conformance::rows::*;
 use crate::postgres::connect::Connection;
 use crate::postgres::fault::Fault;
 use crate::postgres::pool::Ask;
-use crate::postgres::sessions::ReadSession;
 use crate::postgres::together::AskTogether;
-use crate::{Gather, Profile, RotationOutcome, Signin, SigninOutcome, Store as _, UserStatus};
+use crate::{Gather, Profile, RotationOutcome, SetUserStatus, Signin, SigninOutcome, UserStatus};
 
 /// So many that not all are alone.
 const MANY: usize = 40;
@@ -45,7 +45,14 @@ async fn people(fixture: &Postgres, how_many: usize) -> Vec<Uuid> {
     let store = fixture.postgres();
     let mut people = Vec::new();
     for number in 0..how_many {
-        people.push(created(&*store, &format!("person-{number}"), Profile::default()).await);
+        people.push(
+            created(
+                &store.clone().into(),
+                &format!("person-{number}"),
+                Profile::default(),
+            )
+            .await,
+        );
     }
     people
 }
@@ -62,10 +69,16 @@ async fn each_of_many_sign_ins_has_its_own_outcome() {
         replay: token(NOW + 60, byte),
         ..existing(*user)
     };
-    committed(&*store, guarded_by(replayed, 1)).await;
+    committed(&store.clone().into(), guarded_by(replayed, 1)).await;
     let status = UserStatus::Disabled;
     assert_eq!(
-        store.set_user_status(*disabled, status, NOW).await,
+        store
+            .run(SetUserStatus {
+                user: *disabled,
+                status,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     let mut other = fixture.server.client(&fixture.user).await;
@@ -115,14 +128,20 @@ async fn each_of_many_refreshes_has_its_own_outcome() {
     let people = people(&fixture, 4).await;
     let mut sessions = Vec::new();
     for user in &people {
-        sessions.push(signed_in(&*store, *user).await);
+        sessions.push(signed_in(&store.clone().into(), *user).await);
     }
     let [right, wrong, disabled, held] = sessions.as_slice() else {
         panic!("four sessions");
     };
     let status = UserStatus::Disabled;
     assert_eq!(
-        store.set_user_status(people[2], status, NOW).await,
+        store
+            .run(SetUserStatus {
+                user: people[2],
+                status,
+                now: NOW
+            })
+            .await,
         Ok(true)
     );
     let mut other = fixture.server.client(&fixture.user).await;
@@ -149,7 +168,9 @@ async fn each_of_many_refreshes_has_its_own_outcome() {
         (wrong, digest(*wrong)),
         (disabled, digest(*disabled)),
     ] {
-        let (found, _) = read(&*store, *session).await.expect("the session is there");
+        let (found, _) = read(&store.clone().into(), *session)
+            .await
+            .expect("the session is there");
         assert_eq!(found.refresh_digest, expected);
     }
 }
@@ -189,8 +210,8 @@ async fn each_of_many_who_ask_for_sessions_has_the_one_asked_for() {
     let store = fixture.postgres();
     let people = people(&fixture, 2).await;
     let (ann, bob) = (
-        signed_in(&*store, people[0]).await,
-        signed_in(&*store, people[1]).await,
+        signed_in(&store.clone().into(), people[0]).await,
+        signed_in(&store.clone().into(), people[1]).await,
     );
     let asked = [bob, ann, next_id(), bob];
     let found = answers(&fixture, asked.map(ReadSession).to_vec()).await;
@@ -222,7 +243,7 @@ async fn whoever_is_held_by_somebody_else_holds_up_nobody() {
     );
     let sign_in = |user: Uuid| {
         let store = Arc::clone(&store);
-        async move { store.commit_signin(existing(user)).await }
+        async move { store.run(existing(user)).await }
     };
     let (mut late, mut in_time) = (JoinSet::new(), JoinSet::new());
     for (started, user) in (1..).zip(held) {
@@ -244,7 +265,7 @@ async fn what_is_refused_for_one_is_done_for_the_others() {
     let fixture = Postgres::empty().await;
     let store = fixture.postgres();
     let people = people(&fixture, MANY).await;
-    let taken = signed_in(&*store, people[0]).await;
+    let taken = signed_in(&store.clone().into(), people[0]).await;
     let mut signing_in = JoinSet::new();
     for user in people.clone() {
         let store = Arc::clone(&store);
@@ -252,7 +273,7 @@ async fn what_is_refused_for_one_is_done_for_the_others() {
         if user == people[0] {
             signin.session.id = taken;
         }
-        signing_in.spawn(async move { (user, store.commit_signin(signin).await) });
+        signing_in.spawn(async move { (user, store.run(signin).await) });
     }
     while let Some(ended) = signing_in.join_next().await {
         let (user, outcome) = ended.expect("no task panics");
@@ -273,13 +294,13 @@ async fn many_refreshes_in_opposite_order_do_not_wait_for_each_other() {
     let stores = [fixture.postgres(), fixture.second().await];
     let mut sessions = Vec::new();
     for user in people(&fixture, MANY).await {
-        sessions.push(signed_in(&*stores[0], user).await);
+        sessions.push(signed_in(&stores[0].clone().into(), user).await);
     }
     let mut refreshing = JoinSet::new();
     for at in 0..MANY {
         for (store, session) in stores.iter().zip([sessions[at], sessions[MANY - 1 - at]]) {
             let (store, rotation) = (Arc::clone(store), rotation(session, digest(session)));
-            refreshing.spawn(async move { store.rotate(rotation).await });
+            refreshing.spawn(async move { store.run(rotation).await });
         }
     }
     let mut rotated = 0;
@@ -300,7 +321,7 @@ async fn what_comes_at_the_same_time_shares_its_transactions() {
     let mut signing_in = JoinSet::new();
     for user in people {
         let store = Arc::clone(&store);
-        signing_in.spawn(async move { store.commit_signin(existing(user)).await });
+        signing_in.spawn(async move { store.run(existing(user)).await });
     }
     while let Some(ended) = signing_in.join_next().await {
         assert_eq!(ended.expect("no task panics"), Ok(SigninOutcome::Committed));
@@ -326,7 +347,7 @@ async fn a_token_that_comes_many_times_at_once_signs_in_once() {
             replay: token(NOW + 60, 7),
             ..existing(people[number % 2])
         };
-        signing_in.spawn(async move { store.commit_signin(signin).await });
+        signing_in.spawn(async move { store.run(signin).await });
     }
     let mut committed = 0;
     while let Some(ended) = signing_in.join_next().await {

@@ -6,11 +6,11 @@ use uuid::Uuid;
 use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::mfa::{
-    ConfirmOutcome, Confirmation, Confirming, DEVICES_MAX, DeviceKey, Enrollment, FACTORS_MAX,
-    Factor, Factors, NewDevice, Removal,
+    ConfirmOutcome, Confirmation, Confirming, DEVICES_MAX, Enrollment, FACTORS_MAX, Factor,
+    Factors, KnowsDevice, NewDevice, Removal,
 };
 use crate::sqlite::events::insert_event;
-use crate::sqlite::job::Write;
+use crate::sqlite::job::{Read, Write};
 use crate::sqlite::users::id_of;
 
 pub(super) fn factors(db: &Connection, user: Uuid) -> rusqlite::Result<Factors> {
@@ -201,16 +201,14 @@ fn forget_recovery_codes(db: &Connection, user: Uuid) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) fn knows_device(
-    db: &Connection,
-    user: Uuid,
-    device: DeviceKey,
-    now: i64,
-) -> rusqlite::Result<bool> {
-    db.prepare_cached(
-        "SELECT 1 FROM mfa_devices WHERE user_id = ?1 AND id = ?2 AND digest = ?3 AND expires_at > ?4",
-    )?
-    .exists(params![user.as_bytes(), device.id.as_bytes(), device.digest, now])
+impl Read for KnowsDevice {
+    fn read(&self, db: &Connection) -> rusqlite::Result<bool> {
+        let Self { user, device, now } = self;
+        db.prepare_cached(
+            "SELECT 1 FROM mfa_devices WHERE user_id = ?1 AND id = ?2 AND digest = ?3 AND expires_at > ?4",
+        )?
+        .exists(params![user.as_bytes(), device.id.as_bytes(), device.digest, now])
+    }
 }
 
 pub(super) fn remember_device(

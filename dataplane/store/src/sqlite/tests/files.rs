@@ -105,8 +105,12 @@ fn store_behind_a_symbolic_link_is_the_same_store() {
 async fn closed_store_leaves_no_log_behind() {
     let mut fixture = Sqlite::empty();
     let store = fixture.sqlite();
-    committed(&*store, create("ann")).await;
-    assert!(found(&*store, identity("ann")).await.is_some());
+    committed(&store.clone().into(), create("ann")).await;
+    assert!(
+        found(&store.clone().into(), identity("ann"))
+            .await
+            .is_some()
+    );
     drop(store);
     fixture.close();
     let names: Vec<_> = private_files(&fixture)

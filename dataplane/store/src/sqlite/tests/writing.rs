@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::conformance::rows::*;
-use crate::{Event, EventKind, NewSession, Profile, Signin, SigninOutcome};
+use crate::{Event, EventKind, NewSession, Probe, Profile, Signin, SigninOutcome};
 
 struct Pragma(&'static str);
 
@@ -43,7 +43,7 @@ async fn long_detail_is_cut() {
         detail: "é".repeat(5000),
         ..event(EventKind::Signin)
     }));
-    assert_eq!(store.probe().await, Ok(()));
+    assert_eq!(store.run(Probe).await, Ok(()));
     assert_eq!(
         fixture.number("SELECT length(CAST(detail AS BLOB)) FROM events"),
         2048
@@ -54,12 +54,10 @@ async fn long_detail_is_cut() {
 async fn sign_ins_that_queue_share_a_transaction() {
     let fixture = Sqlite::empty();
     let store = fixture.sqlite();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store.clone().into(), "ann", Profile::default()).await;
     let (release, held) = hold(&store);
     let before = store.stats();
-    let waiting: Vec<_> = (0..100)
-        .map(|_| store.commit_signin(existing(user)))
-        .collect();
+    let waiting: Vec<_> = (0..100).map(|_| store.run(existing(user))).collect();
     release.send(()).expect("the writer waits");
     held.await.expect("the hold ends");
     for commit in waiting {
@@ -77,12 +75,10 @@ async fn batch_has_a_bound() {
         ..SqliteOptions::default()
     });
     let store = fixture.sqlite();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store.clone().into(), "ann", Profile::default()).await;
     let (release, held) = hold(&store);
     let before = store.stats();
-    let waiting: Vec<_> = (0..100)
-        .map(|_| store.commit_signin(existing(user)))
-        .collect();
+    let waiting: Vec<_> = (0..100).map(|_| store.run(existing(user))).collect();
     release.send(()).expect("the writer waits");
     held.await.expect("the hold ends");
     for commit in waiting {
@@ -98,15 +94,10 @@ async fn full_queue_answers_busy_at_once_and_recovers() {
         ..SqliteOptions::default()
     });
     let store = fixture.sqlite();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store.clone().into(), "ann", Profile::default()).await;
     let (release, held) = hold(&store);
-    let waiting: Vec<_> = (0..4)
-        .map(|_| store.commit_signin(existing(user)))
-        .collect();
-    assert_eq!(
-        store.commit_signin(existing(user)).await,
-        Err(StoreError::Busy)
-    );
+    let waiting: Vec<_> = (0..4).map(|_| store.run(existing(user))).collect();
+    assert_eq!(store.run(existing(user)).await, Err(StoreError::Busy));
     assert!(!store.record(refusal()));
     assert_eq!(store.stats().records_dropped, 1);
     release.send(()).expect("the writer waits");
@@ -114,7 +105,7 @@ async fn full_queue_answers_busy_at_once_and_recovers() {
     for commit in waiting {
         assert_eq!(commit.await, Ok(SigninOutcome::Committed));
     }
-    committed(&*store, existing(user)).await;
+    committed(&store.clone().into(), existing(user)).await;
     assert!(store.record(refusal()));
 }
 
@@ -125,22 +116,19 @@ async fn refusals_leave_half_of_the_queue_to_sign_ins() {
         ..SqliteOptions::default()
     });
     let store = fixture.sqlite();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store.clone().into(), "ann", Profile::default()).await;
     let (release, held) = hold(&store);
     assert!(store.record(refusal()));
     assert!(store.record(refusal()));
     assert!(!store.record(refusal()));
-    let waiting = [
-        store.commit_signin(existing(user)),
-        store.commit_signin(existing(user)),
-    ];
+    let waiting = [store.run(existing(user)), store.run(existing(user))];
     release.send(()).expect("the writer waits");
     held.await.expect("the hold ends");
     for commit in waiting {
         assert_eq!(commit.await, Ok(SigninOutcome::Committed));
     }
     assert!(store.record(refusal()));
-    assert_eq!(store.probe().await, Ok(()));
+    assert_eq!(store.run(Probe).await, Ok(()));
     assert_eq!(fixture.events().await, 6);
 }
 
@@ -151,12 +139,10 @@ async fn locks_reuses_and_changes_find_room_though_refusals_and_sign_ins_fill_th
         ..SqliteOptions::default()
     });
     let store = fixture.sqlite();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store.clone().into(), "ann", Profile::default()).await;
     let (release, held) = hold(&store);
     while store.record(refusal()) {}
-    let waiting: Vec<_> = (0..4)
-        .map(|_| store.commit_signin(existing(user)))
-        .collect();
+    let waiting: Vec<_> = (0..4).map(|_| store.run(existing(user))).collect();
     assert!(!store.record(refusal()));
     for (kind, outcome) in [
         (EventKind::Refresh, "refresh_token_reused"),
@@ -185,13 +171,13 @@ async fn locks_reuses_and_changes_find_room_though_refusals_and_sign_ins_fill_th
 async fn two_uses_of_one_token_in_one_batch_sign_in_once() {
     let fixture = Sqlite::empty();
     let store = fixture.sqlite();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store.clone().into(), "ann", Profile::default()).await;
     let (release, held) = hold(&store);
     let signin = || Signin {
         replay: token(NOW + 60, 1),
         ..existing(user)
     };
-    let (first, second) = (store.commit_signin(signin()), store.commit_signin(signin()));
+    let (first, second) = (store.run(signin()), store.run(signin()));
     release.send(()).expect("the writer waits");
     held.await.expect("the hold ends");
     assert_eq!(
@@ -204,9 +190,9 @@ async fn two_uses_of_one_token_in_one_batch_sign_in_once() {
 async fn job_that_fails_midway_hurts_no_other_of_its_batch() {
     let fixture = Sqlite::empty();
     let store = fixture.sqlite();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store.clone().into(), "ann", Profile::default()).await;
     let (taken, first, last) = (
-        signed_in(&*store, user).await,
+        signed_in(&store.clone().into(), user).await,
         existing(user),
         existing(user),
     );
@@ -221,7 +207,7 @@ async fn job_that_fails_midway_hurts_no_other_of_its_batch() {
         ..bad
     };
     let (release, held) = hold(&store);
-    let waiting = [first, bad, last].map(|signin| store.commit_signin(signin));
+    let waiting = [first, bad, last].map(|signin| store.run(signin));
     release.send(()).expect("the writer waits");
     held.await.expect("the hold ends");
     let [first, bad, last] = waiting;
@@ -230,18 +216,22 @@ async fn job_that_fails_midway_hurts_no_other_of_its_batch() {
         (Ok(SigninOutcome::Committed), Ok(SigninOutcome::Committed))
     );
     assert!(unavailable(bad.await).contains("refused a statement"));
-    assert!(read(&*store, first_id).await.is_some());
-    assert!(read(&*store, last_id).await.is_some());
-    assert_eq!(found(&*store, identity("ben")).await, None);
+    assert!(read(&store.clone().into(), first_id).await.is_some());
+    assert!(read(&store.clone().into(), last_id).await.is_some());
+    assert_eq!(found(&store.clone().into(), identity("ben")).await, None);
 }
 
 #[tokio::test]
 async fn caller_that_goes_away_does_not_take_the_write_back() {
     let fixture = Sqlite::empty();
     let store = fixture.sqlite();
-    drop(store.commit_signin(create("ann")));
-    assert_eq!(store.probe().await, Ok(()));
-    assert!(found(&*store, identity("ann")).await.is_some());
+    drop(store.run(create("ann")));
+    assert_eq!(store.run(Probe).await, Ok(()));
+    assert!(
+        found(&store.clone().into(), identity("ann"))
+            .await
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -277,13 +267,13 @@ async fn panic_of_the_writer_is_told_and_leaves_nobody_waiting() {
     let fixture = Sqlite::empty();
     let store = fixture.sqlite();
     let (release, held) = hold(&store);
-    let (panics, behind) = (store.submit(Panics), store.commit_signin(create("ann")));
+    let (panics, behind) = (store.submit(Panics), store.run(create("ann")));
     release.send(()).expect("the writer waits");
     held.await.expect("the hold ends");
     unavailable(panics.await);
     unavailable(behind.await);
     store.died().await;
-    unavailable(store.commit_signin(create("ann")).await);
+    unavailable(store.run(create("ann")).await);
 }
 
 #[tokio::test]
@@ -300,7 +290,7 @@ async fn store_that_is_closed_in_good_order_has_not_died() {
 async fn log_is_copied_and_begins_again_while_sign_ins_go_on() {
     let fixture = Sqlite::empty();
     let store = fixture.sqlite();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store.clone().into(), "ann", Profile::default()).await;
     // Each takes about 100 pages: by 200 of them the log has passed its bound, whatever the second thread did.
     let mut signed_in = 0;
     while store.stats().log_restarts == 0 {
@@ -309,7 +299,7 @@ async fn log_is_copied_and_begins_again_while_sign_ins_go_on() {
             carried: "x".repeat(400 * 1024),
             ..signin.session
         };
-        committed(&*store, Signin { session, ..signin }).await;
+        committed(&store.clone().into(), Signin { session, ..signin }).await;
         signed_in += 1;
         assert!(
             signed_in <= 200,
