@@ -17,7 +17,7 @@ use crate::dto::{LoginResponse, RiskAssessmentInfo};
 use crate::encoding::{hex, sha256};
 use crate::failure::{Code, Failure};
 use crate::flows::account::Plan;
-use crate::flows::issue::Carried;
+use crate::flows::issue::SessionClaims;
 use crate::flows::mfa_requirement::{Contact, Demand, Offer, offer};
 use crate::flows::signin::VerifiedIdentity;
 use crate::language::Language;
@@ -78,7 +78,7 @@ pub struct Kept {
     /// SHA-256 of the ID token, for whoever must find out where a challenge came from.
     pub token: String,
     pub account: KeptAccount,
-    pub carried: Carried,
+    pub carried: SessionClaims,
     /// Missing in what an older version kept.
     #[serde(default)]
     pub origin: Origin,
@@ -189,7 +189,7 @@ pub struct Asked<'a> {
     /// Of the user as stored.
     pub contact: Contact,
     pub demand: Demand,
-    pub carried: Carried,
+    pub carried: SessionClaims,
     pub risk: Option<RiskAssessmentInfo>,
     /// What is learnt, and what the sign-in showed.
     pub history: Option<(NewHistory, Values)>,

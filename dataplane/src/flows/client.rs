@@ -16,7 +16,7 @@ use std::sync::Arc;
 use vestibule_crds::signin_policy::ClientPermission;
 
 use crate::failure::{Code, Failure};
-use crate::flows::issue::Carried;
+use crate::flows::issue::SessionClaims;
 use crate::live::clients::{Declared, LiveClient};
 use crate::live::{Live, LivePolicy};
 use vestibule_store::Session;
@@ -151,7 +151,7 @@ impl Door<'_> {
                 if proved.policy.key != session.policy {
                     return Ok(Admission::Unknown);
                 }
-                match Carried::read(&session.carried)?.client_id {
+                match SessionClaims::read(&session.carried)?.client_id {
                     Some(owner) if owner != proved.client.id => Err(Code::ClientNotAllowed
                         .because("it is a session of another client")
                         .into()),
@@ -164,7 +164,7 @@ impl Door<'_> {
 
 /// A session that is a client's is ended by that client, or by its user.
 fn admit_ownerless(session: &Session) -> Result<Admission, Failure> {
-    match Carried::read(&session.carried)?.client_id {
+    match SessionClaims::read(&session.carried)?.client_id {
         None => Ok(Admission::Admitted),
         Some(_) => Err(Code::ClientNotAllowed
             .because("it is a session of an OAuth client")

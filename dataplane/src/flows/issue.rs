@@ -23,7 +23,7 @@ const CLAIMS_BYTES: usize = 1024;
 
 /// What the tokens of a session carry on from its sign-in, at every refresh alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Carried {
+pub struct SessionClaims {
     pub scope: String,
     /// When the person last authenticated at the provider; `None`: the provider does not say, and `iat` is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +45,7 @@ pub struct Carried {
     pub extra: Map<String, Value>,
 }
 
-impl Carried {
+impl SessionClaims {
     /// Has the tokens of a sign-in change the password and nothing else, where it must be changed.
     pub fn restrict(&mut self, standing: Standing) {
         if standing.must_change {
@@ -196,7 +196,7 @@ pub fn access_token(
     policy: &LivePolicy,
     provider: &Provider,
     user: &User,
-    carried: &Carried,
+    carried: &SessionClaims,
     wanted: Wanted,
     stamp: Stamp,
 ) -> Result<(String, i64), Failure> {
@@ -240,7 +240,7 @@ struct Kind<'a> {
 }
 
 impl<'a> Kind<'a> {
-    fn of(policy: &'a LivePolicy, carried: &'a Carried, wanted: Wanted) -> Self {
+    fn of(policy: &'a LivePolicy, carried: &'a SessionClaims, wanted: Wanted) -> Self {
         static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
         let token = &policy.spec.token;
         // Only this service is meant, also where another looks at no scope.

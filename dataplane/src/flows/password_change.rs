@@ -11,7 +11,7 @@ use crate::failure::{Code, Failure, Refused, TryAgainReason};
 use crate::flows::account::status_refusal;
 use crate::flows::client::Door;
 use crate::flows::frame::Frame;
-use crate::flows::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::issue::{SessionClaims, Stamp, Wanted, access_token};
 use crate::flows::refresh::still_allowed;
 use crate::flows::session::{Bearer, Opens, authenticate};
 use crate::flows::signin::{OpenSession, session_end};
@@ -48,7 +48,7 @@ async fn run(
         let audit = "spec.password is not set in the policy";
         return Err(Code::PasswordUnavailable.because(audit).into());
     }
-    let mut carried = Carried::read(&session.carried)?;
+    let mut carried = SessionClaims::read(&session.carried)?;
     Door::Api.admit_session(policy, carried.client_id.as_deref())?;
     let PasswordRequest {
         current_password: current,

@@ -9,7 +9,7 @@ use crate::failure::{Code, Failure, TryAgainReason};
 use crate::flows::account::status_refusal;
 use crate::flows::client::Door;
 use crate::flows::frame::Frame;
-use crate::flows::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::issue::{SessionClaims, Stamp, Wanted, access_token};
 use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::password::{self, Standing};
 use crate::protocol::CHANGE_SCOPE;
@@ -64,7 +64,7 @@ async fn rotate(
         frame.session(app, &session, &user);
         check_session(&session, &user, now)?;
         let (policy, provider) = still_allowed(&live, &session.policy, &session.provider, &user)?;
-        let carried = Carried::read(&session.carried)?;
+        let carried = SessionClaims::read(&session.carried)?;
         // Before the token is judged: nobody ends a session whose client it is not.
         door.admit_refresh(policy, carried.client_id.as_deref())?;
         let standing = password::standing(user.password, policy.spec.password.as_ref(), now);
@@ -185,7 +185,7 @@ struct Answer<'a> {
     session: &'a Session,
     user: &'a User,
     standing: Standing,
-    carried: &'a Carried,
+    carried: &'a SessionClaims,
     wanted: Wanted,
 }
 

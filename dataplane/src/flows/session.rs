@@ -15,7 +15,7 @@ use crate::failure::{Code, Failure, Refused};
 use crate::flows::account::status_refusal;
 use crate::flows::client::{Admission, Door};
 use crate::flows::frame::Frame;
-use crate::flows::issue::{Carried, is_recent};
+use crate::flows::issue::{SessionClaims, is_recent};
 use crate::live::{Live, LivePolicy};
 use crate::password;
 use crate::protocol::ACCOUNT_SCOPE;
@@ -161,7 +161,7 @@ pub(crate) async fn authenticate(
 
 /// Changes of the own account want a recent authentication (RFC 9470).
 pub(crate) fn check_recent(bearer: &Bearer, now: i64) -> Result<(), Failure> {
-    let carried = Carried::read(&bearer.session.carried)?;
+    let carried = SessionClaims::read(&bearer.session.carried)?;
     let age_max = lifetime(bearer.policy.spec.max_auth_age);
     let recent = carried
         .auth_time

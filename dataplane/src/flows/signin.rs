@@ -19,7 +19,7 @@ use crate::flows::challenge::{self, Asked};
 use crate::flows::client::Door;
 use crate::flows::device::DeviceToken;
 use crate::flows::frame::Frame;
-use crate::flows::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::issue::{SessionClaims, Stamp, Wanted, access_token};
 use crate::flows::mfa_requirement::{Contact, Seen, demand};
 use crate::language::Language;
 use crate::live::{Live, LivePolicy, LiveProvider};
@@ -34,16 +34,16 @@ use vestibule_store::{
     EventKind, Gather, Gathered, NewHistory, NewSession, Signin, SigninOutcome, StoredHistory,
 };
 
-mod carrying;
 mod choosing;
 pub(crate) mod linking;
 mod scoring;
+mod session_claims;
 mod verified;
 
-use carrying::carry;
 pub use choosing::choose_provider;
 use linking::account_of;
 use scoring::Scored;
+use session_claims::carry;
 pub use verified::{VerifiedIdentity, verify};
 
 /// How often a sign-in is decided anew because its account changed between the read and the commit.
@@ -466,7 +466,7 @@ pub(crate) struct OpenSession<'s> {
     /// `namespace/name`.
     pub(crate) provider: &'s str,
     pub(crate) refresh: &'s RefreshToken,
-    pub(crate) carried: &'s Carried,
+    pub(crate) carried: &'s SessionClaims,
     pub(crate) device: Option<String>,
     pub(crate) origin: Origin,
     /// Never later than the end of the session that it takes the place of.

@@ -11,7 +11,7 @@ use crate::dto::{LoginResponse, UserInfo};
 use crate::failure::Failure;
 use crate::flows::challenge::KeptAccount;
 use crate::flows::device::DeviceToken;
-use crate::flows::issue::{Carried, Stamp, Wanted, access_token};
+use crate::flows::issue::{SessionClaims, Stamp, Wanted, access_token};
 use crate::flows::signin::linking::link_account;
 use crate::flows::signin::{OpenSession, decide_again, session_end};
 use crate::mfa::attempt::{Attempt, Open, invalid};
@@ -52,7 +52,7 @@ pub(super) async fn complete(
     let (account, user) = account(app, &open);
     let standing = password::standing(user.password, policy.spec.password.as_ref(), now);
     let info = UserInfo::of(&user, standing);
-    let mut carried = Carried {
+    let mut carried = SessionClaims {
         auth_time: Some(now),
         amr: amr(&proved_upstream(&kept.carried), method, kept.by_risk),
         ..kept.carried.clone()
@@ -169,7 +169,7 @@ const fn earns_trust(method: MfaMethod) -> bool {
 }
 
 /// What the provider said of how it asked, as far as the operator trusts it.
-fn proved_upstream(carried: &Carried) -> Vec<String> {
+fn proved_upstream(carried: &SessionClaims) -> Vec<String> {
     let upstream = carried.upstream.as_ref();
     upstream.map_or_else(Vec::new, |upstream| upstream.amr.clone())
 }

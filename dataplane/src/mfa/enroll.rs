@@ -21,7 +21,7 @@ use crate::factors::totp;
 use crate::factors::webauthn::Owner;
 use crate::failure::{Code, Failure};
 use crate::flows::frame::Frame;
-use crate::flows::issue::{Carried, Wanted};
+use crate::flows::issue::{SessionClaims, Wanted};
 use crate::flows::mfa_requirement::can_be_enrolled;
 use crate::flows::refresh::still_allowed;
 use crate::flows::session::{Bearer, Opens, authenticate};
@@ -400,7 +400,7 @@ fn check_second_factor(
     if factors.confirmed().next().is_none() {
         return Ok(());
     }
-    let carried = Carried::read(&session.carried)?;
+    let carried = SessionClaims::read(&session.carried)?;
     if holds_second_factor(&carried.methods(provider, now)) {
         Ok(())
     } else {

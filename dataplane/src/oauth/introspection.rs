@@ -11,7 +11,7 @@ use crate::body::form::{BODY_BYTES_MAX, Form};
 use crate::clock::lifetime;
 use crate::failure::{Code, Failure};
 use crate::flows::client::AuthenticatedClient;
-use crate::flows::issue::Carried;
+use crate::flows::issue::SessionClaims;
 use crate::flows::refresh::{check_session, still_allowed};
 use crate::flows::session::{is_over, session_of, verify_access_token};
 use crate::live::Live;
@@ -96,7 +96,7 @@ async fn of_refresh_token(
     if !is_current(token, &session, grace, now) {
         return Ok(None);
     }
-    let carried = Carried::read(&session.carried)?;
+    let carried = SessionClaims::read(&session.carried)?;
     let standing = password::standing(user.password, spec.password.as_ref(), now);
     let is_anothers = carried
         .client_id

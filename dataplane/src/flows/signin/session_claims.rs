@@ -2,7 +2,7 @@
 
 use crate::dto::UserInfo;
 use crate::failure::{Code, Failure};
-use crate::flows::issue::Carried;
+use crate::flows::issue::SessionClaims;
 use crate::flows::signin::VerifiedIdentity;
 use crate::flows::signin::scoring::{auth_time, upstream};
 use crate::live::{LivePolicy, LiveProvider};
@@ -14,7 +14,7 @@ pub(super) fn carry(
     identity: &VerifiedIdentity,
     user: &UserInfo,
     client: Option<&str>,
-) -> Result<Carried, Failure> {
+) -> Result<SessionClaims, Failure> {
     let claims = &identity.claims;
     let extra = if policy.extra_claims.is_empty() {
         serde_json::Map::new()
@@ -37,7 +37,7 @@ pub(super) fn carry(
             .evaluate(&user, claims, &about_provider)
             .map_err(|error| Code::ClaimsRejected.because(format!("extraClaims: {error}")))?
     };
-    Ok(Carried {
+    Ok(SessionClaims {
         scope: FULL_SCOPE.to_owned(),
         auth_time: auth_time(claims),
         amr: Vec::new(),
