@@ -55,13 +55,13 @@ struct Database {
 }
 
 struct Version {
-    stamp: Stamp,
+    stamp: TokenTimes,
     reader: Reader<Vec<u8>>,
 }
 
 /// A file that was replaced or written has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct TokenTimes {
     bytes: u64,
     modified: Option<SystemTime>,
 }
@@ -122,7 +122,7 @@ impl Geography {
     /// Takes over files that have changed; those that cannot be used stay as they were.
     pub fn reload(&self) -> Vec<Result<&Path, GeographyError>> {
         let changed = self.databases.iter().filter_map(|database| {
-            let stamp = Stamp::of(&database.path);
+            let stamp = TokenTimes::of(&database.path);
             if matches!(&stamp, Ok(stamp) if *stamp == database.current.load().stamp) {
                 return None;
             }
@@ -176,7 +176,7 @@ impl Version {
             path: path.display().to_string(),
             reason,
         };
-        let stamp = Stamp::of(path).map_err(|error| failed(error.to_string()))?;
+        let stamp = TokenTimes::of(path).map_err(|error| failed(error.to_string()))?;
         if stamp.bytes > FILE_BYTES_MAX {
             return Err(failed(format!(
                 "it has more than {} MiB",
@@ -210,7 +210,7 @@ impl Version {
     }
 }
 
-impl Stamp {
+impl TokenTimes {
     fn of(path: &Path) -> std::io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         Ok(Self {

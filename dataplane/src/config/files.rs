@@ -22,7 +22,7 @@ const FILES_MAX: usize = 50_000;
 
 /// Enough to see that a file changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
+struct TokenTimes {
     modified: Option<SystemTime>,
     bytes: u64,
     inode: u64,
@@ -30,7 +30,7 @@ struct Stamp {
 
 #[derive(Debug)]
 struct Known {
-    stamp: Stamp,
+    stamp: TokenTimes,
     /// When this stamp was first seen.
     seen: std::time::Instant,
     /// The last content that could be read as manifests.
@@ -91,7 +91,7 @@ impl Files {
     fn look_at(
         &mut self,
         path: PathBuf,
-        stamp: Stamp,
+        stamp: TokenTimes,
         now: std::time::Instant,
         patient: bool,
         look: &mut Look,
@@ -191,7 +191,11 @@ impl Look {
 
 /// Manifests below `directory`. Hidden entries are left out: Kubernetes keeps the data behind its links in them, and
 /// editors their own files.
-fn list(directory: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Stamp>) -> io::Result<()> {
+fn list(
+    directory: &Path,
+    depth: usize,
+    found: &mut BTreeMap<PathBuf, TokenTimes>,
+) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
@@ -221,13 +225,13 @@ fn is_manifest(path: &Path) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-fn stamp_of(path: &Path) -> Option<Stamp> {
+fn stamp_of(path: &Path) -> Option<TokenTimes> {
     Some(stamp(&fs::metadata(path).ok()?))
 }
 
-fn stamp(metadata: &fs::Metadata) -> Stamp {
+fn stamp(metadata: &fs::Metadata) -> TokenTimes {
     use std::os::unix::fs::MetadataExt as _;
-    Stamp {
+    TokenTimes {
         modified: metadata.modified().ok(),
         bytes: metadata.len(),
         inode: metadata.ino(),

@@ -184,7 +184,7 @@ enum Audience<'a> {
 
 /// The times and ids of one access token, passed in so that issuing is a function of its input.
 #[derive(Debug, Clone, Copy)]
-pub struct Stamp {
+pub struct TokenTimes {
     pub now: i64,
     pub jti: Uuid,
     pub session: Uuid,
@@ -198,7 +198,7 @@ pub fn access_token(
     user: &User,
     carried: &SessionClaims,
     wanted: Wanted,
-    stamp: Stamp,
+    stamp: TokenTimes,
 ) -> Result<(String, i64), Failure> {
     let key = policy.current_key()?;
     let kind = Kind::of(policy, carried, wanted);

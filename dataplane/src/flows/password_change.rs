@@ -11,7 +11,7 @@ use crate::failure::{Code, Failure, Refused, TryAgainReason};
 use crate::flows::account::status_refusal;
 use crate::flows::client::Door;
 use crate::flows::frame::Frame;
-use crate::flows::issue::{SessionClaims, Stamp, Wanted, access_token};
+use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
 use crate::flows::refresh::still_allowed;
 use crate::flows::session::{Bearer, Opens, authenticate};
 use crate::flows::signin::{OpenSession, session_end};
@@ -109,7 +109,7 @@ async fn run(
         must_change: false,
     };
     let standing = standing(Some(changed), policy.spec.password.as_ref(), now);
-    let stamp = Stamp {
+    let stamp = TokenTimes {
         now,
         jti: app.id(now)?,
         session: refresh.session(),

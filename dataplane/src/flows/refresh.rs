@@ -9,7 +9,7 @@ use crate::failure::{Code, Failure, TryAgainReason};
 use crate::flows::account::status_refusal;
 use crate::flows::client::Door;
 use crate::flows::frame::Frame;
-use crate::flows::issue::{SessionClaims, Stamp, Wanted, access_token};
+use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
 use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::password::{self, Standing};
 use crate::protocol::CHANGE_SCOPE;
@@ -205,7 +205,7 @@ impl Answer<'_> {
             carried,
             wanted,
         } = self;
-        let stamp = Stamp {
+        let stamp = TokenTimes {
             now,
             jti: app.id(now)?,
             session: session.id,

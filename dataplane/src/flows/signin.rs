@@ -19,7 +19,7 @@ use crate::flows::challenge::{self, Asked};
 use crate::flows::client::Door;
 use crate::flows::device::DeviceToken;
 use crate::flows::frame::Frame;
-use crate::flows::issue::{SessionClaims, Stamp, Wanted, access_token};
+use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
 use crate::flows::mfa_requirement::{Contact, Seen, demand};
 use crate::language::Language;
 use crate::live::{Live, LivePolicy, LiveProvider};
@@ -363,7 +363,7 @@ impl Attempt<'_, '_> {
         if let Some((_, context)) = scored {
             app.censuses.count(&policy.key, &context.values, first);
         }
-        let stamp = Stamp {
+        let stamp = TokenTimes {
             now,
             jti: fresh.jti,
             session: session_id,

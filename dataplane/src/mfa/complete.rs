@@ -11,7 +11,7 @@ use crate::dto::{LoginResponse, UserInfo};
 use crate::failure::Failure;
 use crate::flows::challenge::KeptAccount;
 use crate::flows::device::DeviceToken;
-use crate::flows::issue::{SessionClaims, Stamp, Wanted, access_token};
+use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
 use crate::flows::signin::linking::link_account;
 use crate::flows::signin::{OpenSession, decide_again, session_end};
 use crate::mfa::attempt::{Attempt, Open, invalid};
@@ -118,7 +118,7 @@ pub(super) async fn complete(
     if let Some((values, first)) = counted {
         app.censuses.count(&policy.key, &values, first);
     }
-    let stamp = Stamp {
+    let stamp = TokenTimes {
         now,
         jti: app.id(now)?,
         session: session_id,
