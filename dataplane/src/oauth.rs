@@ -26,7 +26,7 @@ pub mod credentials;
 pub mod introspection;
 
 use crate::flows::client::AuthenticatedClient;
-use crate::flows::client::Door;
+use crate::flows::client::ClientContext;
 use crate::protocol::{REFRESH_TOKEN, TOKEN_EXCHANGE};
 use client::authenticate;
 pub use introspection::introspect;
@@ -126,11 +126,11 @@ async fn exchange(
         nonce: form.text("nonce", crate::dto::NONCE_CHARS_MAX)?,
         device_token: form.text("device_token", crate::dto::OPAQUE_TOKEN_CHARS_MAX)?,
     };
-    let door = Door::Oauth {
+    let client_context = ClientContext::Oauth {
         client,
         targets: &targets,
     };
-    let (response, policy) = signin_at(app, &door, &request, caller).await?;
+    let (response, policy) = signin_at(app, &client_context, &request, caller).await?;
     if response.requires_mfa == Some(true) {
         let policy = live.policy_of_key(&policy);
         let issuer = policy.map_or("", |policy| policy.spec.token.issuer.as_str());
@@ -166,11 +166,11 @@ async fn refresh(
     };
     let wanted = Wanted::parse(request.scope.as_deref()).map_err(Failure::from)?;
     let targets = targets(&mut form);
-    let door = Door::Oauth {
+    let client_context = ClientContext::Oauth {
         client,
         targets: &targets,
     };
-    let response = refresh_at(app, &door, &request, caller).await;
+    let response = refresh_at(app, &client_context, &request, caller).await;
     response
         .map(|response| tokens(response, wanted))
         .map_err(OauthFailure::Grant)
@@ -192,11 +192,11 @@ pub async fn revoke(
         let why = "a challenge or device token";
         return Err(Failure::from(Code::TokenTypeUnsupported.because(why)).into());
     }
-    let door = Door::Oauth {
+    let client_context = ClientContext::Oauth {
         client: client.as_ref(),
         targets: &[],
     };
-    Ok(revoke_at(app, &door, &token, caller).await?)
+    Ok(revoke_at(app, &client_context, &token, caller).await?)
 }
 
 /// Who asks. A request without a client is let through where a policy without clients is served; which policy is meant shows

@@ -49,7 +49,7 @@ impl AuthenticatedClient {
 
 /// Where a request came in.
 #[derive(Debug)]
-pub enum Door<'a> {
+pub enum ClientContext<'a> {
     /// `/auth/…`, which takes no client.
     Api,
     /// `/oauth2/…`.
@@ -67,7 +67,7 @@ pub enum Admission {
     Unknown,
 }
 
-impl Door<'_> {
+impl ClientContext<'_> {
     pub fn client_id(&self) -> Option<&str> {
         match self {
             Self::Api | Self::Oauth { client: None, .. } => None,

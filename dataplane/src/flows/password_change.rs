@@ -9,7 +9,7 @@ use crate::app::{App, Caller};
 use crate::dto::{LoginResponse, PasswordRequest, UserInfo};
 use crate::failure::{Code, Failure, Refused, TryAgainReason};
 use crate::flows::account::status_refusal;
-use crate::flows::client::Door;
+use crate::flows::client::ClientContext;
 use crate::flows::frame::Frame;
 use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
 use crate::flows::refresh::still_allowed;
@@ -49,7 +49,7 @@ async fn run(
         return Err(Code::PasswordUnavailable.because(audit).into());
     }
     let mut carried = SessionClaims::read(&session.carried)?;
-    Door::Api.admit_session(policy, carried.client_id.as_deref())?;
+    ClientContext::Api.admit_session(policy, carried.client_id.as_deref())?;
     let PasswordRequest {
         current_password: current,
         new_password: new,

@@ -7,7 +7,7 @@ use crate::clock::lifetime;
 use crate::dto::{LoginResponse, RefreshRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::flows::account::status_refusal;
-use crate::flows::client::Door;
+use crate::flows::client::ClientContext;
 use crate::flows::frame::Frame;
 use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
 use crate::live::{Live, LivePolicy, LiveProvider};
@@ -29,19 +29,19 @@ pub async fn refresh(
     request: &RefreshRequest,
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
-    refresh_at(app, &Door::Api, request, caller).await
+    refresh_at(app, &ClientContext::Api, request, caller).await
 }
 
 /// The same through any door.
 pub(crate) async fn refresh_at(
     app: &Arc<App>,
-    door: &Door<'_>,
+    client_context: &ClientContext<'_>,
     request: &RefreshRequest,
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
     let mut frame = Frame::begin(app, EventKind::Refresh, caller);
-    frame.trail.client = door.client_id().map(str::to_owned);
-    let result = rotate(app, &mut frame, door, request).await;
+    frame.trail.client = client_context.client_id().map(str::to_owned);
+    let result = rotate(app, &mut frame, client_context, request).await;
     let result = frame.end(app, result);
     app.metrics.refresh(result.as_ref().err());
     result
@@ -50,7 +50,7 @@ pub(crate) async fn refresh_at(
 async fn rotate(
     app: &Arc<App>,
     frame: &mut Frame<'_>,
-    door: &Door<'_>,
+    client_context: &ClientContext<'_>,
     request: &RefreshRequest,
 ) -> Result<LoginResponse, Failure> {
     let (live, now) = (Arc::clone(&frame.live), frame.now);
@@ -66,7 +66,7 @@ async fn rotate(
         let (policy, provider) = still_allowed(&live, &session.policy, &session.provider, &user)?;
         let carried = SessionClaims::read(&session.carried)?;
         // Before the token is judged: nobody ends a session whose client it is not.
-        door.admit_refresh(policy, carried.client_id.as_deref())?;
+        client_context.admit_refresh(policy, carried.client_id.as_deref())?;
         let standing = password::standing(user.password, policy.spec.password.as_ref(), now);
         if standing.must_change || carried.scope == CHANGE_SCOPE {
             let why = "the password must be changed at a new sign-in";

@@ -13,7 +13,7 @@ use crate::clock::lifetime;
 use crate::dto::UserInfo;
 use crate::failure::{Code, Failure, Refused};
 use crate::flows::account::status_refusal;
-use crate::flows::client::{Admission, Door};
+use crate::flows::client::{Admission, ClientContext};
 use crate::flows::frame::Frame;
 use crate::flows::issue::{SessionClaims, is_recent};
 use crate::live::{Live, LivePolicy};
@@ -49,13 +49,13 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> 
 /// Ends the session of a refresh or access token. A token that is not valid has no session to end: that is no error
 /// (RFC 7009, section 2.2).
 pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(), Failure> {
-    revoke_at(app, &Door::Api, token, caller).await
+    revoke_at(app, &ClientContext::Api, token, caller).await
 }
 
 /// The same through any door.
 pub(crate) async fn revoke_at(
     app: &Arc<App>,
-    door: &Door<'_>,
+    client_context: &ClientContext<'_>,
     token: &str,
     caller: Caller<'_>,
 ) -> Result<(), Failure> {
@@ -78,12 +78,12 @@ pub(crate) async fn revoke_at(
     let Some((session, user)) = session else {
         return Ok(());
     };
-    match door.admit_revocation(&frame.live, &session)? {
+    match client_context.admit_revocation(&frame.live, &session)? {
         Admission::Admitted => {}
         Admission::Unknown => return Ok(()),
     }
     frame.session(app, &session, &user);
-    frame.trail.client = door.client_id().map(str::to_owned);
+    frame.trail.client = client_context.client_id().map(str::to_owned);
     let ending = app.store.run(EndSession {
         id: session.id,
         now: frame.now,

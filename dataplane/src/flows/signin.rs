@@ -16,7 +16,7 @@ use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::flows::account::{self, Plan};
 use crate::flows::challenge::{self, Asked};
-use crate::flows::client::Door;
+use crate::flows::client::ClientContext;
 use crate::flows::device::DeviceToken;
 use crate::flows::frame::Frame;
 use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
@@ -54,21 +54,24 @@ pub async fn signin(
     request: &SigninRequest,
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
-    let (response, _policy) = signin_at(app, &Door::Api, request, caller).await?;
+    let (response, _policy) = signin_at(app, &ClientContext::Api, request, caller).await?;
     Ok(response)
 }
 
 /// The same through any door, with the key of the policy whose tokens they are.
 pub(crate) async fn signin_at(
     app: &Arc<App>,
-    door: &Door<'_>,
+    client_context: &ClientContext<'_>,
     request: &SigninRequest,
     caller: Caller<'_>,
 ) -> Result<(LoginResponse, String), Failure> {
     let mut frame = Frame::begin(app, EventKind::Signin, caller);
-    frame.trail.client = door.client_id().map(str::to_owned);
+    frame.trail.client = client_context.client_id().map(str::to_owned);
     let live = Arc::clone(&frame.live);
-    let mut attempt = Attempt { frame, door };
+    let mut attempt = Attempt {
+        frame,
+        client_context,
+    };
     let result = attempt.run(app, &live, request).await;
     let Attempt { frame, .. } = attempt;
     let result = frame.end(app, result);
@@ -79,7 +82,7 @@ pub(crate) async fn signin_at(
 /// One attempt, and what is known of it so far.
 struct Attempt<'d, 'c> {
     frame: Frame<'c>,
-    door: &'d Door<'d>,
+    client_context: &'d ClientContext<'d>,
 }
 
 /// Who signs in, at which provider of which policy.
@@ -180,7 +183,7 @@ impl Attempt<'_, '_> {
             TryAgainReason::NotReady.after(1, "the provider's policy is not served")
         })?;
         self.frame.policy(app, policy, &provider.key);
-        self.door.admit(policy)?;
+        self.client_context.admit(policy)?;
         if provider.spec.suspended {
             return Err(Code::ProviderSuspended.into());
         }
@@ -309,7 +312,7 @@ impl Attempt<'_, '_> {
         let user = plan.user();
         let standing = password::standing(user.password, policy.spec.password.as_ref(), now);
         let info = UserInfo::of(user, standing);
-        let client = self.door.client_id();
+        let client = self.client_context.client_id();
         let mut carried = carry(provider, policy, identity, &info, client)?;
         let account = account_of(&plan, identity, app, provider);
         let provider_mfa = || scoring::provider_mfa(&provider.spec, &identity.claims, now);

@@ -9,7 +9,7 @@ use crate::agent::device;
 use crate::app::{App, Caller};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::flows::challenge::{ChallengeToken, Kept};
-use crate::flows::client::Door;
+use crate::flows::client::ClientContext;
 use crate::flows::frame::Frame;
 use crate::flows::mfa_requirement::{Contact, Offer, offer};
 use crate::flows::refresh::still_allowed;
@@ -86,7 +86,7 @@ impl<'c> Attempt<'c> {
         }
         let (policy, provider) = still_allowed(&live, &kept.policy, &challenge.provider, &user)?;
         let owner = kept.carried.client_id.as_deref();
-        Door::Api.admit_session(policy, owner)?;
+        ClientContext::Api.admit_session(policy, owner)?;
         let (policy, provider) = (Arc::clone(policy), Arc::clone(provider));
         // A factor that was enrolled meanwhile counts, and what was offered may have been withdrawn.
         let mut offer = offer(
