@@ -19,8 +19,8 @@ use crate::limits::Counters;
 use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::password;
-use vestibule_risk::census::Censuses;
 use vestibule_risk::failures::RecentFailures;
+use vestibule_risk::population::Populations;
 use vestibule_store::{Event, Store};
 
 /// Mails to users that are sent at the same time, beside the requests that they are about.
@@ -44,7 +44,7 @@ pub struct App {
     pub hashing: Hashing,
     pub hashing_passwords: password::hashing::Hashing,
     /// What all users have shown, where a policy scores sign-ins.
-    pub censuses: Censuses,
+    pub populations: Populations,
     /// Where addresses are.
     pub geography: Arc<Geography>,
     pub metrics: Metrics,
@@ -82,7 +82,7 @@ impl App {
             signins: Counters::default(),
             client_failures: Counters::default(),
             recent_failures: RecentFailures::default(),
-            censuses: Censuses::default(),
+            populations: Populations::default(),
             geography: Arc::default(),
             metrics,
             notices: Arc::new(Semaphore::new(NOTICES_MAX)),

@@ -12,8 +12,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_xorshift::XorShiftRng;
 use vestibule_crds::signin_policy::{Actions, OnError, Signals, Thresholds};
 use vestibule_crds::snapshot::{Acting, Risk};
-use vestibule_risk::census::Census;
 use vestibule_risk::history::UserHistory;
+use vestibule_risk::population::PolicyPopulation;
 use vestibule_risk::{Context, History, assess};
 
 use attackers::Attacker;
@@ -116,27 +116,29 @@ pub fn run(users: usize, seed: u64) -> Vec<Scores> {
     let world = World::default();
     let mut people: Vec<Person> = (0..users).map(|_| Person::born(&world, &mut rng)).collect();
     let mut histories = vec![UserHistory::default(); users];
-    let mut census = Census::default();
+    let mut population = PolicyPopulation::default();
     let mut scores = Engine::ALL.map(|engine| Scores {
         engine,
         people: Vec::new(),
         attackers: std::array::from_fn(|_| Vec::new()),
     });
     let policies = Engine::ALL.map(Engine::policy);
-    let mut score =
-        |history: &UserHistory, census: &Census, context: &Context, whose: Option<usize>| {
-            let history = History {
-                user: Some(history.clone()),
-                population: Some(census.of(&context.values)),
-            };
-            for (scores, policy) in scores.iter_mut().zip(&policies) {
-                let given = assess(context, &history, policy).score;
-                match whose {
-                    None => scores.people.push(given),
-                    Some(attacker) => scores.attackers[attacker].push(given),
-                }
-            }
+    let mut score = |history: &UserHistory,
+                     population: &PolicyPopulation,
+                     context: &Context,
+                     whose: Option<usize>| {
+        let history = History {
+            user: Some(history.clone()),
+            population: Some(population.of(&context.values)),
         };
+        for (scores, policy) in scores.iter_mut().zip(&policies) {
+            let given = assess(context, &history, policy).score;
+            match whose {
+                None => scores.people.push(given),
+                Some(attacker) => scores.attackers[attacker].push(given),
+            }
+        }
+    };
     for day in 0..DAYS {
         if day >= LEARNING_DAYS {
             for _ in 0..users / ATTACKED {
@@ -145,7 +147,7 @@ pub fn run(users: usize, seed: u64) -> Vec<Scores> {
                 for (number, attacker) in Attacker::ALL.into_iter().enumerate() {
                     let (at, shown) = attacker.tries(&world, person, day, &mut rng);
                     // Never learnt from.
-                    score(history, &census, &shown.context(at), Some(number));
+                    score(history, &population, &shown.context(at), Some(number));
                 }
             }
         }
@@ -154,10 +156,10 @@ pub fn run(users: usize, seed: u64) -> Vec<Scores> {
             for at in person.signins(day, &mut rng) {
                 let shown = person.show(&world, at, &mut rng);
                 if day >= LEARNING_DAYS && history.signins > 0 {
-                    score(history, &census, &shown.context(at), None);
+                    score(history, &population, &shown.context(at), None);
                 }
                 let context = shown.context(at);
-                census.count(&context.values, history.signins == 0);
+                population.count(&context.values, history.signins == 0);
                 *history = std::mem::take(history).with(&context);
             }
         }

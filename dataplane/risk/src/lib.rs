@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use vestibule_crds::signin_policy::{OnError, RiskAction};
 use vestibule_crds::snapshot::Risk;
 
-pub mod census;
 pub mod facts;
 pub mod failures;
 mod freeman;
 pub mod history;
+pub mod population;
 mod record;
 mod score;
 mod signals;

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use vestibule_store::population::{AddToPopulation, Addition, Populations, ReadPopulations};
 
 use crate::app::App;
-use vestibule_risk::census::{self, ADD_EVERY, Census, READ_EVERY, VALUES_MAX};
 use vestibule_risk::history::Kind;
+use vestibule_risk::population::{self, ADD_EVERY, PolicyPopulation, READ_EVERY, VALUES_MAX};
 
 /// Values that one write adds.
 const PART_VALUES: usize = 256;
@@ -23,7 +23,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         };
         // The next round tries again; the store has logged why it cannot be used.
         if due && let Ok(populations) = app.store.run(question()).await {
-            app.censuses.replace(censuses(populations));
+            app.populations.replace(populations(populations));
             read_at = Some(Instant::now());
         }
         tokio::select! {
@@ -37,7 +37,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 /// Adds what has been counted since it was added last.
 pub async fn add(app: &App) {
     let now = app.clock.now();
-    let additions = app.censuses.take().into_iter();
+    let additions = app.populations.take().into_iter();
     let mut parts = additions.flat_map(|addition| addition.parts(PART_VALUES));
     while let Some(part) = parts.next() {
         if app
@@ -49,7 +49,7 @@ pub async fn add(app: &App) {
             .await
             .is_err()
         {
-            app.censuses
+            app.populations
                 .put_back(std::iter::once(part).chain(parts).collect());
             return;
         }
@@ -63,7 +63,7 @@ fn question() -> ReadPopulations {
     }
 }
 
-fn stored(part: &census::Addition) -> Addition {
+fn stored(part: &population::Addition) -> Addition {
     let values = part.values.iter();
     Addition {
         policy: part.policy.clone(),
@@ -75,20 +75,20 @@ fn stored(part: &census::Addition) -> Addition {
     }
 }
 
-fn censuses(populations: Populations) -> HashMap<String, Census> {
+fn populations(populations: Populations) -> HashMap<String, PolicyPopulation> {
     let of = |population: vestibule_store::population::Population| {
-        let mut census = Census::default();
-        (census.users, census.signins) = (population.users, population.signins);
+        let mut population = PolicyPopulation::default();
+        (population.users, population.signins) = (population.users, population.signins);
         for (number, shown) in population.kinds {
             let Some(kind) = Kind::numbered(number) else {
                 continue;
             };
             for (value, count) in shown.counts {
-                census.add(kind, value, count);
+                population.add(kind, value, count);
             }
-            census.set_distinct(kind, shown.distinct);
+            population.set_distinct(kind, shown.distinct);
         }
-        census
+        population
     };
     populations
         .into_iter()
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_added_is_what_is_read() {
-        let part = census::Addition {
+        let part = population::Addition {
             policy: "shop/default".to_owned(),
             users: 1,
             signins: 10,
@@ -123,7 +123,7 @@ mod tests {
         }
         // Of a later version: it is left out.
         population.kinds.insert(200, Default::default());
-        let read = censuses(Populations::from([(stored.policy, population)]));
+        let read = populations(Populations::from([(stored.policy, population)]));
         let mut values = Values::default();
         values.0[Kind::Ip as usize] = Some(u64::MAX);
         let shown = read["shop/default"].of(&values);

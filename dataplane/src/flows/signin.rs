@@ -364,7 +364,7 @@ impl Attempt<'_, '_> {
             outcome => return Ok(Err(outcome)),
         }
         if let Some((_, context)) = scored {
-            app.censuses.count(&policy.key, &context.values, first);
+            app.populations.count(&policy.key, &context.values, first);
         }
         let stamp = TokenTimes {
             now,
@@ -390,7 +390,7 @@ impl Attempt<'_, '_> {
         context: &Context,
         stored: Option<&StoredHistory>,
     ) -> Result<(Assessment, NewHistory), Failure> {
-        let population = app.censuses.of(&policy.key, &context.values);
+        let population = app.populations.of(&policy.key, &context.values);
         let Scored {
             assessment,
             facts,

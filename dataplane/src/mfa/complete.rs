@@ -116,7 +116,7 @@ pub(super) async fn complete(
         }
     }
     if let Some((values, first)) = counted {
-        app.censuses.count(&policy.key, &values, first);
+        app.populations.count(&policy.key, &values, first);
     }
     let stamp = TokenTimes {
         now,

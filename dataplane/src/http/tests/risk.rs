@@ -6,7 +6,7 @@ use vestibule_crds::snapshot::{Acting, Risk, UpstreamMfa};
 
 use std::collections::HashMap;
 
-use vestibule_risk::census::Census;
+use vestibule_risk::population::PolicyPopulation;
 
 use super::*;
 
@@ -368,15 +368,15 @@ async fn an_old_authentication_at_the_provider_is_a_reason() {
 }
 
 /// Of many others, most with this agent from this address.
-fn others(service: &Service, agent: &str, client: &str) -> Census {
+fn others(service: &Service, agent: &str, client: &str) -> PolicyPopulation {
     let location = crate::geography::Location::default();
     let client = client.parse().expect("an address");
     let values = service.app.hashing.values(client, &location, Some(agent));
-    let mut census = Census::default();
+    let mut population = PolicyPopulation::default();
     for number in 0..300 {
-        census.count(&values, number < 30);
+        population.count(&values, number < 30);
     }
-    census
+    population
 }
 
 #[tokio::test]
@@ -386,7 +386,7 @@ async fn what_many_others_show_and_the_user_hardly_ever_is_unlike_the_user() {
     let policy = "auth/default".to_owned();
     service
         .app
-        .censuses
+        .populations
         .replace(HashMap::from([(policy, everybody)]));
     // Known, but seldom shown.
     signin_with(&service, "192.0.1.99", PHONE, "alice").await;
@@ -404,12 +404,12 @@ async fn what_many_others_show_and_the_user_hardly_ever_is_unlike_the_user() {
 #[tokio::test]
 async fn only_a_sign_in_that_succeeded_is_counted_among_all() {
     let service = service(Some(risk(Acting::Enforce))).await;
-    service.app.censuses.replace(HashMap::new());
+    service.app.populations.replace(HashMap::new());
     let denied = signin_from(&service, DENIED, &claims()).await;
     assert_eq!(denied.code(), "risk_denied");
-    assert!(service.app.censuses.take().is_empty());
+    assert!(service.app.populations.take().is_empty());
     signin_from(&service, HOME, &claims()).await;
     signin_from(&service, HOME, &claims()).await;
-    let counted = service.app.censuses.take();
+    let counted = service.app.populations.take();
     assert_eq!((counted[0].signins, counted[0].users), (2, 1));
 }

@@ -123,7 +123,7 @@ async fn an_unusual_sign_in_is_asked_and_a_usual_one_is_not() {
     assert_eq!(done.code(), "ok");
     assert_eq!(claim(&done, "amr"), json!(["otp", "mfa", "rba"]));
     assert_eq!(done.body["risk_level"], "medium");
-    let counted = service.app.censuses.take();
+    let counted = service.app.populations.take();
     assert_eq!(
         counted.iter().map(|of| of.signins).sum::<u64>(),
         3,
@@ -145,7 +145,7 @@ async fn abandoned_and_failed_sign_ins_leave_history_unchanged() {
         service.column(sql).await
     };
     let before = history().await;
-    service.app.censuses.take();
+    service.app.populations.take();
     for _ in 0..3 {
         let reply = signin_with(&service, AWAY, PHONE, &claims(), None).await;
         assert_eq!(reply.body["requires_mfa"], true, "as new as the first time");
@@ -154,7 +154,7 @@ async fn abandoned_and_failed_sign_ins_leave_history_unchanged() {
         assert_eq!(reply.code(), "mfa_code_invalid");
     }
     assert_eq!(history().await, before);
-    assert!(service.app.censuses.take().is_empty());
+    assert!(service.app.populations.take().is_empty());
 }
 
 #[tokio::test]

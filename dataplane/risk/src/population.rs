@@ -23,7 +23,7 @@ pub const READ_EVERY: Duration = Duration::from_secs(600);
 
 /// Sign-ins that succeeded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct PolicyPopulation {
     pub users: u64,
     pub signins: u64,
     kinds: [Counts; Kind::COUNT],
@@ -35,7 +35,7 @@ struct Counts {
     distinct: u64,
 }
 
-impl Census {
+impl PolicyPopulation {
     /// One more sign-in; `first` when the user has never signed in before.
     pub fn count(&mut self, values: &Values, first: bool) {
         self.signins += 1;
@@ -142,18 +142,18 @@ impl Addition {
 
 /// The census of each policy, and what of it is not in the store yet.
 #[derive(Debug, Default)]
-pub struct Censuses(Mutex<State>);
+pub struct Populations(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     /// Nothing is told before it was read once: half a population would be a wrong one.
     read: bool,
-    by_policy: HashMap<String, Census>,
+    by_policy: HashMap<String, PolicyPopulation>,
     pending: HashMap<String, Addition>,
     pending_values: usize,
 }
 
-impl Censuses {
+impl Populations {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,8 +161,8 @@ impl Censuses {
     /// As far as it concerns a sign-in that shows `values`; none until it has been read.
     pub fn of(&self, policy: &str, values: &Values) -> Option<Population> {
         let state = self.lock();
-        let census = state.by_policy.get(policy).filter(|_| state.read)?;
-        Some(census.of(values))
+        let population = state.by_policy.get(policy).filter(|_| state.read)?;
+        Some(population.of(values))
     }
 
     /// A sign-in has succeeded.
@@ -176,7 +176,7 @@ impl Censuses {
         } = &mut *state;
         // The name is copied once for each policy.
         if !by_policy.contains_key(policy) {
-            by_policy.insert(policy.to_owned(), Census::default());
+            by_policy.insert(policy.to_owned(), PolicyPopulation::default());
         }
         if !pending.contains_key(policy) {
             let policy = policy.to_owned();
@@ -186,11 +186,12 @@ impl Censuses {
             };
             pending.insert(policy, addition);
         }
-        let (Some(census), Some(addition)) = (by_policy.get_mut(policy), pending.get_mut(policy))
+        let (Some(population), Some(addition)) =
+            (by_policy.get_mut(policy), pending.get_mut(policy))
         else {
             return;
         };
-        census.count(values, first);
+        population.count(values, first);
         addition.signins += 1;
         addition.users += u64::from(first);
         for kind in Kind::ALL {
@@ -227,7 +228,7 @@ impl Censuses {
     }
 
     /// What the store has, and on top of it what it does not have yet.
-    pub fn replace(&self, stored: HashMap<String, Census>) {
+    pub fn replace(&self, stored: HashMap<String, PolicyPopulation>) {
         let mut state = self.lock();
         let State {
             read,
@@ -237,11 +238,11 @@ impl Censuses {
         } = &mut *state;
         *by_policy = stored;
         for (policy, addition) in pending.iter() {
-            let census = by_policy.entry(policy.clone()).or_default();
-            census.users += addition.users;
-            census.signins += addition.signins;
+            let population = by_policy.entry(policy.clone()).or_default();
+            population.users += addition.users;
+            population.signins += addition.signins;
             for ((kind, value), count) in &addition.values {
-                census.add(*kind, *value, *count);
+                population.add(*kind, *value, *count);
             }
         }
         *read = true;
@@ -256,21 +257,21 @@ mod tests {
         Values([Some(value); Kind::COUNT])
     }
 
-    fn counted(times: u64, value: u64) -> HashMap<String, Census> {
-        let mut census = Census::default();
+    fn counted(times: u64, value: u64) -> HashMap<String, PolicyPopulation> {
+        let mut population = PolicyPopulation::default();
         for time in 0..times {
-            census.count(&values(value), time == 0);
+            population.count(&values(value), time == 0);
         }
-        HashMap::from([("auth/default".to_owned(), census)])
+        HashMap::from([("auth/default".to_owned(), population)])
     }
 
     #[test]
     fn nothing_is_told_before_the_store_was_read() {
-        let censuses = Censuses::default();
-        censuses.count("auth/default", &values(1), true);
-        assert_eq!(censuses.of("auth/default", &values(1)), None);
-        censuses.replace(counted(10, 1));
-        let population = censuses
+        let populations = Populations::default();
+        populations.count("auth/default", &values(1), true);
+        assert_eq!(populations.of("auth/default", &values(1)), None);
+        populations.replace(counted(10, 1));
+        let population = populations
             .of("auth/default", &values(1))
             .expect("it is known");
         assert_eq!((population.signins, population.users), (11, 2));
@@ -281,7 +282,7 @@ mod tests {
                 distinct: 1
             }
         );
-        let unseen = censuses
+        let unseen = populations
             .of("auth/default", &values(2))
             .expect("it is known");
         assert_eq!(
@@ -291,37 +292,37 @@ mod tests {
                 distinct: 1
             }
         );
-        assert_eq!(censuses.of("auth/other", &values(1)), None);
+        assert_eq!(populations.of("auth/other", &values(1)), None);
     }
 
     #[test]
     fn what_the_store_did_not_take_waits_with_what_came_since() {
-        let censuses = Censuses::default();
-        censuses.count("auth/default", &values(1), true);
-        let taken = censuses.take();
+        let populations = Populations::default();
+        populations.count("auth/default", &values(1), true);
+        let taken = populations.take();
         assert_eq!(taken.len(), 1);
-        assert!(censuses.take().is_empty(), "it is taken once");
-        censuses.count("auth/default", &values(1), false);
-        censuses.put_back(taken);
-        let all = censuses.take();
+        assert!(populations.take().is_empty(), "it is taken once");
+        populations.count("auth/default", &values(1), false);
+        populations.put_back(taken);
+        let all = populations.take();
         assert_eq!((all[0].signins, all[0].users), (2, 1));
         assert!(all[0].values.values().all(|count| *count == 2));
     }
 
     #[test]
     fn what_is_counted_one_by_one_is_bounded() {
-        let mut census = Census::default();
+        let mut population = PolicyPopulation::default();
         for value in 0..VALUES_MAX as u64 + 10 {
-            census.count(&values(value), false);
+            population.count(&values(value), false);
         }
-        let last = census.of(&values(VALUES_MAX as u64 + 5));
+        let last = population.of(&values(VALUES_MAX as u64 + 5));
         assert_eq!(last.of(Kind::Ip).count, 0);
         assert_eq!(last.of(Kind::Ip).distinct, VALUES_MAX as u64);
-        let censuses = Censuses::default();
+        let populations = Populations::default();
         for value in 0..PENDING_MAX as u64 {
-            censuses.count("auth/default", &values(value), false);
+            populations.count("auth/default", &values(value), false);
         }
-        let pending: usize = censuses
+        let pending: usize = populations
             .take()
             .iter()
             .map(|addition| addition.values.len())
