@@ -69,7 +69,7 @@ impl fmt::Debug for ChallengeToken {
 
 /// The sign-in as far as it went, as the store keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Kept {
+pub struct PendingSignin {
     /// `namespace/name` and revision of the policy that asked.
     pub policy: String,
     pub policy_revision: String,
@@ -77,7 +77,7 @@ pub struct Kept {
     pub subject: String,
     /// SHA-256 of the ID token, for whoever must find out where a challenge came from.
     pub token: String,
-    pub account: KeptAccount,
+    pub account: PendingAccount,
     pub carried: SessionClaims,
     /// Missing in what an older version kept.
     #[serde(default)]
@@ -85,7 +85,7 @@ pub struct Kept {
     /// When the ID token was issued. 0 in what an older version kept: any logout at the provider since ends it.
     #[serde(default)]
     pub issued_at: i64,
-    pub level: KeptLevel,
+    pub level: PendingLevel,
     /// Whether risk asked for the factor, not the mode alone.
     pub by_risk: bool,
     /// How the sign-in was assessed, for the audit trail.
@@ -98,7 +98,7 @@ pub struct Kept {
 
 /// What becomes of the account once the sign-in is complete.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum KeptAccount {
+pub enum PendingAccount {
     /// With the attributes to store, when they changed or are the first.
     Existing(Option<Profile>),
     /// A link to the owner of this verified address.
@@ -106,7 +106,7 @@ pub enum KeptAccount {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub enum KeptLevel {
+pub enum PendingLevel {
     Low,
     Medium,
     High,
@@ -122,7 +122,7 @@ pub struct KeptHistory {
     pub values: Values,
 }
 
-impl KeptLevel {
+impl PendingLevel {
     pub fn level(self) -> Level {
         match self {
             Self::Low => Level::Low,
@@ -158,7 +158,7 @@ impl KeptHistory {
     }
 }
 
-impl Kept {
+impl PendingSignin {
     pub fn identity(&self) -> IdentityKey {
         IdentityKey {
             policy: self.policy.clone(),
@@ -180,7 +180,7 @@ impl Kept {
 
 /// A sign-in that was asked for a factor.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct NewChallenge<'a> {
     pub provider: &'a LiveProvider,
     pub policy: &'a LivePolicy,
     pub identity: &'a VerifiedIdentity<'a>,
@@ -200,10 +200,10 @@ pub struct Asked<'a> {
 /// Keeps the sign-in, and answers with its challenge or with why there is none.
 pub async fn open(
     app: &App,
-    asked: Asked<'_>,
+    asked: NewChallenge<'_>,
     trail: &mut Trail,
 ) -> Result<Result<LoginResponse, SigninOutcome>, Failure> {
-    let Asked {
+    let NewChallenge {
         provider,
         policy,
         identity,
@@ -233,7 +233,7 @@ pub async fn open(
         methods,
         enrollable,
     } = offered;
-    let kept = Kept {
+    let kept = PendingSignin {
         policy: policy.key.clone(),
         policy_revision: policy.spec.revision.as_str().to_owned(),
         issuer: identity.identity.issuer.clone(),
@@ -241,17 +241,17 @@ pub async fn open(
         token: hex(&identity.digest()),
         account: match plan {
             Plan::SignIn { user, changed } => {
-                KeptAccount::Existing(changed.then(|| user.profile.clone()))
+                PendingAccount::Existing(changed.then(|| user.profile.clone()))
             }
-            Plan::Create { user } => KeptAccount::Existing(Some(user.profile.clone())),
+            Plan::Create { user } => PendingAccount::Existing(Some(user.profile.clone())),
             Plan::Link { .. } => {
-                KeptAccount::Link(identity.mapped.email.clone().unwrap_or_default())
+                PendingAccount::Link(identity.mapped.email.clone().unwrap_or_default())
             }
         },
         carried,
         origin: identity.origin(),
         issued_at: identity.issued_at,
-        level: KeptLevel::of(demand.level),
+        level: PendingLevel::of(demand.level),
         by_risk: demand.by_risk,
         assessment: trail.assessment.clone(),
         risk,
@@ -280,7 +280,7 @@ pub async fn open(
     }
     app.metrics.challenged();
     let reason = kept.reason(language);
-    let Kept { risk, methods, .. } = kept;
+    let PendingSignin { risk, methods, .. } = kept;
     Ok(Ok(LoginResponse {
         expires_in: Some(ttl),
         requires_mfa: Some(true),

@@ -15,7 +15,7 @@ use crate::clock::lifetime;
 use crate::dto::{LoginResponse, RiskAssessmentInfo, SigninRequest, UserInfo};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::flows::account::{self, Plan};
-use crate::flows::challenge::{self, Asked};
+use crate::flows::challenge::{self, NewChallenge};
 use crate::flows::client::ClientContext;
 use crate::flows::device::DeviceToken;
 use crate::flows::frame::Frame;
@@ -317,7 +317,7 @@ impl Attempt<'_, '_> {
         let account = account_of(&plan, identity, app, provider);
         let provider_mfa = || scoring::provider_mfa(&provider.spec, &identity.claims, now);
         if let Some(demand) = demand(policy.spec.mfa.mode, seen, provider_mfa) {
-            let asked = Asked {
+            let asked = NewChallenge {
                 provider,
                 policy,
                 identity,

@@ -101,7 +101,7 @@ pub fn answer(file: File, headers: &HeaderMap, query: Option<&str>) -> Answer {
     let known = answer.headers_mut();
     known.insert(CONTENT_TYPE, file.media_type());
     known.insert(ETAG, content.tag.clone());
-    // Kept, and asked about each time: page and script of two versions must not meet.
+    // PendingSignin, and asked about each time: page and script of two versions must not meet.
     known.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     known.insert(CONTENT_SECURITY_POLICY, POLICY);
     known.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -8,7 +8,7 @@ use vestibule_crds::signin_policy::MfaMethod;
 use crate::agent::device;
 use crate::app::{App, Caller};
 use crate::failure::{Code, Failure, TryAgainReason};
-use crate::flows::challenge::{ChallengeToken, Kept};
+use crate::flows::challenge::{ChallengeToken, PendingSignin};
 use crate::flows::client::ClientContext;
 use crate::flows::frame::Frame;
 use crate::flows::mfa_requirement::{Contact, Offer, offer};
@@ -28,7 +28,7 @@ pub(super) struct Attempt<'c> {
 pub(super) struct Open {
     pub(super) token: ChallengeToken,
     pub(super) challenge: Challenge,
-    pub(super) kept: Kept,
+    pub(super) kept: PendingSignin,
     pub(super) user: User,
     pub(super) factors: Factors,
     pub(super) policy: Arc<LivePolicy>,
@@ -63,7 +63,7 @@ impl<'c> Attempt<'c> {
             user,
             factors,
         } = found.ok_or_else(|| invalid("there is no such challenge"))?;
-        let kept: Kept = serde_json::from_str(&challenge.content)
+        let kept: PendingSignin = serde_json::from_str(&challenge.content)
             .map_err(|_| Code::Internal.because("the sign-in that was kept cannot be read"))?;
         let live = Arc::clone(&self.frame.live);
         if let Some(policy) = live.policy_of_key(&kept.policy) {

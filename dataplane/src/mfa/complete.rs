@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::clock::lifetime;
 use crate::dto::{LoginResponse, UserInfo};
 use crate::failure::Failure;
-use crate::flows::challenge::KeptAccount;
+use crate::flows::challenge::PendingAccount;
 use crate::flows::device::DeviceToken;
 use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
 use crate::flows::signin::linking::link_account;
@@ -139,7 +139,7 @@ pub(super) async fn complete(
 fn account(app: &Arc<App>, open: &Open) -> (Account, User) {
     let user = open.user.clone();
     match &open.kept.account {
-        KeptAccount::Existing(profile) => {
+        PendingAccount::Existing(profile) => {
             let account = Account::Existing {
                 user_id: user.id,
                 profile: profile.clone(),
@@ -147,7 +147,7 @@ fn account(app: &Arc<App>, open: &Open) -> (Account, User) {
             let profile = profile.clone().unwrap_or_else(|| user.profile.clone());
             (account, User { profile, ..user })
         }
-        KeptAccount::Link(email) => {
+        PendingAccount::Link(email) => {
             let mapped = MappedClaims {
                 email: Some(email.clone()),
                 email_verified: true,

@@ -359,8 +359,8 @@ async fn enroller(
             return Err(Code::MfaMethodUnavailable.into());
         }
         let kept = match &open.kept.account {
-            crate::flows::challenge::KeptAccount::Existing(profile) => profile.as_ref(),
-            crate::flows::challenge::KeptAccount::Link(_) => None,
+            crate::flows::challenge::PendingAccount::Existing(profile) => profile.as_ref(),
+            crate::flows::challenge::PendingAccount::Link(_) => None,
         };
         let profile = kept.unwrap_or(&open.user.profile);
         return Ok(Enroller {

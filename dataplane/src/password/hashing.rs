@@ -89,7 +89,7 @@ impl Hashing {
         let (done, working) = oneshot::channel();
         let thread = std::thread::Builder::new().name("password".to_owned());
         let began = thread.spawn(move || {
-            // Kept until the work is done, also when whoever asked has gone away.
+            // PendingSignin until the work is done, also when whoever asked has gone away.
             let _permit = permit;
             step_back();
             let _gone = done.send(work());

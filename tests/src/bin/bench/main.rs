@@ -43,7 +43,7 @@ fn main() -> anyhow::Result<()> {
         (Some("no-store"), Some(directory)) => runtime
             .block_on(serve_without_store(Path::new(&directory)))
             .map(|_| ()),
-        _ => runtime.block_on(bench(Asked::parse(std::env::args().skip(1))?)),
+        _ => runtime.block_on(bench(NewChallenge::parse(std::env::args().skip(1))?)),
     }
 }
 
@@ -80,14 +80,14 @@ impl Part {
 }
 
 /// The command line.
-struct Asked {
+struct NewChallenge {
     output: Option<PathBuf>,
     seconds: Seconds,
     /// All parts without it.
     only: Option<Part>,
 }
 
-impl Asked {
+impl NewChallenge {
     fn parse(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let names = Part::ALL.map(|(name, _)| name).join("|");
         let usage = format!("usage: bench [--quick] [--only {names}] [--output FILE]");
@@ -147,7 +147,7 @@ impl Seconds {
 /// Scores every sign-in, and lets each pass.
 const RISK: &str = "{mode: Enforce, actions: {low: Allow, medium: Allow, high: Allow}, trustedProxies: [127.0.0.0/8]}";
 
-async fn bench(asked: Asked) -> anyhow::Result<()> {
+async fn bench(asked: NewChallenge) -> anyhow::Result<()> {
     let seconds = asked.seconds;
     // Not the system's temporary folder, which may be memory: what is measured writes to a disk.
     let directory = TempDir::new_in(target())?;
