@@ -18,7 +18,7 @@ use crate::encoding::{hex, sha256};
 use crate::failure::{Code, Failure};
 use crate::flows::account::Plan;
 use crate::flows::issue::SessionClaims;
-use crate::flows::mfa_requirement::{Contact, Demand, Offer, offer};
+use crate::flows::mfa_requirement::{Contact, MfaRequirement, Offer, offer};
 use crate::flows::signin::VerifiedIdentity;
 use crate::language::Language;
 use crate::live::{LivePolicy, LiveProvider};
@@ -188,7 +188,7 @@ pub struct NewChallenge<'a> {
     pub account: Account,
     /// Of the user as stored.
     pub contact: Contact,
-    pub demand: Demand,
+    pub requirement: MfaRequirement,
     pub carried: SessionClaims,
     pub risk: Option<RiskAssessmentInfo>,
     /// What is learnt, and what the sign-in showed.
@@ -210,7 +210,7 @@ pub async fn open(
         plan,
         account,
         contact,
-        demand,
+        requirement,
         carried,
         risk,
         history,
@@ -224,7 +224,7 @@ pub async fn open(
             app.store.run(ReadFactors(user.id)).await?
         }
     };
-    let offered = offer(mfa, demand.level, &factors, contact);
+    let offered = offer(mfa, requirement.level, &factors, contact);
     if offered.is_empty() {
         let audit = format!("no factor can be asked for: {}", trail.assessment);
         return Err(Code::MfaUnavailable.because(audit).into());
@@ -251,8 +251,8 @@ pub async fn open(
         carried,
         origin: identity.origin(),
         issued_at: identity.issued_at,
-        level: PendingLevel::of(demand.level),
-        by_risk: demand.by_risk,
+        level: PendingLevel::of(requirement.level),
+        by_risk: requirement.by_risk,
         assessment: trail.assessment.clone(),
         risk,
         history: history.map(|(history, values)| KeptHistory::of(&history, values)),

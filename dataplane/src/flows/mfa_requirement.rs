@@ -27,7 +27,7 @@ use vestibule_store::{Profile, User};
 
 /// How risk sees a sign-in, as far as it acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct AssessedRisk {
     pub acting: Acting,
     pub level: Level,
     pub action: RiskAction,
@@ -37,7 +37,7 @@ pub struct Seen {
 
 /// A second factor is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Demand {
+pub struct MfaRequirement {
     /// Low where risk is not enforced.
     pub level: Level,
     /// Whether risk asks for it, not the mode alone.
@@ -45,11 +45,11 @@ pub struct Demand {
 }
 
 /// None where no factor is asked for, or the provider's stands for it.
-pub fn demand(
+pub fn mfa_requirement(
     mode: MfaMode,
-    seen: Option<Seen>,
+    seen: Option<AssessedRisk>,
     provider_mfa: impl Fn() -> bool,
-) -> Option<Demand> {
+) -> Option<MfaRequirement> {
     let enforced = seen.filter(|seen| seen.acting == Acting::Enforce);
     let by_risk = enforced.is_some_and(|seen| seen.action == RiskAction::RequireMfa);
     let always = match mode {
@@ -63,7 +63,7 @@ pub fn demand(
     if !hard && provider_mfa() {
         return None;
     }
-    Some(Demand {
+    Some(MfaRequirement {
         level: enforced.map_or(Level::Low, |seen| seen.level),
         by_risk,
     })
@@ -222,8 +222,8 @@ mod tests {
         }
     }
 
-    fn seen(acting: Acting, action: RiskAction, hard: bool) -> Option<Seen> {
-        Some(Seen {
+    fn seen(acting: Acting, action: RiskAction, hard: bool) -> Option<AssessedRisk> {
+        Some(AssessedRisk {
             acting,
             level: Level::Medium,
             action,
@@ -260,8 +260,8 @@ mod tests {
             (Always, seen(Observe, RequireMfa, true), false, low),
             (Always, seen(Observe, RequireMfa, true), true, None),
         ] {
-            let demanded = demand(mode, seen, || provider_mfa);
-            let demanded = demanded.map(|demand| (demand.level, demand.by_risk));
+            let demanded = mfa_requirement(mode, seen, || provider_mfa);
+            let demanded = demanded.map(|requirement| (requirement.level, requirement.by_risk));
             assert_eq!(demanded, expected, "{mode:?} {seen:?} {provider_mfa}");
         }
     }

@@ -20,7 +20,7 @@ use crate::flows::client::ClientContext;
 use crate::flows::device::DeviceToken;
 use crate::flows::frame::Frame;
 use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
-use crate::flows::mfa_requirement::{Contact, Seen, demand};
+use crate::flows::mfa_requirement::{AssessedRisk, Contact, mfa_requirement};
 use crate::language::Language;
 use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::password;
@@ -108,7 +108,7 @@ struct Given<'g> {
 struct Decided {
     plan: Plan,
     contact: Contact,
-    seen: Option<Seen>,
+    seen: Option<AssessedRisk>,
     assessed: Option<RiskAssessmentInfo>,
     history: Option<NewHistory>,
 }
@@ -272,7 +272,7 @@ impl Attempt<'_, '_> {
                 Some(_) | None => false,
             };
             let (assessment, learnt) = self.assess(app, policy, risk, context, stored.as_ref())?;
-            decided.seen = Some(Seen {
+            decided.seen = Some(AssessedRisk {
                 acting: risk.acting,
                 level: assessment.level,
                 action: assessment.action,
@@ -316,7 +316,7 @@ impl Attempt<'_, '_> {
         let mut carried = carry(provider, policy, identity, &info, client)?;
         let account = account_of(&plan, identity, app, provider);
         let provider_mfa = || scoring::provider_mfa(&provider.spec, &identity.claims, now);
-        if let Some(demand) = demand(policy.spec.mfa.mode, seen, provider_mfa) {
+        if let Some(requirement) = mfa_requirement(policy.spec.mfa.mode, seen, provider_mfa) {
             let asked = NewChallenge {
                 provider,
                 policy,
@@ -324,7 +324,7 @@ impl Attempt<'_, '_> {
                 plan: &plan,
                 account,
                 contact,
-                demand,
+                requirement,
                 carried,
                 risk: assessed,
                 history: history.zip(scored.as_ref().map(|(_, context)| context.values)),
