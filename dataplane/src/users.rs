@@ -133,7 +133,7 @@ pub enum AskError {
 }
 
 /// Where an administrator is answered.
-pub struct Desk<'a> {
+pub struct UserAdministration<'a> {
     pub store: &'a Store,
     pub hashing: &'a Hashing,
     /// `namespace/name` of a policy that is named by it, or by its name alone where that is known.
@@ -141,7 +141,7 @@ pub struct Desk<'a> {
     pub now: i64,
 }
 
-impl Desk<'_> {
+impl UserAdministration<'_> {
     pub async fn answer(&self, ask: Ask) -> Result<Answer, AskError> {
         match ask {
             Ask::List {
@@ -367,7 +367,7 @@ impl std::fmt::Debug for Ask {
     }
 }
 
-impl std::fmt::Debug for Desk<'_> {
+impl std::fmt::Debug for UserAdministration<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Desk")
     }

@@ -16,7 +16,7 @@ use super::{JSON, NO_STORE, text};
 use crate::app::App;
 use crate::encoding::sha256;
 use crate::server::Answer;
-use crate::users::{Ask, AskError, Desk, IMPORT_LINES_MAX, import::LINE_BYTES_MAX};
+use crate::users::{Ask, AskError, IMPORT_LINES_MAX, UserAdministration, import::LINE_BYTES_MAX};
 
 /// Shortest token: one that can be guessed protects nobody.
 pub const TOKEN_CHARS_MIN: usize = 16;
@@ -79,7 +79,7 @@ pub(super) async fn handle(app: &App, token: &Token, request: Request<Incoming>)
         let policy = live.policy(name);
         policy.map(|policy| policy.key.clone())
     };
-    let desk = Desk {
+    let desk = UserAdministration {
         store: &app.store,
         hashing: &app.hashing_passwords,
         policy_key: &policy_key,

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::password::hashing::Hashing;
 use crate::users::import::{self, ImportLine};
 use crate::users::sessions::SessionRecord;
-use crate::users::{Answer, Ask, Desk, IMPORT_LINES_MAX, Imported, UserRecord};
+use crate::users::{Answer, Ask, IMPORT_LINES_MAX, Imported, UserAdministration, UserRecord};
 use vestibule_idtoken::keys::fetch::Reach;
 use vestibule_store::database::{Database, Opened};
 
@@ -83,7 +83,7 @@ impl Office {
             Self::Database(opened) => {
                 let hashing = Hashing::default();
                 let policy_key = |name: &str| name.contains('/').then(|| name.to_owned());
-                let desk = Desk {
+                let desk = UserAdministration {
                     store: &opened.store,
                     hashing: &hashing,
                     policy_key: &policy_key,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Answer, AskError, Desk};
+use super::{Answer, AskError, UserAdministration};
 use crate::clock::rfc3339;
 use vestibule_store::sessions::{PAGE_SESSIONS_MAX, SessionPage};
 use vestibule_store::{EndSession, ReadSession, RevokeSessions, Session, User};
@@ -25,7 +25,7 @@ pub struct SessionRecord {
     pub network: Option<String>,
 }
 
-impl Desk<'_> {
+impl UserAdministration<'_> {
     pub(super) async fn sessions(
         &self,
         user: Uuid,
