@@ -33,7 +33,7 @@ use crate::token::Jws;
 pub mod egress;
 pub mod fetch;
 
-use fetch::{FetchError, Reach};
+use fetch::{BoundedFetcher, FetchError};
 
 /// At most one fetch for keys that are not in the set in this many seconds, however many tokens name one.
 pub const UNKNOWN_KEY_WINDOW_SECONDS: i64 = 10;
@@ -105,7 +105,7 @@ pub async fn check_signature(
 #[derive(Debug)]
 pub struct RemoteKeys {
     settings: Settings,
-    reach: Reach,
+    fetcher: BoundedFetcher,
     clock: Clock,
     fetched: ArcSwapOption<Fetched>,
     state: Mutex<State>,
@@ -210,14 +210,14 @@ pub struct Known {
 
 impl RemoteKeys {
     pub fn new(settings: Settings, clock: Clock, changes: &Changes) -> Arc<Self> {
-        let reach = Reach::new(
+        let fetcher = BoundedFetcher::new(
             settings.egress,
             settings.http,
             settings.ca_bundle.as_deref(),
         );
         Arc::new(Self {
             settings,
-            reach,
+            fetcher,
             clock,
             fetched: ArcSwapOption::empty(),
             state: Mutex::new(State {
@@ -440,13 +440,17 @@ impl RemoteKeys {
     async fn fetch(&self) -> Result<KeySet, KeysError> {
         let jwks_uri = match &self.settings.source {
             KeySource::Discovery { url } => {
-                let document = self.reach.json(url).await.map_err(KeysError::Discovery)?;
+                let document = self.fetcher.json(url).await.map_err(KeysError::Discovery)?;
                 jwks_uri(&document, &self.settings.issuer)?
             }
             KeySource::JwksUri { url } => url.clone(),
             KeySource::Static { .. } => return Err(KeysError::NotAKeySet),
         };
-        let jwks = self.reach.json(&jwks_uri).await.map_err(KeysError::Jwks)?;
+        let jwks = self
+            .fetcher
+            .json(&jwks_uri)
+            .await
+            .map_err(KeysError::Jwks)?;
         let keys =
             KeySet::parse(&jwks, &self.settings.algorithms).map_err(|_| KeysError::NotAKeySet)?;
         if keys.is_empty() {

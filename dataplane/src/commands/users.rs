@@ -26,7 +26,7 @@ use crate::password::hashing::Hashing;
 use crate::users::import::{self, ImportLine};
 use crate::users::sessions::SessionRecord;
 use crate::users::{Answer, Ask, IMPORT_LINES_MAX, Imported, UserAdministration, UserRecord};
-use vestibule_idtoken::keys::fetch::Reach;
+use vestibule_idtoken::keys::fetch::BoundedFetcher;
 use vestibule_store::database::{Database, Opened};
 
 /// A page of the longest users fits.
@@ -105,15 +105,15 @@ impl Office {
 
 async fn ask_data_plane(url: &str, token: &Secret, ask: &Ask) -> anyhow::Result<Answer> {
     // In clear only to a host nearby: it is a token, and people's data.
-    let reach = Reach::new(Egress::Cluster, HttpIssuers::LoopbackAndCluster, None);
-    let admitted = reach
+    let fetcher = BoundedFetcher::new(Egress::Cluster, HttpIssuers::LoopbackAndCluster, None);
+    let admitted = fetcher
         .admit(url)
         .map_err(|error| anyhow::anyhow!("{error}"))?;
     let request = Request::post(admitted.as_str())
         .header(AUTHORIZATION, format!("Bearer {}", token.expose()))
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(serde_json::to_vec(ask)?)))?;
-    let response = reach.client().request(request).await;
+    let response = fetcher.client().request(request).await;
     let response = response.with_context(|| format!("{url} could not be reached"))?;
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)

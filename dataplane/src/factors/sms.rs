@@ -18,7 +18,7 @@ use uuid::Uuid;
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::snapshot::{Egress, Sms};
 
-use vestibule_idtoken::keys::fetch::{FetchError, Reach, unreachable};
+use vestibule_idtoken::keys::fetch::{BoundedFetcher, FetchError, unreachable};
 
 /// For everything: resolution, connection and the head of the answer.
 pub const SEND_TIME_MAX: Duration = Duration::from_secs(3);
@@ -31,7 +31,7 @@ const BASE64_KEY: &str = "whsec_";
 /// A policy's webhook.
 pub struct Webhook {
     url: String,
-    reach: Reach,
+    fetcher: BoundedFetcher,
     key: hmac::Key,
 }
 
@@ -93,7 +93,7 @@ impl Webhook {
         };
         Self {
             url: url.clone(),
-            reach: Reach::new(egress, http, ca_bundle.as_deref()),
+            fetcher: BoundedFetcher::new(egress, http, ca_bundle.as_deref()),
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
         }
     }
@@ -114,7 +114,7 @@ impl Webhook {
 
     async fn ask(&self, message: &Message<'_>) -> Result<StatusCode, SendError> {
         let url = self
-            .reach
+            .fetcher
             .admit(&self.url)
             .map_err(SendError::Unreachable)?;
         let body = Body {
@@ -136,7 +136,7 @@ impl Webhook {
             .header("webhook-signature", self.signature(&id, &signed_at, &body))
             .body(Full::new(Bytes::from(body)))
             .expect("each header is printable ASCII, and the URL was parsed");
-        let response = self.reach.client().request(request).await;
+        let response = self.fetcher.client().request(request).await;
         let response = response.map_err(|error| SendError::Unreachable(unreachable(error)))?;
         Ok(response.status())
     }

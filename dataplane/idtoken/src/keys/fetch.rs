@@ -35,7 +35,7 @@ pub const RETRY_AFTER_SECONDS_MAX: u32 = 60;
 
 /// How a provider's endpoints may be reached.
 #[derive(Clone)]
-pub struct Reach {
+pub struct BoundedFetcher {
     pub egress: Egress,
     pub http: HttpIssuers,
     tls: Arc<ClientConfig>,
@@ -90,7 +90,7 @@ fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-impl Reach {
+impl BoundedFetcher {
     /// `ca_bundle`: PEM certificates instead of the public roots.
     pub fn new(egress: Egress, http: HttpIssuers, ca_bundle: Option<&str>) -> Self {
         let tls = match ca_bundle {
@@ -179,7 +179,7 @@ impl Reach {
     }
 }
 
-impl std::fmt::Debug for Reach {
+impl std::fmt::Debug for BoundedFetcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reach")
             .field("egress", &self.egress)
