@@ -24,11 +24,11 @@ use crate::admin::Admin;
 use crate::app::App;
 
 pub mod files;
-pub mod keeper;
+pub mod key_store;
 pub mod snapshot;
 
 use files::Files;
-use keeper::{EncryptionKeysOfPolicies, Keeper, KeeperError, KeysOfPolicies};
+use key_store::{EncryptionKeysOfPolicies, Keeper, KeeperError, KeysOfPolicies};
 
 /// How often the directory is looked at when nothing says that it changed: a watch does not see through every link.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

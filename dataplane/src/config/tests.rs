@@ -57,7 +57,8 @@ fn a_managed_key_is_made_once_and_kept_private() {
         NOW + HOUR,
     );
     assert_eq!(first, again, "after a restart");
-    let mode = fs::metadata(data.path().join(keeper::FILE)).map(|file| file.permissions().mode());
+    let mode =
+        fs::metadata(data.path().join(key_store::FILE)).map(|file| file.permissions().mode());
     assert_eq!(mode.ok().map(|mode| mode & 0o777), Some(0o600));
 }
 
@@ -150,7 +151,7 @@ fn an_encryption_key_is_made_once_kept_private_and_given_to_the_policy() {
     let first = key_at(NOW);
     assert_eq!(first.len(), 1);
     assert_eq!(key_at(NOW + 1000 * 24 * HOUR), first, "it is not rotated");
-    let file = data.path().join(keeper::ENCRYPTION_FILE);
+    let file = data.path().join(key_store::ENCRYPTION_FILE);
     let mode = fs::metadata(file).map(|file| file.permissions().mode());
     assert_eq!(mode.ok().map(|mode| mode & 0o777), Some(0o600));
 }
@@ -170,12 +171,12 @@ fn no_encryption_key_is_made_where_the_policy_names_one() {
     );
     let snapshot = compiled.expect("kept").0.snapshot;
     assert_eq!(snapshot.policies["auth/default"].mfa.keys.len(), 1);
-    assert!(!data.path().join(keeper::ENCRYPTION_FILE).exists());
+    assert!(!data.path().join(key_store::ENCRYPTION_FILE).exists());
 }
 
 #[test]
 fn a_file_that_is_none_of_keys_is_refused_with_its_name() {
-    for name in [keeper::FILE, keeper::ENCRYPTION_FILE] {
+    for name in [key_store::FILE, key_store::ENCRYPTION_FILE] {
         let data = tempfile::tempdir().expect("a directory");
         fs::write(data.path().join(name), "hunter2").expect("written");
         let error = Keeper::open(data.path())
