@@ -23,7 +23,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         };
         // The next round tries again; the store has logged why it cannot be used.
         if due && let Ok(populations) = app.store.run(question()).await {
-            app.populations.replace(populations(populations));
+            app.populations.replace(counted(populations));
             read_at = Some(Instant::now());
         }
         tokio::select! {
@@ -75,11 +75,11 @@ fn stored(part: &population::Addition) -> Addition {
     }
 }
 
-fn populations(populations: Populations) -> HashMap<String, PolicyPopulation> {
-    let of = |population: vestibule_store::population::Population| {
+fn counted(populations: Populations) -> HashMap<String, PolicyPopulation> {
+    let of = |stored: vestibule_store::population::Population| {
         let mut population = PolicyPopulation::default();
-        (population.users, population.signins) = (population.users, population.signins);
-        for (number, shown) in population.kinds {
+        (population.users, population.signins) = (stored.users, stored.signins);
+        for (number, shown) in stored.kinds {
             let Some(kind) = Kind::numbered(number) else {
                 continue;
             };
@@ -92,7 +92,7 @@ fn populations(populations: Populations) -> HashMap<String, PolicyPopulation> {
     };
     populations
         .into_iter()
-        .map(|(policy, population)| (policy, of(population)))
+        .map(|(policy, stored)| (policy, of(stored)))
         .collect()
 }
 
@@ -123,7 +123,7 @@ mod tests {
         }
         // Of a later version: it is left out.
         population.kinds.insert(200, Default::default());
-        let read = populations(Populations::from([(stored.policy, population)]));
+        let read = counted(Populations::from([(stored.policy, population)]));
         let mut values = Values::default();
         values.0[Kind::Ip as usize] = Some(u64::MAX);
         let shown = read["shop/default"].of(&values);
