@@ -125,7 +125,7 @@ async fn readiness(app: &App, admin: &Admin) -> Answer {
     if admin.draining.load(Ordering::SeqCst) {
         return not_ready("stopping\n".into());
     }
-    if app.serving.live().revision.is_none() {
+    if app.runtime_config.active().revision.is_none() {
         return not_ready("no configuration is served yet\n".into());
     }
     match app.store.run(Probe).await {
@@ -146,16 +146,16 @@ fn metrics(app: &App) -> Answer {
 fn revision(app: &App, admin: &Admin) -> RevisionReport {
     // What is published is served before it is named here.
     let digest = app
-        .serving
+        .runtime_config
         .publication()
         .map(|publication| publication.digest.clone());
-    let live = app.serving.live();
+    let active = app.runtime_config.active();
     RevisionReport {
-        revision: live.revision.clone(),
-        since: rfc3339(live.since),
+        revision: active.revision.clone(),
+        since: rfc3339(active.since),
         digest,
-        policies: live.policies().count(),
-        providers: live.providers().count(),
+        policies: active.policies().count(),
+        providers: active.providers().count(),
         refused: admin.refusals(),
     }
 }
@@ -175,7 +175,7 @@ enum Asker {
 fn asker(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Asker {
     let shown = headers.get(QUESTION_PROOF_HEADER);
     let shown = shown.and_then(|proof| proof.to_str().ok());
-    let proved = shown.zip(app.serving.publication());
+    let proved = shown.zip(app.runtime_config.publication());
     let is_operator = proved.is_some_and(|(proof, publication)| {
         // Without a nonce of its own the answer could be one that was given before.
         nonce(uri).is_some()
@@ -222,7 +222,7 @@ fn reveal_discovery(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) ->
 /// A report as JSON, with its proof when there is a key to prove it with.
 fn report(app: &App, admin: &Admin, uri: &Uri, asker: Asker, report: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(report).unwrap_or_default();
-    let proof = app.serving.publication().and_then(|publication| {
+    let proof = app.runtime_config.publication().and_then(|publication| {
         let key = &publication.proof_key;
         match (asker, nonce(uri)) {
             (Asker::Operator, _) => {

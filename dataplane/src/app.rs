@@ -16,9 +16,9 @@ use crate::evidence::Hashing;
 use crate::failure::{Code, Failure};
 use crate::geography::Geography;
 use crate::limits::Counters;
-use crate::live::Serving;
 use crate::metrics::Metrics;
 use crate::password;
+use crate::runtime_config::RuntimeConfig;
 use vestibule_risk::failures::RecentFailures;
 use vestibule_risk::population::Populations;
 use vestibule_store::{Event, Store};
@@ -28,7 +28,7 @@ const NOTICES_MAX: usize = 16;
 
 #[derive(Debug)]
 pub struct App {
-    pub serving: Serving,
+    pub runtime_config: RuntimeConfig,
     pub store: Store,
     pub clock: Clock,
     pub random: SystemRandom,
@@ -66,7 +66,12 @@ pub struct Caller<'a> {
 }
 
 impl App {
-    pub fn new(serving: Serving, store: Store, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(
+        runtime_config: RuntimeConfig,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
         let random = SystemRandom::new();
         let mut process_id = [0; 8];
         // Without it ids are still unique in this process.
@@ -74,7 +79,7 @@ impl App {
         Self {
             hashing: Hashing::new(&store.hash_key()),
             hashing_passwords: password::hashing::Hashing::default(),
-            serving,
+            runtime_config,
             store,
             clock,
             random,

@@ -271,8 +271,8 @@ fn host(head: &http::request::Parts) -> Option<&str> {
 
 /// Says where it stands whose tokens are wanted (RFC 9728, section 5.1).
 fn point_to_issuers(app: &App, head: &http::request::Parts, answer: &mut Answer) {
-    let live = app.serving.live();
-    let Some(metadata) = live.documents.resource_metadata(host(head)) else {
+    let active = app.runtime_config.active();
+    let Some(metadata) = active.documents.resource_metadata(host(head)) else {
         return;
     };
     let challenge = format!("Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\"");
@@ -283,8 +283,8 @@ fn point_to_issuers(app: &App, head: &http::request::Parts, answer: &mut Answer)
 
 /// The documents of the issuers stand at paths that the configuration decides.
 fn document(app: &App, head: &http::request::Parts, path: &str) -> Result<Answer, Failure> {
-    let live = app.serving.live();
-    let Some(document) = live.documents.find(path, host(head)) else {
+    let active = app.runtime_config.active();
+    let Some(document) = active.documents.find(path, host(head)) else {
         return Err(Code::NotFound.into());
     };
     if head.method != Method::GET && head.method != Method::HEAD {

@@ -21,13 +21,13 @@ pub mod geography;
 pub mod http;
 pub mod language;
 pub mod limits;
-pub mod live;
 pub mod metrics;
 pub mod mfa;
 pub mod oauth;
 pub mod password;
 pub mod protocol;
 pub mod refresh_token;
+pub mod runtime_config;
 pub mod server;
 pub mod telemetry;
 #[cfg(test)]

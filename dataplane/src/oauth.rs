@@ -16,8 +16,8 @@ use crate::flows::issue::Wanted;
 use crate::flows::refresh::refresh_at;
 use crate::flows::session::revoke_at;
 use crate::flows::signin::signin_at;
-use crate::live::Live;
-use crate::live::documents::endpoint;
+use crate::runtime_config::ActiveConfig;
+use crate::runtime_config::documents::endpoint;
 use vestibule_store::EventKind;
 
 pub mod assertion;
@@ -84,11 +84,11 @@ pub async fn token(
     mut form: Form,
     caller: Caller<'_>,
 ) -> Result<TokenResponse, OauthFailure> {
-    let live = app.serving.live();
-    let client = client_of(app, &live, &mut form, caller).await?;
+    let active = app.runtime_config.active();
+    let client = client_of(app, &active, &mut form, caller).await?;
     let grant_type = form.required("grant_type", NAME_CHARS_MAX)?;
     match grant_type.as_str() {
-        TOKEN_EXCHANGE => exchange(app, &live, client.as_ref(), form, caller).await,
+        TOKEN_EXCHANGE => exchange(app, &active, client.as_ref(), form, caller).await,
         REFRESH_TOKEN => refresh(app, client.as_ref(), form, caller).await,
         _ => Err(Failure::from(Code::GrantTypeUnsupported).into()),
     }
@@ -96,7 +96,7 @@ pub async fn token(
 
 async fn exchange(
     app: &Arc<App>,
-    live: &Live,
+    active: &ActiveConfig,
     client: Option<&AuthenticatedClient>,
     mut form: Form,
     caller: Caller<'_>,
@@ -132,7 +132,7 @@ async fn exchange(
     };
     let (response, policy) = signin_at(app, &client_context, &request, caller).await?;
     if response.requires_mfa == Some(true) {
-        let policy = live.policy_of_key(&policy);
+        let policy = active.policy_of_key(&policy);
         let issuer = policy.map_or("", |policy| policy.spec.token.issuer.as_str());
         let page = endpoint(issuer, "/auth/mfa");
         let response = Box::new(response);
@@ -182,8 +182,8 @@ pub async fn revoke(
     mut form: Form,
     caller: Caller<'_>,
 ) -> Result<(), OauthFailure> {
-    let live = app.serving.live();
-    let client = client_of(app, &live, &mut form, caller).await?;
+    let active = app.runtime_config.active();
+    let client = client_of(app, &active, &mut form, caller).await?;
     if let Some(client) = &client {
         client.check_may(ClientPermission::Revocation)?;
     }
@@ -203,14 +203,14 @@ pub async fn revoke(
 /// later.
 async fn client_of(
     app: &Arc<App>,
-    live: &Live,
+    active: &ActiveConfig,
     form: &mut Form,
     caller: Caller<'_>,
 ) -> Result<Option<AuthenticatedClient>, Failure> {
     let mut frame = Frame::begin(app, EventKind::ClientAuthentication, caller);
     let client = authenticate(app, &mut frame, form).await;
     let client = client.and_then(|client| match client {
-        None if live.revision.is_some() && live.policies().all(|p| p.clients.is_some()) => {
+        None if active.revision.is_some() && active.policies().all(|p| p.clients.is_some()) => {
             let why = "every policy has clients, and the request names none";
             Err(Code::ClientInvalid.because(why).into())
         }

@@ -30,7 +30,7 @@ pub struct RefreshToken([u8; FAMILY_BYTES + SECRET_BYTES]);
 #[derive(Debug, PartialEq, Eq)]
 pub enum Presented {
     /// It is the session's live token.
-    Live,
+    ActiveConfig,
     /// It was rotated a moment ago: the live token that it leads to.
     Superseded(RefreshToken),
     /// It was rotated longer ago, or never was this session's: somebody else may hold a copy.
@@ -128,7 +128,7 @@ pub fn judge(
     loop {
         if token.digest() == session.refresh_digest {
             return if rotated.len() == session.rotated.len() {
-                Presented::Live
+                Presented::ActiveConfig
             } else {
                 Presented::Superseded(token)
             };
@@ -253,12 +253,12 @@ mod tests {
         let mut session = session_of(&first);
         assert_eq!(
             judge(&first, &session, &here(), GRACE, 1000),
-            Presented::Live
+            Presented::ActiveConfig
         );
         let second = rotate(&mut session, &first, 1, 1000);
         assert_eq!(
             judge(&second, &session, &here(), GRACE, 1000),
-            Presented::Live
+            Presented::ActiveConfig
         );
         let superseded = Presented::Superseded(second.clone());
         assert_eq!(judge(&first, &session, &here(), GRACE, 1010), superseded);
@@ -315,7 +315,7 @@ mod tests {
             }
             // Who has the live token rotates it, wherever that is.
             let judged = judge(&third, &session, &elsewhere, GRACE, 1002);
-            assert_eq!(judged, Presented::Live);
+            assert_eq!(judged, Presented::ActiveConfig);
         }
         let judged = judge(&first, &session, &here(), GRACE, 1002);
         assert_eq!(judged, Presented::Superseded(third));
@@ -342,7 +342,7 @@ mod tests {
         }
         assert_eq!(
             judge(&token, &session, &here(), GRACE, 1000),
-            Presented::Live
+            Presented::ActiveConfig
         );
     }
 }

@@ -114,8 +114,9 @@ impl<G: Gauge> Server<G> {
                 _place: place,
             };
             let (tls, gauge) = (self.tls.clone(), Arc::clone(&self.gauge));
-            let serving = accepted.serve(handle.clone(), tls, self.bounds, gauge, stop.clone());
-            self.threads.spawn(connections.track_future(serving));
+            let runtime_config =
+                accepted.serve(handle.clone(), tls, self.bounds, gauge, stop.clone());
+            self.threads.spawn(connections.track_future(runtime_config));
         }
         drop(self.listener);
         part_politely(&connections).await;
@@ -157,7 +158,7 @@ impl Accepted {
         gauge.opened();
         let stream = Watched::new(stream, Arc::clone(&progress));
         let of_serving = Arc::clone(&progress);
-        let serving = async move {
+        let runtime_config = async move {
             match tls {
                 None => connection::serve(stream, peer, handle, of_serving, stop).await,
                 Some(tls) => {
@@ -169,7 +170,7 @@ impl Accepted {
             }
         };
         // A connection whose place another one took was counted there.
-        match connection::within(&bounds, &progress, serving).await {
+        match connection::within(&bounds, &progress, runtime_config).await {
             None | Some(Ended::Displaced) => {}
             Some(why) => gauge.ended(why),
         }

@@ -3,16 +3,16 @@
 use vestibule_crds::report::{DISCOVERY_PAGE_BYTES, DiscoveryReport, ProviderKeysReport};
 
 use crate::app::App;
-use crate::live::LiveProvider;
+use crate::runtime_config::ActiveProvider;
 use vestibule_idtoken::keys::Known;
 use vestibule_idtoken::keys::ProviderKeys;
 
 /// What changed after `since`, the oldest change first.
 pub(super) fn report(app: &App, since: u64) -> DiscoveryReport {
     // A change that is numbered while this looks around is for the next time: of two, only the second might be seen.
-    let until = app.serving.changes();
-    let live = app.serving.live();
-    let mut changed: Vec<(Known, &LiveProvider)> = live
+    let until = app.runtime_config.changes();
+    let active = app.runtime_config.active();
+    let mut changed: Vec<(Known, &ActiveProvider)> = active
         .providers()
         .filter_map(|provider| match &provider.keys {
             ProviderKeys::Static(_) => None,
@@ -43,7 +43,7 @@ pub(super) fn report(app: &App, since: u64) -> DiscoveryReport {
     page
 }
 
-fn entry(known: Known, provider: &LiveProvider) -> ProviderKeysReport {
+fn entry(known: Known, provider: &ActiveProvider) -> ProviderKeysReport {
     let Known {
         changed: _,
         state,

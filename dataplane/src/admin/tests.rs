@@ -7,17 +7,17 @@ use vestibule_crds::snapshot::{KeySource, Provider, Revision};
 
 use super::*;
 use crate::clock::Clock;
-use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::runtime_config::RuntimeConfig;
 use crate::testing::{self, NOW};
 use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
 
 fn app(directory: &tempfile::TempDir) -> App {
     let clock = Clock::set_to(NOW);
     let store = SqliteStore::open(&directory.path().join("s.db"), SqliteOptions::default());
-    let serving = Serving::empty(HttpIssuers::Refuse, clock.clone());
+    let runtime_config = RuntimeConfig::empty(HttpIssuers::Refuse, clock.clone());
     App::new(
-        serving,
+        runtime_config,
         store.expect("it opens").into(),
         clock,
         Metrics::default(),
@@ -42,7 +42,7 @@ fn publish(app: &App, providers: Vec<Provider>, seeds: Seeds) -> ProofKey {
         proof_key: proof_key.clone(),
     };
     let served = app
-        .serving
+        .runtime_config
         .serve_published(published, Revision::of(b"publication"));
     assert_eq!(served, Ok(true));
     proof_key
@@ -227,7 +227,7 @@ async fn discovery_tells_what_changed_since() {
         proof_key: ProofKey::generate().expect("random bytes"),
     };
     let digest = Revision::of(b"next");
-    app.serving
+    app.runtime_config
         .serve_published(published, digest)
         .expect("it builds");
     let changed = discovery::report(&app, all.sequence);

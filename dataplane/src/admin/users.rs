@@ -74,9 +74,9 @@ pub(super) async fn handle(app: &App, token: &Token, request: Request<Incoming>)
             "the body is nothing that can be asked",
         );
     };
-    let live = app.serving.live();
+    let active = app.runtime_config.active();
     let policy_key = |name: &str| {
-        let policy = live.policy(name);
+        let policy = active.policy(name);
         policy.map(|policy| policy.key.clone())
     };
     let desk = UserAdministration {

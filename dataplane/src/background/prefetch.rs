@@ -21,15 +21,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub async fn run(app: Arc<App>) {
     let mut under_way = JoinSet::new();
     loop {
-        let live = app.serving.live();
-        let remotes: Vec<Arc<RemoteKeys>> = live
+        let active = app.runtime_config.active();
+        let remotes: Vec<Arc<RemoteKeys>> = active
             .providers()
             .filter_map(|provider| match &provider.keys {
                 ProviderKeys::Remote(remote) => Some(Arc::clone(remote)),
                 ProviderKeys::Static(_) => None,
             })
             .collect();
-        drop(live);
+        drop(active);
         for remote in remotes {
             if !remote.is_due() {
                 continue;

@@ -20,7 +20,7 @@ use crate::commands::terminal::{BAD, FAINT, GOOD, STRONG, styled};
 use crate::config::inputs;
 use crate::failure::Failure;
 use crate::flows::signin::choose_provider;
-use crate::live::{Live, LiveProvider, Serving};
+use crate::runtime_config::{ActiveConfig, ActiveProvider, RuntimeConfig};
 use vestibule_idtoken::keys::{Fetching, check_signature};
 use vestibule_idtoken::token::{TOKEN_BYTES_MAX, UnverifiedToken};
 use vestibule_idtoken::verify::{CLAIM_CHECKS, Check, Facts, HEADER_CHECKS};
@@ -65,15 +65,15 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let clock = Clock::System;
-    let serving = Serving::empty(args.issuers.http_issuers(), clock.clone());
-    serving.serve(&compiled.snapshot)?;
+    let runtime_config = RuntimeConfig::empty(args.issuers.http_issuers(), clock.clone());
+    runtime_config.serve(&compiled.snapshot)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let live = serving.live();
+    let active = runtime_config.active();
     let steps = runtime.block_on(explain(
-        &live,
+        &active,
         &token,
         args.provider.as_deref(),
         args.nonce.as_deref(),
@@ -109,7 +109,7 @@ fn token(argument: &str) -> anyhow::Result<String> {
 /// Every step, in the order of a sign-in. A sign-in would stop at the first that refuses; the others are shown as well, as
 /// far as there is something to look at.
 pub async fn explain(
-    live: &Live,
+    active: &ActiveConfig,
     text: &str,
     named: Option<&str>,
     nonce: Option<&str>,
@@ -138,7 +138,7 @@ pub async fn explain(
         Some(name) => format!("provider {name}"),
         None => "one provider with the token's issuer and audience".to_owned(),
     };
-    let provider = match choose_provider(live, &token, named) {
+    let provider = match choose_provider(active, &token, named) {
         Ok(provider) => {
             let found = format!("provider {}", provider.spec.name);
             steps.passed(
@@ -239,7 +239,7 @@ impl Steps {
         }
     }
 
-    fn suspension(&mut self, provider: &Arc<LiveProvider>) {
+    fn suspension(&mut self, provider: &Arc<ActiveProvider>) {
         let source = "the provider's spec.suspended";
         if provider.spec.suspended {
             let code = crate::failure::Code::ProviderSuspended.as_str();
@@ -249,7 +249,7 @@ impl Steps {
         }
     }
 
-    async fn signature(&mut self, provider: &LiveProvider, token: &UnverifiedToken<'_>) {
+    async fn signature(&mut self, provider: &ActiveProvider, token: &UnverifiedToken<'_>) {
         let (step, source) = SIGNATURE;
         let expected = "a signature by a key that the provider publishes for the token's algorithm";
         match check_signature(&provider.keys, &token.jws, Fetching::Allowed).await {
@@ -258,7 +258,7 @@ impl Steps {
         }
     }
 
-    fn rules(&mut self, provider: &LiveProvider, token: &UnverifiedToken) {
+    fn rules(&mut self, provider: &ActiveProvider, token: &UnverifiedToken) {
         let (step, source) = RULES;
         let expected = format!(
             "{} rules that hold, and a mapping that works",
@@ -287,7 +287,7 @@ impl Steps {
         }
     }
 
-    fn replay(&mut self, provider: &LiveProvider) {
+    fn replay(&mut self, provider: &ActiveProvider) {
         let source = "the provider's spec.token.replay";
         match provider.spec.token.replay {
             Replay::Allow => self.passed("replay", source, "any number of uses", "not looked up"),

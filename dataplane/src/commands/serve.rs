@@ -22,8 +22,8 @@ use crate::config::Manifests;
 use crate::config::snapshot::{Cluster, Sources};
 use crate::geography::Geography;
 use crate::http;
-use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::runtime_config::RuntimeConfig;
 use crate::server::bounds::{Bounds, Ended};
 use crate::server::files;
 use crate::server::threads::Threads;
@@ -124,7 +124,7 @@ pub async fn start(
         died: store_died,
     } = database.open_with(args.audit.refusals()).await?;
     let http = args.issuers.http_issuers();
-    let serving = Serving::empty(http, clock.clone());
+    let runtime_config = RuntimeConfig::empty(http, clock.clone());
     let metrics = Metrics::default();
     let audit = args
         .audit_log
@@ -136,7 +136,7 @@ pub async fn start(
         Some(stream) => store.audited(Arc::new(stream.clone())),
         None => store,
     };
-    let mut app = App::new(serving, store, clock, metrics);
+    let mut app = App::new(runtime_config, store, clock, metrics);
     app.geography = Arc::clone(&geography);
     let app = Arc::new(app);
     tokio::spawn(geography.watch());

@@ -18,7 +18,7 @@ use vestibule_crds::report::Refusals;
 
 use crate::admin::Admin;
 use crate::app::App;
-use crate::live::BuildError;
+use crate::runtime_config::BuildError;
 
 mod cluster;
 mod copies;
@@ -185,7 +185,7 @@ impl Loader {
         );
         let app = &self.app;
         let changed = app
-            .serving
+            .runtime_config
             .serve_published(published, read.head.digest.clone())?;
         *self.head() = Some(read.head.clone());
         if changed {

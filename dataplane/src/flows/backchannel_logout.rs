@@ -9,7 +9,7 @@ use crate::clock::lifetime;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
 use crate::flows::frame::Frame;
-use crate::live::LiveProvider;
+use crate::runtime_config::ActiveProvider;
 use vestibule_idtoken::keys::{Fetching, check_signature};
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_idtoken::verify::Facts;
@@ -68,16 +68,19 @@ async fn meant(
     frame: &mut Frame<'_>,
     token: &UnverifiedToken<'_>,
 ) -> Result<Vec<LoggedOut>, Failure> {
-    let live = Arc::clone(&frame.live);
-    let of_audience = |provider: &&Arc<LiveProvider>| {
+    let active = Arc::clone(&frame.active);
+    let of_audience = |provider: &&Arc<ActiveProvider>| {
         let audiences = &provider.spec.audiences;
         token.audiences.iter().any(|of| audiences.contains(of))
     };
-    let candidates = live.providers_of(&token.issuer).iter().filter(of_audience);
+    let candidates = active
+        .providers_of(&token.issuer)
+        .iter()
+        .filter(of_audience);
     let (mut meant, mut refused) = (Vec::new(), None);
     for provider in candidates.take(PROVIDERS_MAX) {
         frame.trail.provider.clone_from(&provider.key);
-        if let Some(policy) = live.policy_of(provider) {
+        if let Some(policy) = active.policy_of(provider) {
             frame.policy(app, policy, &provider.key);
         }
         let facts = Facts {
@@ -117,7 +120,7 @@ fn tokens_live(rules: &TokenRules) -> i64 {
 }
 
 async fn verify(
-    provider: &LiveProvider,
+    provider: &ActiveProvider,
     facts: &Facts<'_>,
     fetching: Fetching,
 ) -> Result<(), Failure> {

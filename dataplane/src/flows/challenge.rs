@@ -21,7 +21,7 @@ use crate::flows::issue::SessionClaims;
 use crate::flows::mfa_requirement::{Contact, MfaRequirement, Offer, offer};
 use crate::flows::signin::VerifiedIdentity;
 use crate::language::Language;
-use crate::live::{LivePolicy, LiveProvider};
+use crate::runtime_config::{ActivePolicy, ActiveProvider};
 use crate::trail::Trail;
 use vestibule_risk::{Level, Values};
 use vestibule_store::mfa::{Factors, OpenChallenge, ReadFactors};
@@ -181,8 +181,8 @@ impl PendingSignin {
 /// A sign-in that was asked for a factor.
 #[derive(Debug)]
 pub struct NewChallenge<'a> {
-    pub provider: &'a LiveProvider,
-    pub policy: &'a LivePolicy,
+    pub provider: &'a ActiveProvider,
+    pub policy: &'a ActivePolicy,
     pub identity: &'a VerifiedIdentity<'a>,
     pub plan: &'a Plan,
     pub account: Account,

@@ -17,15 +17,15 @@ use vestibule_crds::signin_policy::ClientPermission;
 
 use crate::failure::{Code, Failure};
 use crate::flows::issue::SessionClaims;
-use crate::live::clients::{Declared, LiveClient};
-use crate::live::{Live, LivePolicy};
+use crate::runtime_config::clients::{ActiveClient, Declared};
+use crate::runtime_config::{ActiveConfig, ActivePolicy};
 use vestibule_store::Session;
 
 /// A client that has proved itself, and the policy that declares it.
 #[derive(Debug, Clone)]
 pub struct AuthenticatedClient {
-    pub policy: Arc<LivePolicy>,
-    pub client: Arc<LiveClient>,
+    pub policy: Arc<ActivePolicy>,
+    pub client: Arc<ActiveClient>,
 }
 
 impl From<&Declared> for AuthenticatedClient {
@@ -79,7 +79,7 @@ impl ClientContext<'_> {
     }
 
     /// To a sign-in for tokens of this policy.
-    pub fn admit(&self, policy: &LivePolicy) -> Result<(), Failure> {
+    pub fn admit(&self, policy: &ActivePolicy) -> Result<(), Failure> {
         match self {
             Self::Api => admit_api(policy),
             Self::Oauth { client, targets } => {
@@ -97,7 +97,7 @@ impl ClientContext<'_> {
     }
 
     /// To the next tokens of a session that is `owner`'s, a client of the policy.
-    pub fn admit_refresh(&self, policy: &LivePolicy, owner: Option<&str>) -> Result<(), Failure> {
+    pub fn admit_refresh(&self, policy: &ActivePolicy, owner: Option<&str>) -> Result<(), Failure> {
         let invalid = |why: &'static str| Failure::from(Code::RefreshTokenInvalid.because(why));
         match self {
             Self::Api => match owner {
@@ -127,7 +127,7 @@ impl ClientContext<'_> {
     }
 
     /// To more tokens of a session that its own user or a second factor has opened: the client's, where it has one.
-    pub fn admit_session(&self, policy: &LivePolicy, owner: Option<&str>) -> Result<(), Failure> {
+    pub fn admit_session(&self, policy: &ActivePolicy, owner: Option<&str>) -> Result<(), Failure> {
         match (self, owner) {
             (Self::Api, None) => admit_api(policy),
             (Self::Api, Some(_)) | (Self::Oauth { .. }, _) => Ok(()),
@@ -135,11 +135,15 @@ impl ClientContext<'_> {
     }
 
     /// To the end of a session.
-    pub fn admit_revocation(&self, live: &Live, session: &Session) -> Result<Admission, Failure> {
+    pub fn admit_revocation(
+        &self,
+        active: &ActiveConfig,
+        session: &Session,
+    ) -> Result<Admission, Failure> {
         match self {
             Self::Api => admit_ownerless(session),
             Self::Oauth { client: None, .. } => {
-                if let Some(policy) = live.policy_of_key(&session.policy) {
+                if let Some(policy) = active.policy_of_key(&session.policy) {
                     admit_nobody(policy)?;
                 }
                 admit_ownerless(session)
@@ -172,7 +176,7 @@ fn admit_ownerless(session: &Session) -> Result<Admission, Failure> {
     }
 }
 
-fn admit_api(policy: &LivePolicy) -> Result<(), Failure> {
+fn admit_api(policy: &ActivePolicy) -> Result<(), Failure> {
     if policy.spec.only_clients {
         let why = "the policy's tokens go to its OAuth clients alone";
         return Err(Code::ClientInvalid.because(why).into());
@@ -180,7 +184,7 @@ fn admit_api(policy: &LivePolicy) -> Result<(), Failure> {
     Ok(())
 }
 
-fn admit_nobody(policy: &LivePolicy) -> Result<(), Failure> {
+fn admit_nobody(policy: &ActivePolicy) -> Result<(), Failure> {
     match policy.clients {
         None => Ok(()),
         Some(_) => Err(Code::ClientInvalid
@@ -190,7 +194,7 @@ fn admit_nobody(policy: &LivePolicy) -> Result<(), Failure> {
 }
 
 /// A token has all audiences of its policy and no other.
-fn check_targets(targets: &[String], policy: &LivePolicy) -> Result<(), Failure> {
+fn check_targets(targets: &[String], policy: &ActivePolicy) -> Result<(), Failure> {
     let audiences = &policy.spec.token.audiences;
     if targets.iter().all(|target| audiences.contains(target)) {
         Ok(())

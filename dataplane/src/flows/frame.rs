@@ -18,8 +18,8 @@ use crate::app::{App, Caller};
 use crate::client_address::{self, client_address, network};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::limits::of_address;
-use crate::live::{Live, LivePolicy};
 use crate::refresh_token::Holder;
+use crate::runtime_config::{ActiveConfig, ActivePolicy};
 use crate::trail::Trail;
 use vestibule_idtoken::keys::Fetching;
 use vestibule_idtoken::keys::egress::is_public;
@@ -32,14 +32,14 @@ const UNKNOWN_PER_MINUTE: u32 = 300;
 #[derive(Debug)]
 pub struct Frame<'c> {
     /// The configuration that the request began with.
-    pub live: Arc<Live>,
+    pub active: Arc<ActiveConfig>,
     /// Seconds since the Unix epoch.
     pub now: i64,
     pub trail: Trail,
     pub caller: Caller<'c>,
     client: IpAddr,
     limit: Limit,
-    policy: Option<Arc<LivePolicy>>,
+    policy: Option<Arc<ActivePolicy>>,
     /// Who has proved to be this user: failing raises that user's risk. Nobody raises another's by failing in their name.
     suspect: Option<IdentityKey>,
 }
@@ -59,7 +59,7 @@ impl<'c> Frame<'c> {
         let now = app.clock.now();
         let client = caller.peer.to_canonical();
         Self {
-            live: app.serving.live(),
+            active: app.runtime_config.active(),
             now,
             trail: Trail::new(kind, now, caller.request_id, network(client)),
             caller,
@@ -71,17 +71,17 @@ impl<'c> Frame<'c> {
     }
 
     /// From here on the request is about this policy, and about this provider of it.
-    pub fn policy(&mut self, app: &App, policy: &Arc<LivePolicy>, provider: &str) {
+    pub fn policy(&mut self, app: &App, policy: &Arc<ActivePolicy>, provider: &str) {
         self.enter(app, policy, provider.to_owned());
         provider.clone_into(&mut self.trail.provider);
     }
 
     /// From here on the request is about a client of this policy.
-    pub fn client_of(&mut self, app: &App, policy: &Arc<LivePolicy>) {
+    pub fn client_of(&mut self, app: &App, policy: &Arc<ActivePolicy>) {
         self.enter(app, policy, format!("clients of {}", policy.key));
     }
 
-    fn enter(&mut self, app: &App, policy: &Arc<LivePolicy>, scope: String) {
+    fn enter(&mut self, app: &App, policy: &Arc<ActivePolicy>, scope: String) {
         let Caller { peer, headers, .. } = self.caller;
         self.client = client_address(peer, headers, &policy.spec.trusted_proxies);
         self.trail.network = network(self.client);
@@ -93,8 +93,8 @@ impl<'c> Frame<'c> {
 
     /// From here on the request is about this session, of this user.
     pub fn session(&mut self, app: &App, session: &Session, user: &User) {
-        let live = Arc::clone(&self.live);
-        if let Some(policy) = live.policy_of_key(&session.policy) {
+        let active = Arc::clone(&self.active);
+        if let Some(policy) = active.policy_of_key(&session.policy) {
             self.policy(app, policy, &session.provider);
         }
         self.trail.of_session(session, user);

@@ -12,10 +12,10 @@ use vestibule_crds::snapshot::Provider;
 
 use crate::clock::lifetime;
 use crate::failure::{Code, Failure, Refused};
-use crate::live::{LivePolicy, PolicyKey};
 use crate::password::Standing;
 use crate::protocol::{ACCOUNT_SCOPE, ACCOUNT_SECONDS, FULL_SCOPE};
 use crate::protocol::{CHANGE_SCOPE, CHANGE_SECONDS};
+use crate::runtime_config::{ActivePolicy, PolicyKey};
 use vestibule_store::User;
 
 /// Ordinary claims fit; more grow.
@@ -193,7 +193,7 @@ pub struct TokenTimes {
 
 /// The access token, and how many seconds it lives: never past the end of its session.
 pub fn access_token(
-    policy: &LivePolicy,
+    policy: &ActivePolicy,
     provider: &Provider,
     user: &User,
     carried: &SessionClaims,
@@ -240,7 +240,7 @@ struct Kind<'a> {
 }
 
 impl<'a> Kind<'a> {
-    fn of(policy: &'a LivePolicy, carried: &'a SessionClaims, wanted: Wanted) -> Self {
+    fn of(policy: &'a ActivePolicy, carried: &'a SessionClaims, wanted: Wanted) -> Self {
         static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
         let token = &policy.spec.token;
         // Only this service is meant, also where another looks at no scope.

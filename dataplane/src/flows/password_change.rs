@@ -40,10 +40,10 @@ async fn run(
     frame: &mut Frame<'_>,
     request: PasswordRequest,
 ) -> Result<LoginResponse, Failure> {
-    let (live, now) = (Arc::clone(&frame.live), frame.now);
+    let (active, now) = (Arc::clone(&frame.active), frame.now);
     let bearer = authenticate(app, frame, Opens::PasswordChange).await?;
     let Bearer { session, user, .. } = bearer;
-    let (policy, provider) = still_allowed(&live, &session.policy, &session.provider, &user)?;
+    let (policy, provider) = still_allowed(&active, &session.policy, &session.provider, &user)?;
     if policy.spec.password.is_none() {
         let audit = "spec.password is not set in the policy";
         return Err(Code::PasswordUnavailable.because(audit).into());

@@ -10,10 +10,10 @@ use crate::flows::account::status_refusal;
 use crate::flows::client::ClientContext;
 use crate::flows::frame::Frame;
 use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
-use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::password::{self, Standing};
 use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::{Presented, RefreshToken, judge, remember};
+use crate::runtime_config::{ActiveConfig, ActivePolicy, ActiveProvider};
 use vestibule_store::{
     EndSession, EventKind, ReadSession, Rotation, RotationOutcome, Session, User,
 };
@@ -53,7 +53,7 @@ async fn rotate(
     client_context: &ClientContext<'_>,
     request: &RefreshRequest,
 ) -> Result<LoginResponse, Failure> {
-    let (live, now) = (Arc::clone(&frame.live), frame.now);
+    let (active, now) = (Arc::clone(&frame.active), frame.now);
     let wanted = Wanted::parse(request.scope.as_deref())?;
     let invalid = |why: &'static str| Failure::from(Code::RefreshTokenInvalid.because(why));
     let token = RefreshToken::parse(&request.refresh_token);
@@ -63,7 +63,7 @@ async fn rotate(
         let (session, user) = found.ok_or_else(|| invalid("there is no such session"))?;
         frame.session(app, &session, &user);
         check_session(&session, &user, now)?;
-        let (policy, provider) = still_allowed(&live, &session.policy, &session.provider, &user)?;
+        let (policy, provider) = still_allowed(&active, &session.policy, &session.provider, &user)?;
         let carried = SessionClaims::read(&session.carried)?;
         // Before the token is judged: nobody ends a session whose client it is not.
         client_context.admit_refresh(policy, carried.client_id.as_deref())?;
@@ -94,7 +94,7 @@ async fn rotate(
                 app.metrics.refresh_grace();
                 return answer.issue(app, &live_token, now);
             }
-            Presented::Live => {
+            Presented::ActiveConfig => {
                 let salt = app.random()?;
                 let next = token.successor(&salt, &holder);
                 let rotation = Rotation {
@@ -148,12 +148,12 @@ pub(crate) fn check_session(session: &Session, user: &User, now: i64) -> Result<
 
 /// User, provider and policy may have changed since the sign-in.
 pub(crate) fn still_allowed<'l>(
-    live: &'l Live,
+    active: &'l ActiveConfig,
     policy: &str,
     provider: &str,
     user: &User,
-) -> Result<(&'l Arc<LivePolicy>, &'l Arc<LiveProvider>), Failure> {
-    if live.revision.is_none() {
+) -> Result<(&'l Arc<ActivePolicy>, &'l Arc<ActiveProvider>), Failure> {
+    if active.revision.is_none() {
         return Err(TryAgainReason::NotReady
             .after(1, "no configuration is served yet")
             .into());
@@ -162,10 +162,10 @@ pub(crate) fn still_allowed<'l>(
         return Err(refused.into());
     }
     let suspended = |why: &'static str| Failure::from(Code::ProviderSuspended.because(why));
-    let policy = live
+    let policy = active
         .policy_of_key(policy)
         .ok_or_else(|| suspended("the session's policy is gone"))?;
-    let provider = live
+    let provider = active
         .provider(provider)
         .filter(|found| found.key == provider)
         .ok_or_else(|| suspended("the session's provider is gone"))?;
@@ -180,8 +180,8 @@ pub(crate) fn still_allowed<'l>(
 
 /// What the answer to a refresh is made from.
 struct Answer<'a> {
-    policy: &'a LivePolicy,
-    provider: &'a LiveProvider,
+    policy: &'a ActivePolicy,
+    provider: &'a ActiveProvider,
     session: &'a Session,
     user: &'a User,
     standing: Standing,

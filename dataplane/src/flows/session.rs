@@ -16,11 +16,11 @@ use crate::flows::account::status_refusal;
 use crate::flows::client::{Admission, ClientContext};
 use crate::flows::frame::Frame;
 use crate::flows::issue::{SessionClaims, is_recent};
-use crate::live::{Live, LivePolicy};
 use crate::password;
 use crate::protocol::ACCOUNT_SCOPE;
 use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::RefreshToken;
+use crate::runtime_config::{ActiveConfig, ActivePolicy};
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_store::{EndSession, EventKind, ReadSession, Session, User};
 
@@ -70,7 +70,7 @@ pub(crate) async fn revoke_at(
                     || session.rotated.iter().any(|past| past.digest == digest)
             })
         }
-        None => match verify_access_token(&frame.live, token, frame.now) {
+        None => match verify_access_token(&frame.active, token, frame.now) {
             Ok(presented) => session_of(app, &presented).await?,
             Err(_) => None,
         },
@@ -78,7 +78,7 @@ pub(crate) async fn revoke_at(
     let Some((session, user)) = session else {
         return Ok(());
     };
-    match client_context.admit_revocation(&frame.live, &session)? {
+    match client_context.admit_revocation(&frame.active, &session)? {
         Admission::Admitted => {}
         Admission::Unknown => return Ok(()),
     }
@@ -111,7 +111,7 @@ pub enum Opens {
 pub(crate) struct Bearer {
     pub(crate) session: Session,
     pub(crate) user: User,
-    pub(crate) policy: Arc<LivePolicy>,
+    pub(crate) policy: Arc<ActivePolicy>,
 }
 
 /// Key, issuer, subject, session and user of the token must be of one policy, and the token must open what it is
@@ -124,7 +124,7 @@ pub(crate) async fn authenticate(
     let invalid = |why: &'static str| Failure::from(Code::AccessTokenInvalid.because(why));
     let token = bearer(frame.caller.headers).ok_or_else(|| invalid("no Bearer token"))?;
     let now = frame.now;
-    let presented = verify_access_token(&frame.live, token, now)
+    let presented = verify_access_token(&frame.active, token, now)
         .map_err(|why| Code::AccessTokenInvalid.because(why))?;
     if presented.only_changes_password && opens != Opens::PasswordChange {
         return Err(Code::PasswordChangeRequired
@@ -214,7 +214,7 @@ pub(crate) struct PresentedToken {
     pub(crate) user: Uuid,
     pub(crate) only_changes_password: bool,
     /// Whose key signed it.
-    pub(crate) policy: Arc<LivePolicy>,
+    pub(crate) policy: Arc<ActivePolicy>,
     pub(crate) claims: Value,
 }
 
@@ -234,7 +234,7 @@ impl PresentedToken {
 
 /// What one of our own access tokens says (RFC 9068, section 4).
 pub(crate) fn verify_access_token(
-    live: &Live,
+    active: &ActiveConfig,
     text: &str,
     now: i64,
 ) -> Result<PresentedToken, String> {
@@ -242,7 +242,7 @@ pub(crate) fn verify_access_token(
     if token.jws.header.typ.as_deref() != Some("at+jwt") {
         return Err("its type is not at+jwt".to_owned());
     }
-    let policy = live
+    let policy = active
         .policy_of_issuer(&token.issuer)
         .ok_or("its issuer is no policy of ours")?;
     let kid = token.jws.header.kid.as_deref().unwrap_or_default();

@@ -22,10 +22,10 @@ use crate::flows::frame::Frame;
 use crate::flows::issue::{SessionClaims, TokenTimes, Wanted, access_token};
 use crate::flows::mfa_requirement::{AssessedRisk, Contact, mfa_requirement};
 use crate::language::Language;
-use crate::live::{Live, LivePolicy, LiveProvider};
 use crate::password;
 use crate::protocol::{CHANGE_SCOPE, CHANGE_SECONDS};
 use crate::refresh_token::RefreshToken;
+use crate::runtime_config::{ActiveConfig, ActivePolicy, ActiveProvider};
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_risk::{self as risk, Assessment, Context};
 use vestibule_store::mfa::{DeviceKey, KnowsDevice};
@@ -67,12 +67,12 @@ pub(crate) async fn signin_at(
 ) -> Result<(LoginResponse, String), Failure> {
     let mut frame = Frame::begin(app, EventKind::Signin, caller);
     frame.trail.client = client_context.client_id().map(str::to_owned);
-    let live = Arc::clone(&frame.live);
+    let active = Arc::clone(&frame.active);
     let mut attempt = Attempt {
         frame,
         client_context,
     };
-    let result = attempt.run(app, &live, request).await;
+    let result = attempt.run(app, &active, request).await;
     let Attempt { frame, .. } = attempt;
     let result = frame.end(app, result);
     app.metrics.signin(result.as_ref().err());
@@ -87,15 +87,15 @@ struct Attempt<'d, 'c> {
 
 /// Who signs in, at which provider of which policy.
 struct Identified<'l, 't> {
-    provider: &'l Arc<LiveProvider>,
-    policy: &'l Arc<LivePolicy>,
+    provider: &'l Arc<ActiveProvider>,
+    policy: &'l Arc<ActivePolicy>,
     identity: VerifiedIdentity<'t>,
 }
 
 /// What a decision is made from, the same for each.
 struct Given<'g> {
-    provider: &'g LiveProvider,
-    policy: &'g LivePolicy,
+    provider: &'g ActiveProvider,
+    policy: &'g ActivePolicy,
     identity: &'g VerifiedIdentity<'g>,
     device: Option<DeviceKey>,
     /// Where the policy scores sign-ins.
@@ -117,7 +117,7 @@ impl Attempt<'_, '_> {
     async fn run(
         &mut self,
         app: &Arc<App>,
-        live: &Live,
+        active: &ActiveConfig,
         request: &SigninRequest,
     ) -> Result<LoginResponse, Failure> {
         let wanted = Wanted::parse(request.scope.as_deref())?;
@@ -125,7 +125,7 @@ impl Attempt<'_, '_> {
             provider,
             policy,
             identity,
-        } = self.identify(app, live, request).await?;
+        } = self.identify(app, active, request).await?;
         let now = self.frame.now;
         let device = request.device_token.as_deref();
         let device = device.and_then(DeviceToken::parse);
@@ -159,15 +159,15 @@ impl Attempt<'_, '_> {
     async fn identify<'l, 't>(
         &mut self,
         app: &App,
-        live: &'l Live,
+        active: &'l ActiveConfig,
         request: &'t SigninRequest,
     ) -> Result<Identified<'l, 't>, Failure> {
         // Who names a provider is held to its policy from the start.
         if let Some(named) = request
             .provider
             .as_deref()
-            .and_then(|name| live.provider(name))
-            && let Some(policy) = live.policy_of(named)
+            .and_then(|name| active.provider(name))
+            && let Some(policy) = active.policy_of(named)
         {
             self.frame.policy(app, policy, &named.key);
         }
@@ -177,9 +177,9 @@ impl Attempt<'_, '_> {
         }
         let token = UnverifiedToken::parse(text)
             .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
-        let provider = choose_provider(live, &token, request.provider.as_deref())?;
+        let provider = choose_provider(active, &token, request.provider.as_deref())?;
         self.frame.trail.provider.clone_from(&provider.key);
-        let policy = live.policy_of(provider).ok_or_else(|| {
+        let policy = active.policy_of(provider).ok_or_else(|| {
             TryAgainReason::NotReady.after(1, "the provider's policy is not served")
         })?;
         self.frame.policy(app, policy, &provider.key);
@@ -212,8 +212,8 @@ impl Attempt<'_, '_> {
     fn context(
         &self,
         app: &App,
-        provider: &LiveProvider,
-        policy: &LivePolicy,
+        provider: &ActiveProvider,
+        policy: &ActivePolicy,
         risk: &Risk,
         identity: &VerifiedIdentity,
     ) -> Context {
@@ -385,7 +385,7 @@ impl Attempt<'_, '_> {
     fn assess(
         &mut self,
         app: &App,
-        policy: &LivePolicy,
+        policy: &ActivePolicy,
         risk: &Risk,
         context: &Context,
         stored: Option<&StoredHistory>,
@@ -459,13 +459,13 @@ pub(crate) fn decide_again(outcome: SigninOutcome) -> Result<(), Failure> {
 }
 
 /// When a session that begins now ends at the latest.
-pub(crate) fn session_end(policy: &LivePolicy, now: i64) -> i64 {
+pub(crate) fn session_end(policy: &ActivePolicy, now: i64) -> i64 {
     now.saturating_add(lifetime(policy.spec.token.session_max_ttl))
 }
 
 /// What a new session is made from.
 pub(crate) struct OpenSession<'s> {
-    pub(crate) policy: &'s LivePolicy,
+    pub(crate) policy: &'s ActivePolicy,
     /// `namespace/name`.
     pub(crate) provider: &'s str,
     pub(crate) refresh: &'s RefreshToken,
@@ -518,7 +518,11 @@ fn contact(gathered: &Gathered) -> Contact {
     }
 }
 
-fn question(provider: &LiveProvider, policy: &LivePolicy, identity: &VerifiedIdentity) -> Gather {
+fn question(
+    provider: &ActiveProvider,
+    policy: &ActivePolicy,
+    identity: &VerifiedIdentity,
+) -> Gather {
     Gather {
         history: policy.spec.risk.is_some(),
         identity: identity.identity.clone(),

@@ -17,8 +17,8 @@ use vestibule_crds::snapshot::{Policy, Provider, Snapshot};
 
 use super::*;
 use crate::clock::Clock;
-use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::runtime_config::RuntimeConfig;
 use crate::server::bounds::Bounds;
 use crate::server::threads::Threads;
 use crate::server::{Gauge, Server};
@@ -96,10 +96,15 @@ impl Service {
         let data = tempfile::tempdir().expect("a directory");
         let store = SqliteStore::open(&data.path().join("store.db"), SqliteOptions::default());
         let clock = Clock::set_to(NOW);
-        let serving = Serving::empty(HttpIssuers::LoopbackAndCluster, clock.clone());
-        serving.serve(snapshot).expect("it builds");
+        let runtime_config = RuntimeConfig::empty(HttpIssuers::LoopbackAndCluster, clock.clone());
+        runtime_config.serve(snapshot).expect("it builds");
         let store = store.expect("it opens").into();
-        let app = Arc::new(App::new(serving, store, clock.clone(), Metrics::default()));
+        let app = Arc::new(App::new(
+            runtime_config,
+            store,
+            clock.clone(),
+            Metrics::default(),
+        ));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
@@ -158,7 +163,7 @@ impl Service {
 
     /// Replaces what is being served.
     pub(super) fn apply(&self, snapshot: &Snapshot) {
-        self.app.serving.serve(snapshot).expect("it builds");
+        self.app.runtime_config.serve(snapshot).expect("it builds");
     }
 
     /// A token of the fixture's provider with these claims.

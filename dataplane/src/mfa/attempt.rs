@@ -13,7 +13,7 @@ use crate::flows::client::ClientContext;
 use crate::flows::frame::Frame;
 use crate::flows::mfa_requirement::{Contact, Offer, offer};
 use crate::flows::refresh::still_allowed;
-use crate::live::{LivePolicy, LiveProvider};
+use crate::runtime_config::{ActivePolicy, ActiveProvider};
 use vestibule_store::mfa::{Challenge, Factors, FoundChallenge, ReadChallenge};
 use vestibule_store::{EventKind, User};
 
@@ -31,8 +31,8 @@ pub(super) struct Open {
     pub(super) kept: PendingSignin,
     pub(super) user: User,
     pub(super) factors: Factors,
-    pub(super) policy: Arc<LivePolicy>,
-    pub(super) provider: Arc<LiveProvider>,
+    pub(super) policy: Arc<ActivePolicy>,
+    pub(super) provider: Arc<ActiveProvider>,
     /// How it can be answered now.
     pub(super) offer: Offer,
 }
@@ -65,8 +65,8 @@ impl<'c> Attempt<'c> {
         } = found.ok_or_else(|| invalid("there is no such challenge"))?;
         let kept: PendingSignin = serde_json::from_str(&challenge.content)
             .map_err(|_| Code::Internal.because("the sign-in that was kept cannot be read"))?;
-        let live = Arc::clone(&self.frame.live);
-        if let Some(policy) = live.policy_of_key(&kept.policy) {
+        let active = Arc::clone(&self.frame.active);
+        if let Some(policy) = active.policy_of_key(&kept.policy) {
             self.frame.policy(app, policy, &challenge.provider);
             self.frame.suspect(kept.identity());
         }
@@ -84,7 +84,7 @@ impl<'c> Attempt<'c> {
         if now >= challenge.expires_at || challenge.created_at < user.sessions_valid_from {
             return Err(invalid("it has expired"));
         }
-        let (policy, provider) = still_allowed(&live, &kept.policy, &challenge.provider, &user)?;
+        let (policy, provider) = still_allowed(&active, &kept.policy, &challenge.provider, &user)?;
         let owner = kept.carried.client_id.as_deref();
         ClientContext::Api.admit_session(policy, owner)?;
         let (policy, provider) = (Arc::clone(policy), Arc::clone(provider));

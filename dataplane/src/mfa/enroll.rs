@@ -26,11 +26,11 @@ use crate::flows::mfa_requirement::can_be_enrolled;
 use crate::flows::refresh::still_allowed;
 use crate::flows::session::{Bearer, Opens, authenticate};
 use crate::language::Language;
-use crate::live::LivePolicy;
 use crate::mfa::attempt::{Attempt, Open};
 use crate::mfa::complete::{Proved, complete, holds_second_factor};
 use crate::mfa::notice::Notice;
 use crate::mfa::verify::{keys_of, no_key_yet};
+use crate::runtime_config::ActivePolicy;
 use vestibule_store::mfa::{
     ConfirmOutcome, Confirmation, Confirming, Enrollment as NewEnrollment, Factor, Factors, Proof,
     ReadFactors, Removal,
@@ -44,7 +44,7 @@ const CONFIRM_SECONDS: i64 = 600;
 struct Enroller {
     user: User,
     factors: Factors,
-    policy: Arc<LivePolicy>,
+    policy: Arc<ActivePolicy>,
     /// What the user is about to be known by.
     name: String,
     /// Present where a challenge is answered by it.
@@ -164,7 +164,7 @@ async fn keep(app: &App, user: Uuid, factor: Factor) -> Result<(), Failure> {
 }
 
 /// What a person reads in an authenticator app.
-fn site(policy: &LivePolicy) -> &str {
+fn site(policy: &ActivePolicy) -> &str {
     let issuer = policy.spec.token.issuer.as_str();
     let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
     host.trim_end_matches('/')
@@ -318,8 +318,8 @@ async fn remove_story(
 ) -> Result<(), Failure> {
     let bearer = authenticate(app, &mut attempt.frame, Opens::AccountChange).await?;
     let Bearer { session, user, .. } = bearer;
-    let live = &attempt.frame.live;
-    let (policy, provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
+    let active = &attempt.frame.active;
+    let (policy, provider) = still_allowed(active, &session.policy, &session.provider, &user)?;
     let factors = app.store.run(ReadFactors(user.id)).await?;
     let mut own = factors.confirmed();
     let Some(own) = own.find(|own| own.id == factor) else {
@@ -373,8 +373,8 @@ async fn enroller(
     }
     let bearer = authenticate(app, &mut attempt.frame, Opens::AccountChange).await?;
     let Bearer { session, user, .. } = bearer;
-    let live = &attempt.frame.live;
-    let (policy, provider) = still_allowed(live, &session.policy, &session.provider, &user)?;
+    let active = &attempt.frame.active;
+    let (policy, provider) = still_allowed(active, &session.policy, &session.provider, &user)?;
     let offered = policy.spec.mfa.methods.contains(&method) && can_be_enrolled(method);
     if !offered {
         return Err(Code::MfaMethodUnavailable.into());

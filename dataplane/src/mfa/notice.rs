@@ -9,7 +9,7 @@ use vestibule_crds::signin_policy::MfaMethod;
 use crate::app::App;
 use crate::factors::email::Letter;
 use crate::language::{Language, object};
-use crate::live::LivePolicy;
+use crate::runtime_config::ActivePolicy;
 use vestibule_store::Profile;
 
 /// What happened to a factor, in words for its user.
@@ -40,7 +40,7 @@ impl Notice {
     pub(super) fn send(
         self,
         app: &Arc<App>,
-        policy: &Arc<LivePolicy>,
+        policy: &Arc<ActivePolicy>,
         profile: &Profile,
         now: i64,
     ) {

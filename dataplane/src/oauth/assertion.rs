@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::encoding::sha256;
 use crate::failure::{Failure, TryAgain};
-use crate::live::documents::endpoint;
-use crate::live::{LivePolicy, LiveProvider};
+use crate::runtime_config::documents::endpoint;
+use crate::runtime_config::{ActivePolicy, ActiveProvider};
 use vestibule_idtoken::keys::ProviderKeys;
 use vestibule_idtoken::keys::{Fetching, check_signature};
 use vestibule_idtoken::refusal::Refused;
@@ -99,7 +99,7 @@ impl<'a> Unverified<'a> {
 /// With a key that the policy declares for the client. It is used up.
 pub async fn by_own_key(
     app: &App,
-    policy: &LivePolicy,
+    policy: &ActivePolicy,
     client_id: &str,
     keys: &ProviderKeys,
     token: &Unverified<'_>,
@@ -125,7 +125,7 @@ pub async fn by_own_key(
 /// All but the signature; when it expires. The audience is the issuer or the token endpoint and nobody else: an assertion for
 /// several could be passed on by one of them.
 fn check_assertion(
-    policy: &LivePolicy,
+    policy: &ActivePolicy,
     client_id: &str,
     token: &Unverified<'_>,
     now: i64,
@@ -172,7 +172,7 @@ fn check_assertion(
 
 /// By the rules of the provider that verifies it, its claim rules excepted: those are about users.
 pub async fn by_service_account(
-    provider: Option<&std::sync::Arc<LiveProvider>>,
+    provider: Option<&std::sync::Arc<ActiveProvider>>,
     subject: &str,
     token: &Unverified<'_>,
     fetching: Fetching,

@@ -11,10 +11,10 @@ use crate::encoding::sha256;
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::flows::client::AuthenticatedClient;
 use crate::flows::frame::Frame;
-use crate::live::Live;
-use crate::live::clients::{Declared, Proof, SecretDigest};
 use crate::oauth::assertion::{self, Unproved};
 use crate::oauth::credentials::{Credentials, credentials};
+use crate::runtime_config::ActiveConfig;
+use crate::runtime_config::clients::{Declared, Proof, SecretDigest};
 
 /// How many wrong secrets for one client are answered in a minute, from all addresses; more are told to come again.
 const WRONG_SECRETS_PER_MINUTE: u32 = 60;
@@ -25,33 +25,33 @@ pub async fn authenticate(
     frame: &mut Frame<'_>,
     form: &mut Form,
 ) -> Result<Option<AuthenticatedClient>, Failure> {
-    let live = Arc::clone(&frame.live);
+    let active = Arc::clone(&frame.active);
     let Some(shown) = credentials(frame.caller.headers, form)? else {
         return Ok(None);
     };
     match shown {
         Credentials::Secret { client_id, secrets } => {
-            claimed(app, frame, &live, &client_id);
+            claimed(app, frame, &active, &client_id);
             let digests = secrets
                 .iter()
                 .map(|secret| sha256(secret.expose().as_bytes()));
             let digests: Vec<[u8; 32]> = digests.collect();
-            let proved = by_secret(app, &live, &client_id, &digests, frame.now)?;
+            let proved = by_secret(app, &active, &client_id, &digests, frame.now)?;
             Ok(Some(proved))
         }
         Credentials::Token { client_id, token } => {
             let token = assertion::Unverified::parse(&token.0).map_err(refused)?;
             let name = client_id.as_deref().unwrap_or(token.subject());
-            claimed(app, frame, &live, name);
-            let proved = by_token(app, frame, &live, name, &token).await?;
+            claimed(app, frame, &active, name);
+            let proved = by_token(app, frame, &active, name, &token).await?;
             Ok(Some(proved))
         }
     }
 }
 
 /// Limits and proxies are those of the policy that declares the client, where only one does.
-fn claimed(app: &App, frame: &mut Frame<'_>, live: &Live, name: &str) {
-    if let [Declared { policy, .. }] = live.clients_named(name) {
+fn claimed(app: &App, frame: &mut Frame<'_>, active: &ActiveConfig, name: &str) {
+    if let [Declared { policy, .. }] = active.clients_named(name) {
         frame.client_of(app, policy);
     }
     frame.trail.client = Some(name.to_owned());
@@ -60,13 +60,13 @@ fn claimed(app: &App, frame: &mut Frame<'_>, live: &Live, name: &str) {
 /// A secret has 32 bytes at least and is not guessed: wrong ones hold back no right one.
 fn by_secret(
     app: &App,
-    live: &Live,
+    active: &ActiveConfig,
     client_id: &str,
     shown: &[[u8; 32]],
     now: i64,
 ) -> Result<AuthenticatedClient, Failure> {
     let mut why = "no client of this name";
-    for declared in live.clients_named(client_id) {
+    for declared in active.clients_named(client_id) {
         let client = &declared.client;
         // The subject of a service account is a name for its tokens alone.
         if client.id != client_id {
@@ -99,13 +99,13 @@ fn by_secret(
 async fn by_token(
     app: &App,
     frame: &Frame<'_>,
-    live: &Live,
+    active: &ActiveConfig,
     name: &str,
     token: &assertion::Unverified<'_>,
 ) -> Result<AuthenticatedClient, Failure> {
     let now = frame.now;
     let mut last = Unproved::Unknown;
-    for declared in live.clients_named(name) {
+    for declared in active.clients_named(name) {
         let Declared { policy, client } = declared;
         let proved = match &client.proof {
             Proof::Keys(keys) => {
@@ -113,7 +113,7 @@ async fn by_token(
             }
             Proof::ServiceAccount { provider, subject } => {
                 let key = format!("{}/{provider}", policy.spec.namespace);
-                let provider = live.provider(&key);
+                let provider = active.provider(&key);
                 let fetching = frame.fetching();
                 assertion::by_service_account(provider, subject, token, fetching, now).await
             }

@@ -14,11 +14,11 @@ use crate::flows::client::AuthenticatedClient;
 use crate::flows::issue::SessionClaims;
 use crate::flows::refresh::{check_session, still_allowed};
 use crate::flows::session::{is_over, session_of, verify_access_token};
-use crate::live::Live;
 use crate::oauth::{OauthFailure, client_of};
 use crate::password;
 use crate::protocol::CHANGE_SCOPE;
 use crate::refresh_token::{RefreshToken, is_current};
+use crate::runtime_config::ActiveConfig;
 use vestibule_store::{ReadSession, Session, User};
 
 /// `POST /oauth2/introspect`: for clients alone.
@@ -27,15 +27,15 @@ pub async fn introspect(
     mut form: Form,
     caller: Caller<'_>,
 ) -> Result<Value, OauthFailure> {
-    let live = app.serving.live();
-    let client = client_of(app, &live, &mut form, caller).await?;
+    let active = app.runtime_config.active();
+    let client = client_of(app, &active, &mut form, caller).await?;
     let client = client
         .ok_or_else(|| Failure::from(Code::ClientInvalid.because("the request names no client")))?;
     client.check_may(ClientPermission::Introspection)?;
     let token = form.required("token", BODY_BYTES_MAX)?;
     let found = match RefreshToken::parse(&token) {
-        Some(token) => of_refresh_token(app, &live, &client, &token).await,
-        None => of_access_token(app, &live, &client, &token).await,
+        Some(token) => of_refresh_token(app, &active, &client, &token).await,
+        None => of_access_token(app, &active, &client, &token).await,
     };
     Ok(match found? {
         None => json!({"active": false}),
@@ -48,12 +48,12 @@ pub async fn introspect(
 
 async fn of_access_token(
     app: &App,
-    live: &Live,
+    active: &ActiveConfig,
     client: &AuthenticatedClient,
     text: &str,
 ) -> Result<Option<Map<String, Value>>, Failure> {
     let now = app.clock.now();
-    let Ok(presented) = verify_access_token(live, text, now) else {
+    let Ok(presented) = verify_access_token(active, text, now) else {
         return Ok(None);
     };
     if presented.only_changes_password || presented.policy.key != client.policy.key {
@@ -63,7 +63,7 @@ async fn of_access_token(
         return Ok(None);
     };
     // An access token outlives the refresh token beside it, if that one is not used.
-    if is_over(&session, &user, now) || !is_allowed(live, client, &session, &user)? {
+    if is_over(&session, &user, now) || !is_allowed(active, client, &session, &user)? {
         return Ok(None);
     }
     let Value::Object(mut members) = presented.claims else {
@@ -79,7 +79,7 @@ async fn of_access_token(
 /// Of the client whose session it is, or of any where it is nobody's. Looking at a token that was used before ends nothing.
 async fn of_refresh_token(
     app: &App,
-    live: &Live,
+    active: &ActiveConfig,
     client: &AuthenticatedClient,
     token: &RefreshToken,
 ) -> Result<Option<Map<String, Value>>, Failure> {
@@ -88,7 +88,8 @@ async fn of_refresh_token(
     let Some((session, user)) = found else {
         return Ok(None);
     };
-    if check_session(&session, &user, now).is_err() || !is_allowed(live, client, &session, &user)? {
+    if check_session(&session, &user, now).is_err() || !is_allowed(active, client, &session, &user)?
+    {
         return Ok(None);
     }
     let spec = &client.policy.spec;
@@ -126,7 +127,7 @@ async fn of_refresh_token(
 
 /// Whether user, provider and policy still let this session go on, and it is one of the client's policy.
 fn is_allowed(
-    live: &Live,
+    active: &ActiveConfig,
     client: &AuthenticatedClient,
     session: &Session,
     user: &User,
@@ -134,7 +135,7 @@ fn is_allowed(
     if session.policy != client.policy.key {
         return Ok(false);
     }
-    match still_allowed(live, &session.policy, &session.provider, user) {
+    match still_allowed(active, &session.policy, &session.provider, user) {
         Ok(_) => Ok(true),
         Err(Failure::Refused(_)) => Ok(false),
         Err(again @ Failure::TryAgain(_)) => Err(again),

@@ -33,9 +33,9 @@ const STREAMS_MAX: u32 = 128;
 pub(super) async fn within(
     bounds: &Bounds,
     progress: &Progress,
-    serving: impl Future<Output = ()>,
+    runtime_config: impl Future<Output = ()>,
 ) -> Option<Ended> {
-    let mut serving = pin!(serving);
+    let mut runtime_config = pin!(runtime_config);
     let mut timer = pin!(tokio::time::sleep(bounds.first_head));
     poll_fn(|cx| {
         progress.task.register(cx.waker());
@@ -43,7 +43,7 @@ pub(super) async fn within(
             if progress.is_to_end() {
                 return Poll::Ready(Some(Ended::Displaced));
             }
-            if serving.as_mut().poll(cx).is_ready() {
+            if runtime_config.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
             let ending = progress.deadline(bounds);

@@ -28,8 +28,8 @@ use vestibule_dataplane::admin::Admin;
 use vestibule_dataplane::app::App;
 use vestibule_dataplane::clock::Clock;
 use vestibule_dataplane::config::Manifests;
-use vestibule_dataplane::live::Serving;
 use vestibule_dataplane::metrics::Metrics;
+use vestibule_dataplane::runtime_config::RuntimeConfig;
 use vestibule_dataplane::server::bounds::Bounds;
 use vestibule_dataplane::server::threads::Threads;
 use vestibule_dataplane::server::{Gauge, Server};
@@ -245,8 +245,13 @@ async fn free_port() -> anyhow::Result<SocketAddr> {
 /// The request path with a store that keeps nothing, in this process. Never returns.
 pub async fn serve_without_store(directory: &Path) -> anyhow::Result<Infallible> {
     let clock = Clock::System;
-    let serving = Serving::empty(HttpIssuers::Refuse, clock.clone());
-    let app = Arc::new(App::new(serving, no_store(), clock, Metrics::default()));
+    let runtime_config = RuntimeConfig::empty(HttpIssuers::Refuse, clock.clone());
+    let app = Arc::new(App::new(
+        runtime_config,
+        no_store(),
+        clock,
+        Metrics::default(),
+    ));
     let data = directory.join("nostore");
     std::fs::create_dir_all(&data)?;
     let manifests = directory.join("manifests");

@@ -10,8 +10,8 @@ use vestibule_crds::snapshot::{KeySource, Snapshot};
 
 use super::*;
 use crate::clock::Clock;
-use crate::live::Serving;
 use crate::metrics::Metrics;
+use crate::runtime_config::RuntimeConfig;
 use crate::testing::{self, NOW};
 use vestibule_idtoken::keys::ProviderKeys;
 use vestibule_store::sqlite::{SqliteOptions, SqliteStore};
@@ -33,8 +33,8 @@ impl Pod {
         let clock = Clock::set_to(NOW);
         let store = directory.path().join("store.db");
         let store = SqliteStore::open(&store, SqliteOptions::default()).expect("it opens");
-        let serving = Serving::empty(HttpIssuers::Refuse, clock.clone());
-        let app = App::new(serving, store.into(), clock, Metrics::default());
+        let runtime_config = RuntimeConfig::empty(HttpIssuers::Refuse, clock.clone());
+        let app = App::new(runtime_config, store.into(), clock, Metrics::default());
         let loader = Loader {
             app: Arc::new(app),
             admin: Arc::new(Admin::default()),
@@ -74,8 +74,8 @@ impl Pod {
     }
 
     fn revision(&self) -> Option<String> {
-        let live = self.loader.app.serving.live();
-        live.revision.as_ref().map(ToString::to_string)
+        let active = self.loader.app.runtime_config.active();
+        active.revision.as_ref().map(ToString::to_string)
     }
 }
 
@@ -254,8 +254,8 @@ async fn seeded_keys_are_there_with_the_first_request_and_only_for_their_source(
         published.seeds.insert("auth/corp".to_owned(), seed);
         let packed = pack(&published, NOW).expect("it fits");
         assert!(pod.loader.load(read(&packed), "watch").await);
-        let live = pod.loader.app.serving.live();
-        let provider = live.provider("corp").expect("corp");
+        let active = pod.loader.app.runtime_config.active();
+        let provider = active.provider("corp").expect("corp");
         let ProviderKeys::Remote(remote) = &provider.keys else {
             panic!("its keys come from an endpoint");
         };

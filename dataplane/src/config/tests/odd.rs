@@ -9,7 +9,7 @@ use vestibule_crds::snapshot::Revision;
 
 use super::*;
 use crate::clock::Clock;
-use crate::live::Serving;
+use crate::runtime_config::RuntimeConfig;
 
 const PLACES: usize = 4;
 
@@ -71,14 +71,14 @@ spec: {issuer: https://corp.example, audiences: [web]}
     let packed = pack(&published, 1).expect("it fits");
     let part = packed.secrets[0].data["part-0"].clone();
     let read = packed.head.unpack(&[part]).expect("it is read back");
-    let serving = Serving::empty(HttpIssuers::Refuse, Clock::set_to(NOW));
-    let served = serving.serve_published(read, Revision::of(b"publication"));
-    let live = serving.live();
+    let runtime_config = RuntimeConfig::empty(HttpIssuers::Refuse, Clock::set_to(NOW));
+    let served = runtime_config.serve_published(read, Revision::of(b"publication"));
+    let active = runtime_config.active();
     errors.is_empty()
         && compiled.verdicts.len() == 3
         && served == Ok(true)
-        && live.provider("auth/corp").is_some()
-        && live.policy("auth/default").is_some()
+        && active.provider("auth/corp").is_some()
+        && active.policy("auth/default").is_some()
 }
 
 #[test]

@@ -39,9 +39,9 @@ async fn webhook(status: u16) -> (String, Heard) {
                     Ok::<_, hyper::Error>(answer.expect("an answer"))
                 }
             });
-            let serving = hyper::server::conn::http1::Builder::new()
+            let runtime_config = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answer);
-            tokio::spawn(serving);
+            tokio::spawn(runtime_config);
         }
     });
     (format!("http://{address}/send"), heard)

@@ -9,14 +9,14 @@ use vestibule_crds::snapshot::Provider;
 use crate::app::App;
 use crate::flows::account::{self, Plan};
 use crate::flows::signin::VerifiedIdentity;
-use crate::live::{Live, LiveProvider};
+use crate::runtime_config::{ActiveConfig, ActiveProvider};
 use vestibule_store::{Account, IdentityKey};
 
 pub(super) fn account_of(
     plan: &Plan,
     identity: &VerifiedIdentity,
     app: &Arc<App>,
-    provider: &LiveProvider,
+    provider: &ActiveProvider,
 ) -> Account {
     match plan {
         Plan::SignIn { user, changed } => Account::Existing {
@@ -51,13 +51,15 @@ pub(crate) fn link_account(
         user_id,
         identity,
         email: mapped.email.clone().unwrap_or_default(),
-        recheck: Arc::new(move || may_still_link(&app.serving.live(), &began_with, &mapped)),
+        recheck: Arc::new(move || {
+            may_still_link(&app.runtime_config.active(), &began_with, &mapped)
+        }),
     }
 }
 
 /// Called inside the transaction: the configuration may have changed since the sign-in began.
-fn may_still_link(live: &Live, began_with: &Provider, mapped: &MappedClaims) -> bool {
-    live.provider(&began_with.key()).is_some_and(|provider| {
+fn may_still_link(active: &ActiveConfig, began_with: &Provider, mapped: &MappedClaims) -> bool {
+    active.provider(&began_with.key()).is_some_and(|provider| {
         let now = &provider.spec;
         !now.suspended
             && now.issuer == began_with.issuer

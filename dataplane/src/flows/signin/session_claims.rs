@@ -5,12 +5,12 @@ use crate::failure::{Code, Failure};
 use crate::flows::issue::SessionClaims;
 use crate::flows::signin::VerifiedIdentity;
 use crate::flows::signin::scoring::{auth_time, upstream};
-use crate::live::{LivePolicy, LiveProvider};
 use crate::protocol::FULL_SCOPE;
+use crate::runtime_config::{ActivePolicy, ActiveProvider};
 
 pub(super) fn carry(
-    provider: &LiveProvider,
-    policy: &LivePolicy,
+    provider: &ActiveProvider,
+    policy: &ActivePolicy,
     identity: &VerifiedIdentity,
     user: &UserInfo,
     client: Option<&str>,

@@ -6,7 +6,7 @@ use vestibule_crds::snapshot::Replay;
 use crate::clock::lifetime;
 use crate::encoding::sha256;
 use crate::failure::{Code, Failure};
-use crate::live::{LivePolicy, LiveProvider};
+use crate::runtime_config::{ActivePolicy, ActiveProvider};
 use vestibule_idtoken::keys::{Fetching, check_signature};
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_idtoken::verify::{Facts, check_claims, check_header};
@@ -61,8 +61,8 @@ impl VerifiedIdentity<'_> {
 
 /// From an unverified token to a verified identity, or the first reason why not.
 pub async fn verify<'a>(
-    provider: &LiveProvider,
-    policy: &LivePolicy,
+    provider: &ActiveProvider,
+    policy: &ActivePolicy,
     token: UnverifiedToken<'a>,
     nonce: Option<&str>,
     fetching: Fetching,

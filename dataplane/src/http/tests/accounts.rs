@@ -106,9 +106,9 @@ async fn a_verified_email_of_a_listed_domain_links() {
 async fn linking_goes_by_who_verified() {
     // The first provider says that it verified the address, and may not link: its account is not the owner's to land in.
     let (service, key) = service_with_linking(&["corp.example"]).await;
-    let live = service.app.serving.live();
-    let spec = |name: &str| live.provider(name).expect("served").spec.as_ref().clone();
-    let policy = live
+    let active = service.app.runtime_config.active();
+    let spec = |name: &str| active.provider(name).expect("served").spec.as_ref().clone();
+    let policy = active
         .policy("default")
         .expect("served")
         .spec
@@ -378,15 +378,15 @@ async fn linking_is_decided_again_inside_the_transaction() {
     let first = id_of(&service.signin(&service.token(&claims())).await);
     let second = service
         .app
-        .serving
-        .live()
+        .runtime_config
+        .active()
         .provider("second")
         .map(|provider| Arc::clone(&provider.spec))
         .expect("served");
     let policy = service
         .app
-        .serving
-        .live()
+        .runtime_config
+        .active()
         .policy("default")
         .expect("served")
         .spec

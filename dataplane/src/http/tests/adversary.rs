@@ -182,8 +182,8 @@ async fn one_policys_key_opens_no_session_of_another() {
         "sub",
         claims_of(other.text("access_token"))["sub"].clone(),
     );
-    let live = service.app.serving.live();
-    let policy = live.policy("default").expect("served");
+    let active = service.app.runtime_config.active();
+    let policy = active.policy("default").expect("served");
     let key_of_ours = &policy.current_key().expect("a key").signing;
     let head =
         json!({"alg": key_of_ours.algorithm.name(), "kid": key_of_ours.kid, "typ": "at+jwt"});
@@ -676,8 +676,8 @@ async fn failures_side_by_side_are_no_more_than_the_limit() {
     .await;
     let (app, headers) = (&service.app, http::HeaderMap::new());
     let peer = IpAddr::from([192, 0, 2, 1]);
-    let live = app.serving.live();
-    let policy = live.policies().next().expect("one is served");
+    let active = app.runtime_config.active();
+    let policy = active.policies().next().expect("one is served");
     let mut frames = Vec::new();
     for id in 0..10 {
         let request_id = &*id.to_string().leak();
@@ -745,9 +745,9 @@ async fn over_the_limit_nothing_is_fetched_and_nothing_is_written() {
     let good = service.token(&claims());
     let reply = service.signin_of(&good, &malformed).await;
     assert_eq!((reply.status, reply.code()), (429, "rate_limited"));
-    let live = service.app.serving.live();
+    let active = service.app.runtime_config.active();
     let vestibule_idtoken::keys::ProviderKeys::Remote(keys) =
-        &live.provider("corp").expect("served").keys
+        &active.provider("corp").expect("served").keys
     else {
         panic!("they are fetched");
     };

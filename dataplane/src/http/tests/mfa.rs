@@ -416,8 +416,8 @@ async fn whoever_may_not_sign_in_does_not_complete_a_sign_in() {
         set(UserStatus::Active).await;
     }
     let challenge = service.challenge("alice").await;
-    let live = service.app.serving.live();
-    let policy = Policy::clone(&live.policy("default").expect("it is served").spec);
+    let active = service.app.runtime_config.active();
+    let policy = Policy::clone(&active.policy("default").expect("it is served").spec);
     let mut suspended = provider_of(&service.key);
     suspended.suspended = true;
     suspended.revision = Revision::of(b"suspended");
@@ -435,8 +435,8 @@ async fn a_method_that_the_policy_withdrew_answers_nothing() {
     let service = service().await;
     let (app, _) = service.enroll("alice").await;
     let challenge = service.challenge("alice").await;
-    let live = service.app.serving.live();
-    let mut policy = Policy::clone(&live.policy("default").expect("it is served").spec);
+    let active = service.app.runtime_config.active();
+    let mut policy = Policy::clone(&active.policy("default").expect("it is served").spec);
     // What is served keeps no text of its keys.
     policy.signing_keys = testing::policy().signing_keys;
     policy.mfa.methods = vec![MfaMethod::Webauthn];

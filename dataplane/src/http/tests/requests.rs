@@ -317,8 +317,8 @@ async fn a_claim_whose_name_means_something_to_a_library_is_carried_as_it_is() {
 #[tokio::test]
 async fn what_is_served_keeps_no_text_of_its_signing_keys() {
     let service = Service::start().await;
-    let live = service.app.serving.live();
-    let policy = live.policy("auth/default").expect("it is served");
+    let active = service.app.runtime_config.active();
+    let policy = active.policy("auth/default").expect("it is served");
     assert_eq!(policy.spec.signing_keys.len(), policy.keys.len());
     for key in &policy.spec.signing_keys {
         assert_eq!(key.pem.expose(), "");
@@ -346,8 +346,8 @@ async fn a_bare_name_is_the_own_namespace_s_provider_or_the_only_one() {
     let mut snapshot = snapshot([testing::policy()], providers);
     snapshot.own_namespace = Some("auth".to_owned());
     let service = Service::serve(testing::key(SigningAlgorithm::ES256), &snapshot).await;
-    let live = service.app.serving.live();
-    let found = |name: &str| live.provider(name).map(|provider| provider.key.clone());
+    let active = service.app.runtime_config.active();
+    let found = |name: &str| active.provider(name).map(|provider| provider.key.clone());
     assert_eq!(found("corp").as_deref(), Some("auth/corp"));
     assert_eq!(found("shop/corp").as_deref(), Some("shop/corp"));
     assert_eq!(found("only").as_deref(), Some("shop/only"));

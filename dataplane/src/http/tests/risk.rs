@@ -224,7 +224,7 @@ async fn a_refused_sign_in_leaves_nothing_but_its_event() {
     };
     assert_eq!(outcome, "risk_denied");
     let record: Value = serde_json::from_str(detail).expect("JSON");
-    let revision = service.app.serving.live();
+    let revision = service.app.runtime_config.active();
     let revision = revision.policy("default").expect("it is served");
     assert_eq!(record["engine"], vestibule_risk::ENGINE_VERSION);
     assert_eq!(record["policy"], revision.spec.revision.as_str());

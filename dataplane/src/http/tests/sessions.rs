@@ -71,15 +71,15 @@ async fn fifty_concurrent_refreshes_are_one_session() {
             tokio::spawn(async move { service.refresh(&token).await })
         })
         .collect();
-    let (mut sessions, mut live) = (HashSet::new(), HashSet::new());
+    let (mut sessions, mut active) = (HashSet::new(), HashSet::new());
     for refresh in refreshes {
         let reply = refresh.await.expect("no panic");
         assert_eq!(reply.code(), "ok", "nobody is logged out inside the grace");
         sessions.insert(session_of(&reply));
-        live.insert(reply.text("refresh_token").to_owned());
+        active.insert(reply.text("refresh_token").to_owned());
     }
-    assert_eq!((sessions.len(), live.len()), (1, 1));
-    for token in live {
+    assert_eq!((sessions.len(), active.len()), (1, 1));
+    for token in active {
         assert_eq!(service.refresh(&token).await.code(), "ok");
     }
 }
@@ -149,8 +149,8 @@ async fn a_suspended_or_deleted_provider_ends_sign_in_and_refresh() {
     let service = Service::start().await;
     let policy = service
         .app
-        .serving
-        .live()
+        .runtime_config
+        .active()
         .policy("default")
         .expect("served")
         .spec

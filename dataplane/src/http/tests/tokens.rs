@@ -20,9 +20,9 @@ async fn a_token_of_another_issuer_fails_for_a_named_provider_before_any_fetch()
         service.signin(&service.token(&foreign)).await.code(),
         "token_issuer_mismatch"
     );
-    let live = service.app.serving.live();
+    let active = service.app.runtime_config.active();
     let vestibule_idtoken::keys::ProviderKeys::Remote(keys) =
-        &live.provider("corp").expect("served").keys
+        &active.provider("corp").expect("served").keys
     else {
         panic!("its keys are remote");
     };

@@ -119,7 +119,7 @@ async fn a_token_is_inactive_as_soon_as_its_session_user_provider_or_policy_is()
             let mut provider = provider_of(&service.key);
             change(&mut provider);
             provider.revision = Revision::of(b"changed");
-            let policy = service.app.serving.live();
+            let policy = service.app.runtime_config.active();
             let policy = Policy::clone(&policy.policy("default").expect("it is there").spec);
             let providers = (what != "gone").then_some(provider);
             service.apply(&snapshot([policy], providers));

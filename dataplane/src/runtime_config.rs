@@ -27,13 +27,13 @@ pub mod clients;
 pub mod documents;
 mod shared_rules;
 
-use clients::{Clients, Declared, LiveClient};
+use clients::{ActiveClient, Clients, Declared};
 use documents::{Documents, IssuerDocuments};
 use shared_rules::SharedRules;
 
 /// Everything that a request may need of the configuration.
 #[derive(Debug)]
-pub struct Live {
+pub struct ActiveConfig {
     pub revision: Option<Revision>,
     /// Seconds since the Unix epoch.
     pub since: i64,
@@ -41,20 +41,20 @@ pub struct Live {
     own_namespace: Option<String>,
     /// By `namespace/name`. The order of these maps decides the order of whatever is made from
     /// them, so they are sorted.
-    providers: BTreeMap<String, Arc<LiveProvider>>,
+    providers: BTreeMap<String, Arc<ActiveProvider>>,
     /// By name alone, as callers may write it: the one in the release's own namespace, else the
     /// only one of that name.
-    by_name: HashMap<String, Arc<LiveProvider>>,
-    by_issuer: HashMap<String, Vec<Arc<LiveProvider>>>,
+    by_name: HashMap<String, Arc<ActiveProvider>>,
+    by_issuer: HashMap<String, Vec<Arc<ActiveProvider>>>,
     /// By `namespace/name`.
-    policies: BTreeMap<String, Arc<LivePolicy>>,
-    policies_by_issuer: HashMap<String, Arc<LivePolicy>>,
+    policies: BTreeMap<String, Arc<ActivePolicy>>,
+    policies_by_issuer: HashMap<String, Arc<ActivePolicy>>,
     clients: Clients,
     pub documents: Documents,
 }
 
 #[derive(Debug)]
-pub struct LiveProvider {
+pub struct ActiveProvider {
     pub spec: Arc<Provider>,
     /// `namespace/name`: what the store calls it.
     pub key: String,
@@ -63,7 +63,7 @@ pub struct LiveProvider {
 }
 
 #[derive(Debug)]
-pub struct LivePolicy {
+pub struct ActivePolicy {
     /// Without the text of its signing keys, which are in `keys`.
     pub spec: Arc<Policy>,
     pub extra_claims: ExtraClaims,
@@ -76,7 +76,7 @@ pub struct LivePolicy {
     pub mail_server: Option<MailServer>,
     pub sms_webhook: Option<Webhook>,
     /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
-    pub clients: Option<Vec<Arc<LiveClient>>>,
+    pub clients: Option<Vec<Arc<ActiveClient>>>,
     /// In the order of the snapshot.
     pub keys: Vec<PolicyKey>,
     current: Option<usize>,
@@ -107,8 +107,8 @@ pub enum BuildError {
 
 /// What outlives a reload: the serving snapshot itself and the caches of provider keys.
 #[derive(Debug)]
-pub struct Serving {
-    live: ArcSwap<Live>,
+pub struct RuntimeConfig {
+    active: ArcSwap<ActiveConfig>,
     publication: ArcSwapOption<Publication>,
     context: Context,
     /// One reload at a time.
@@ -131,10 +131,10 @@ struct Context {
     rules: SharedRules,
 }
 
-impl Serving {
+impl RuntimeConfig {
     /// Serves nothing yet: not ready.
     pub fn empty(http: HttpIssuers, clock: Clock) -> Self {
-        let live = Live {
+        let active = ActiveConfig {
             revision: None,
             since: clock.now(),
             own_namespace: None,
@@ -147,7 +147,7 @@ impl Serving {
             documents: Documents::default(),
         };
         Self {
-            live: ArcSwap::from_pointee(live),
+            active: ArcSwap::from_pointee(active),
             publication: ArcSwapOption::empty(),
             context: Context {
                 http,
@@ -159,8 +159,8 @@ impl Serving {
         }
     }
 
-    pub fn live(&self) -> Arc<Live> {
-        self.live.load_full()
+    pub fn active(&self) -> Arc<ActiveConfig> {
+        self.active.load_full()
     }
 
     pub fn publication(&self) -> Option<Arc<Publication>> {
@@ -197,30 +197,30 @@ impl Serving {
     }
 
     fn swap(&self, snapshot: &Snapshot, seeds: &Seeds) -> Result<bool, BuildError> {
-        let previous = self.live();
+        let previous = self.active();
         if previous.revision.as_ref() == Some(&snapshot.revision) {
             previous.seed(seeds);
             return Ok(false);
         }
-        let live = Live::build(snapshot, &previous, &self.context)?;
-        live.seed(seeds);
-        self.live.store(Arc::new(live));
+        let active = ActiveConfig::build(snapshot, &previous, &self.context)?;
+        active.seed(seeds);
+        self.active.store(Arc::new(active));
         Ok(true)
     }
 }
 
-impl Live {
+impl ActiveConfig {
     fn build(snapshot: &Snapshot, previous: &Self, context: &Context) -> Result<Self, BuildError> {
         if snapshot.format != FORMAT {
             return Err(BuildError::Format(snapshot.format));
         }
         let mut policies = BTreeMap::new();
-        let mut policies_by_issuer: HashMap<String, Arc<LivePolicy>> = HashMap::new();
+        let mut policies_by_issuer: HashMap<String, Arc<ActivePolicy>> = HashMap::new();
         for (key, spec) in &snapshot.policies {
             let policy = match previous.policies.get(key) {
                 Some(policy) if policy.spec.revision == spec.revision => Arc::clone(policy),
                 _ => Arc::new(
-                    LivePolicy::build(spec, context.http)
+                    ActivePolicy::build(spec, context.http)
                         .map_err(|error| BuildError::Policy(key.clone(), error))?,
                 ),
             };
@@ -232,13 +232,13 @@ impl Live {
         }
 
         let mut providers = BTreeMap::new();
-        let mut by_issuer: HashMap<String, Vec<Arc<LiveProvider>>> = HashMap::new();
+        let mut by_issuer: HashMap<String, Vec<Arc<ActiveProvider>>> = HashMap::new();
         for (key, spec) in &snapshot.providers {
             let before = previous.providers.get(key);
             let provider = match before {
                 Some(provider) if provider.spec.revision == spec.revision => Arc::clone(provider),
                 _ => Arc::new(
-                    LiveProvider::build(spec, before, context)
+                    ActiveProvider::build(spec, before, context)
                         .map_err(|error| BuildError::Provider(key.clone(), error))?,
                 ),
             };
@@ -281,7 +281,7 @@ impl Live {
     }
 
     /// As a caller names it: `namespace/name`, or the name alone.
-    pub fn provider(&self, name: &str) -> Option<&Arc<LiveProvider>> {
+    pub fn provider(&self, name: &str) -> Option<&Arc<ActiveProvider>> {
         if name.contains('/') {
             self.providers.get(name)
         } else {
@@ -290,35 +290,35 @@ impl Live {
     }
 
     /// Whether it is in the release's own namespace.
-    pub fn is_own(&self, provider: &LiveProvider) -> bool {
+    pub fn is_own(&self, provider: &ActiveProvider) -> bool {
         self.own_namespace.as_deref() == Some(provider.spec.namespace.as_str())
     }
 
     /// Every provider that accepts tokens of this issuer, aliases included.
-    pub fn providers_of(&self, issuer: &str) -> &[Arc<LiveProvider>] {
+    pub fn providers_of(&self, issuer: &str) -> &[Arc<ActiveProvider>] {
         self.by_issuer.get(issuer).map_or(&[], Vec::as_slice)
     }
 
-    pub fn providers(&self) -> impl Iterator<Item = &Arc<LiveProvider>> {
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<ActiveProvider>> {
         self.providers.values()
     }
 
     /// The policy of a provider, which is in its namespace.
-    pub fn policy_of(&self, provider: &LiveProvider) -> Option<&Arc<LivePolicy>> {
+    pub fn policy_of(&self, provider: &ActiveProvider) -> Option<&Arc<ActivePolicy>> {
         self.policies.get(&provider.spec.policy_key())
     }
 
-    pub fn policy_of_issuer(&self, issuer: &str) -> Option<&Arc<LivePolicy>> {
+    pub fn policy_of_issuer(&self, issuer: &str) -> Option<&Arc<ActivePolicy>> {
         self.policies_by_issuer.get(issuer)
     }
 
     /// By the store's key, `namespace/name`.
-    pub fn policy_of_key(&self, key: &str) -> Option<&Arc<LivePolicy>> {
+    pub fn policy_of_key(&self, key: &str) -> Option<&Arc<ActivePolicy>> {
         self.policies.get(key)
     }
 
     /// By `namespace/name`, or by name alone where only one policy has it.
-    pub fn policy(&self, name: &str) -> Option<&Arc<LivePolicy>> {
+    pub fn policy(&self, name: &str) -> Option<&Arc<ActivePolicy>> {
         if name.contains('/') {
             return self.policies.get(name);
         }
@@ -334,23 +334,24 @@ impl Live {
         self.clients.named(name)
     }
 
-    pub fn policies(&self) -> impl Iterator<Item = &Arc<LivePolicy>> {
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<ActivePolicy>> {
         self.policies.values()
     }
 }
 
 /// The providers that their name alone leads to.
 fn by_name(
-    providers: &BTreeMap<String, Arc<LiveProvider>>,
+    providers: &BTreeMap<String, Arc<ActiveProvider>>,
     own_namespace: Option<&str>,
-) -> HashMap<String, Arc<LiveProvider>> {
-    let mut named: BTreeMap<&str, Vec<&Arc<LiveProvider>>> = BTreeMap::new();
+) -> HashMap<String, Arc<ActiveProvider>> {
+    let mut named: BTreeMap<&str, Vec<&Arc<ActiveProvider>>> = BTreeMap::new();
     for provider in providers.values() {
         named.entry(&provider.spec.name).or_default().push(provider);
     }
     let chosen = named.into_iter().filter_map(|(name, all)| {
-        let is_own =
-            |provider: &&Arc<LiveProvider>| own_namespace == Some(provider.spec.namespace.as_str());
+        let is_own = |provider: &&Arc<ActiveProvider>| {
+            own_namespace == Some(provider.spec.namespace.as_str())
+        };
         let own = all.iter().copied().find(is_own);
         let only = || match all.as_slice() {
             [only] => Some(*only),
@@ -362,7 +363,7 @@ fn by_name(
     chosen.collect()
 }
 
-impl LiveProvider {
+impl ActiveProvider {
     fn build(
         spec: &Arc<Provider>,
         before: Option<&Arc<Self>>,
@@ -396,7 +397,7 @@ impl LiveProvider {
     }
 }
 
-impl LivePolicy {
+impl ActivePolicy {
     fn build(spec: &Arc<Policy>, http: HttpIssuers) -> Result<Self, String> {
         let mut keys = Vec::with_capacity(spec.signing_keys.len());
         for key in &spec.signing_keys {
@@ -405,7 +406,7 @@ impl LivePolicy {
                 .map_err(|error| format!("signing key {}: {error}", key.kid))?;
             keys.push(PolicyKey {
                 encoded_header: encoded_header(&signing),
-                public: crate::live::public_half(&signing.jwk, signing.algorithm),
+                public: crate::runtime_config::public_half(&signing.jwk, signing.algorithm),
                 signing,
                 state: key.state,
             });
@@ -427,7 +428,7 @@ impl LivePolicy {
         let extra_claims =
             ExtraClaims::parse(&spec.extra_claims).map_err(|error| error.to_string())?;
         let clients = spec.clients.as_ref().map(|clients| {
-            let clients = clients.iter().map(LiveClient::build);
+            let clients = clients.iter().map(ActiveClient::build);
             clients.map(|client| client.map(Arc::new)).collect()
         });
         Ok(Self {

@@ -12,11 +12,11 @@ use vestibule_crds::signin_policy::ClientPermission;
 use vestibule_crds::snapshot::{Client, ClientProof};
 use vestibule_crds::verification_key::KeySet;
 
-use super::LivePolicy;
+use super::ActivePolicy;
 use vestibule_idtoken::keys::ProviderKeys;
 
 #[derive(Debug)]
-pub struct LiveClient {
+pub struct ActiveClient {
     pub id: String,
     pub allow: Vec<ClientPermission>,
     pub proof: Proof,
@@ -43,7 +43,7 @@ impl fmt::Debug for SecretDigest {
     }
 }
 
-impl LiveClient {
+impl ActiveClient {
     pub(super) fn build(spec: &Client) -> Result<Self, String> {
         let Client { id, allow, proof } = spec;
         let proof = match proof {
@@ -88,12 +88,12 @@ pub(super) struct Clients(HashMap<String, Vec<Declared>>);
 /// A client, and the policy that declares it.
 #[derive(Debug, Clone)]
 pub struct Declared {
-    pub policy: Arc<LivePolicy>,
-    pub client: Arc<LiveClient>,
+    pub policy: Arc<ActivePolicy>,
+    pub client: Arc<ActiveClient>,
 }
 
 impl Clients {
-    pub(super) fn of<'p>(policies: impl Iterator<Item = &'p Arc<LivePolicy>>) -> Self {
+    pub(super) fn of<'p>(policies: impl Iterator<Item = &'p Arc<ActivePolicy>>) -> Self {
         let mut clients = Self::default();
         for policy in policies {
             for client in policy.clients.iter().flatten() {
@@ -108,7 +108,7 @@ impl Clients {
         clients
     }
 
-    fn add(&mut self, name: &str, policy: &Arc<LivePolicy>, client: &Arc<LiveClient>) {
+    fn add(&mut self, name: &str, policy: &Arc<ActivePolicy>, client: &Arc<ActiveClient>) {
         let named = self.0.entry(name.to_owned()).or_default();
         named.push(Declared {
             policy: Arc::clone(policy),

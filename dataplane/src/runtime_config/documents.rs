@@ -16,12 +16,12 @@ use url::Url;
 use vestibule_crds::algorithm::Algorithm;
 use vestibule_crds::issuer::{DocumentPaths, Issuer, POLICIES_PATH, document_paths};
 
-use crate::live::LivePolicy;
-use crate::live::clients::Proof;
 use crate::protocol::{ACCOUNT_SCOPE, FULL_SCOPE};
 use crate::protocol::{
     INTROSPECTION_PATH, REFRESH_TOKEN, REVOCATION_PATH, TOKEN_EXCHANGE, TOKEN_PATH,
 };
+use crate::runtime_config::ActivePolicy;
+use crate::runtime_config::clients::Proof;
 
 const USERINFO_PATH: &str = "/auth/userinfo";
 /// RFC 9728, section 3.1: the well-known part stands before the path of the resource.
@@ -46,7 +46,7 @@ pub struct IssuerDocuments {
 }
 
 impl IssuerDocuments {
-    pub fn of(policy: &LivePolicy) -> Self {
+    pub fn of(policy: &ActivePolicy) -> Self {
         let issuer = &policy.spec.token.issuer;
         let keys: Vec<&Value> = policy.keys.iter().map(|key| &key.signing.jwk).collect();
         let keys = Bytes::from(json!({"keys": keys}).to_string());
@@ -83,7 +83,7 @@ fn documents(paths: DocumentPaths, keys: &Bytes, discovery: Value) -> Vec<(Strin
     documents
 }
 
-fn discovery(policy: &LivePolicy, jwks_uri: &str) -> Value {
+fn discovery(policy: &ActivePolicy, jwks_uri: &str) -> Value {
     let issuer = policy.spec.token.issuer.as_str();
     let mut algorithms: Vec<&str> = policy
         .keys
@@ -126,7 +126,7 @@ fn discovery(policy: &LivePolicy, jwks_uri: &str) -> Value {
 }
 
 /// How the policy's clients prove themselves. The token of a service account comes as an assertion does.
-fn authentication_methods(policy: &LivePolicy) -> Vec<&'static str> {
+fn authentication_methods(policy: &ActivePolicy) -> Vec<&'static str> {
     let Some(clients) = &policy.clients else {
         return vec!["none"];
     };
