@@ -33,5 +33,4 @@ pub mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
-pub mod trail;
 pub mod users;

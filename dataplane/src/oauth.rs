@@ -216,7 +216,7 @@ async fn client_of(
         }
         client => Ok(client),
     });
-    frame.trail.client.take_if(|name| !is_client_id(name));
+    frame.audit.client.take_if(|name| !is_client_id(name));
     frame.end(app, client)
 }
 

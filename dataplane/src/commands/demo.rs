@@ -194,7 +194,7 @@ fn serve_args(args: &DemoArgs, folder: &Path) -> anyhow::Result<ServeArgs> {
     }
 }
 
-fn tell(step: &mut usize, what: &str) {
+fn write_event(step: &mut usize, what: &str) {
     *step += 1;
     println!();
     println!("{}", styled(STRONG, &format!("{step}. {what}")));

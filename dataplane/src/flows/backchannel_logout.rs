@@ -51,7 +51,7 @@ async fn run(app: &App, frame: &mut Frame<'_>, text: &str) -> Result<(), Failure
             expires_at: token.expires_at.saturating_add(KEPT_SECONDS),
             digest: sha256(format!("logout\0{}\0{jti}", token.issuer).as_bytes()),
         },
-        event: frame.trail.success(),
+        event: frame.audit.success(),
         now: frame.now,
     };
     match app.store.run(logout).await? {
@@ -79,7 +79,7 @@ async fn meant(
         .filter(of_audience);
     let (mut meant, mut refused) = (Vec::new(), None);
     for provider in candidates.take(PROVIDERS_MAX) {
-        frame.trail.provider.clone_from(&provider.key);
+        frame.audit.provider.clone_from(&provider.key);
         if let Some(policy) = active.policy_of(provider) {
             frame.policy(app, policy, &provider.key);
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::app::App;
+use crate::audit::context::AuditContext;
 use crate::clock::lifetime;
 use crate::dto::{LoginResponse, RiskAssessmentInfo};
 use crate::encoding::{hex, sha256};
@@ -22,7 +23,6 @@ use crate::flows::mfa_requirement::{Contact, MfaRequirement, Offer, offer};
 use crate::flows::signin::VerifiedIdentity;
 use crate::language::Language;
 use crate::runtime_config::{ActivePolicy, ActiveProvider};
-use crate::trail::Trail;
 use vestibule_risk::{Level, Values};
 use vestibule_store::mfa::{Factors, OpenChallenge, ReadFactors};
 use vestibule_store::sessions::Origin;
@@ -201,7 +201,7 @@ pub struct NewChallenge<'a> {
 pub async fn open(
     app: &App,
     asked: NewChallenge<'_>,
-    trail: &mut Trail,
+    audit: &mut AuditContext,
 ) -> Result<Result<LoginResponse, SigninOutcome>, Failure> {
     let NewChallenge {
         provider,
@@ -226,7 +226,7 @@ pub async fn open(
     };
     let offered = offer(mfa, requirement.level, &factors, contact);
     if offered.is_empty() {
-        let audit = format!("no factor can be asked for: {}", trail.assessment);
+        let audit = format!("no factor can be asked for: {}", audit.assessment);
         return Err(Code::MfaUnavailable.because(audit).into());
     }
     let Offer {
@@ -253,7 +253,7 @@ pub async fn open(
         issued_at: identity.issued_at,
         level: PendingLevel::of(requirement.level),
         by_risk: requirement.by_risk,
-        assessment: trail.assessment.clone(),
+        assessment: audit.assessment.clone(),
         risk,
         history: history.map(|(history, values)| KeptHistory::of(&history, values)),
         methods,
@@ -261,7 +261,7 @@ pub async fn open(
     };
     let token = ChallengeToken::new(app.random()?);
     let ttl = lifetime(mfa.challenge_ttl);
-    trail.session_id = None;
+    audit.session_id = None;
     let opening = OpenChallenge {
         account,
         login: Some(identity.login(&provider.key, kept.origin)),
@@ -271,7 +271,7 @@ pub async fn open(
         expires_at: now.saturating_add(ttl),
         content: serde_json::to_string(&kept)
             .map_err(|_| Code::Internal.because("the sign-in cannot be kept"))?,
-        event: trail.challenged(),
+        event: audit.challenged(),
         now,
     };
     match app.store.run(opening).await? {

@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 use crate::agent;
 use crate::app::{App, Caller};
+use crate::audit::context::AuditContext;
 use crate::client_address::{self, client_address, network};
 use crate::failure::{Code, Failure, TryAgainReason};
 use crate::limits::of_address;
 use crate::refresh_token::Holder;
 use crate::runtime_config::{ActiveConfig, ActivePolicy};
-use crate::trail::Trail;
 use vestibule_idtoken::keys::Fetching;
 use vestibule_idtoken::keys::egress::is_public;
 use vestibule_store::{EventKind, IdentityKey, Session, User};
@@ -35,7 +35,7 @@ pub struct Frame<'c> {
     pub active: Arc<ActiveConfig>,
     /// Seconds since the Unix epoch.
     pub now: i64,
-    pub trail: Trail,
+    pub audit: AuditContext,
     pub caller: Caller<'c>,
     client: IpAddr,
     limit: Limit,
@@ -61,7 +61,7 @@ impl<'c> Frame<'c> {
         Self {
             active: app.runtime_config.active(),
             now,
-            trail: Trail::new(kind, now, caller.request_id, network(client)),
+            audit: AuditContext::new(kind, now, caller.request_id, network(client)),
             caller,
             client,
             limit: Limit::new(app, client, String::new(), UNKNOWN_PER_MINUTE, now),
@@ -73,7 +73,7 @@ impl<'c> Frame<'c> {
     /// From here on the request is about this policy, and about this provider of it.
     pub fn policy(&mut self, app: &App, policy: &Arc<ActivePolicy>, provider: &str) {
         self.enter(app, policy, provider.to_owned());
-        provider.clone_into(&mut self.trail.provider);
+        provider.clone_into(&mut self.audit.provider);
     }
 
     /// From here on the request is about a client of this policy.
@@ -84,8 +84,8 @@ impl<'c> Frame<'c> {
     fn enter(&mut self, app: &App, policy: &Arc<ActivePolicy>, scope: String) {
         let Caller { peer, headers, .. } = self.caller;
         self.client = client_address(peer, headers, &policy.spec.trusted_proxies);
-        self.trail.network = network(self.client);
-        self.trail.policy.clone_from(&policy.key);
+        self.audit.network = network(self.client);
+        self.audit.policy.clone_from(&policy.key);
         let per_minute = policy.spec.limits.failures_per_ip_per_minute;
         self.limit = Limit::new(app, self.client, scope, per_minute, self.now);
         self.policy = Some(Arc::clone(policy));
@@ -97,7 +97,7 @@ impl<'c> Frame<'c> {
         if let Some(policy) = active.policy_of_key(&session.policy) {
             self.policy(app, policy, &session.provider);
         }
-        self.trail.of_session(session, user);
+        self.audit.of_session(session, user);
     }
 
     /// From here on it is known whose sign-in this is.
@@ -163,7 +163,7 @@ impl<'c> Frame<'c> {
             Failure::TryAgain(again) if again.reason == TryAgainReason::RateLimited
         );
         if !is_limited {
-            app.record(self.trail.failure(&failure));
+            app.record(self.audit.failure(&failure));
         }
         Err(failure)
     }

@@ -53,8 +53,8 @@ pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Fai
     let (session, user) = found
         .filter(|(_, owner)| owner.id == bearer.user.id)
         .ok_or_else(not_found)?;
-    frame.trail.of_session(&session, &user);
-    let (now, event) = (frame.now, frame.trail.success());
+    frame.audit.of_session(&session, &user);
+    let (now, event) = (frame.now, frame.audit.success());
     if app
         .store
         .run(EndSession {
@@ -74,7 +74,7 @@ pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Fai
 pub async fn end_all(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> {
     let mut frame = Frame::begin(app, EventKind::Signout, caller);
     let Bearer { user, .. } = authenticate(app, &mut frame, Opens::AccountChange).await?;
-    let mut event = frame.trail.success();
+    let mut event = frame.audit.success();
     event.detail = "all sessions of the user".to_owned();
     let _found = app
         .store

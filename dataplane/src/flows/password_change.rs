@@ -79,7 +79,7 @@ async fn run(
     };
     let next = next.new_session()?;
     let ends_at = next.ends_at;
-    frame.trail.session_id = Some(refresh.session());
+    frame.audit.session_id = Some(refresh.session());
     let change = ChangePassword {
         user: user.id,
         by: ChangedBy::User {
@@ -89,7 +89,7 @@ async fn run(
         },
         hash,
         must_change: false,
-        event: frame.trail.success(),
+        event: frame.audit.success(),
         now,
     };
     match app.store.run(change).await? {

@@ -40,7 +40,7 @@ pub(crate) async fn refresh_at(
     caller: Caller<'_>,
 ) -> Result<LoginResponse, Failure> {
     let mut frame = Frame::begin(app, EventKind::Refresh, caller);
-    frame.trail.client = client_context.client_id().map(str::to_owned);
+    frame.audit.client = client_context.client_id().map(str::to_owned);
     let result = rotate(app, &mut frame, client_context, request).await;
     let result = frame.end(app, result);
     app.metrics.refresh(result.as_ref().err());
@@ -90,7 +90,7 @@ async fn rotate(
             }
             // The last answer was lost: the same one again, and nothing of the session to write.
             Presented::Superseded(live_token) => {
-                app.record(frame.trail.noted(GRACE_USED, ""));
+                app.record(frame.audit.noted(GRACE_USED, ""));
                 app.metrics.refresh_grace();
                 return answer.issue(app, &live_token, now);
             }
@@ -106,7 +106,7 @@ async fn rotate(
                         .min(session.ends_at),
                     rotated: remember(&session, salt, grace, now),
                     now,
-                    event: frame.trail.success(),
+                    event: frame.audit.success(),
                 };
                 match app.store.run(rotation).await? {
                     RotationOutcome::Changed => continue,
@@ -116,7 +116,7 @@ async fn rotate(
             }
         };
         let failure = Failure::from(Code::RefreshTokenReused.because(reused));
-        let mut event = frame.trail.failure(&failure);
+        let mut event = frame.audit.failure(&failure);
         event.kind = EventKind::Signout;
         let _was_live = app
             .store

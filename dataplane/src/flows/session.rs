@@ -40,7 +40,7 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> 
     let ending = app.store.run(EndSession {
         id: session.id,
         now: frame.now,
-        event: frame.trail.success(),
+        event: frame.audit.success(),
     });
     let _was_live = ending.await?;
     Ok(())
@@ -83,11 +83,11 @@ pub(crate) async fn revoke_at(
         Admission::Unknown => return Ok(()),
     }
     frame.session(app, &session, &user);
-    frame.trail.client = client_context.client_id().map(str::to_owned);
+    frame.audit.client = client_context.client_id().map(str::to_owned);
     let ending = app.store.run(EndSession {
         id: session.id,
         now: frame.now,
-        event: frame.trail.success(),
+        event: frame.audit.success(),
     });
     let _was_live = ending.await?;
     Ok(())

@@ -66,7 +66,7 @@ pub(crate) async fn signin_at(
     caller: Caller<'_>,
 ) -> Result<(LoginResponse, String), Failure> {
     let mut frame = Frame::begin(app, EventKind::Signin, caller);
-    frame.trail.client = client_context.client_id().map(str::to_owned);
+    frame.audit.client = client_context.client_id().map(str::to_owned);
     let active = Arc::clone(&frame.active);
     let mut attempt = Attempt {
         frame,
@@ -76,7 +76,7 @@ pub(crate) async fn signin_at(
     let Attempt { frame, .. } = attempt;
     let result = frame.end(app, result);
     app.metrics.signin(result.as_ref().err());
-    result.map(|response| (response, frame.trail.policy))
+    result.map(|response| (response, frame.audit.policy))
 }
 
 /// One attempt, and what is known of it so far.
@@ -178,7 +178,7 @@ impl Attempt<'_, '_> {
         let token = UnverifiedToken::parse(text)
             .map_err(|malformed| Code::TokenMalformed.because(malformed.to_string()))?;
         let provider = choose_provider(active, &token, request.provider.as_deref())?;
-        self.frame.trail.provider.clone_from(&provider.key);
+        self.frame.audit.provider.clone_from(&provider.key);
         let policy = active.policy_of(provider).ok_or_else(|| {
             TryAgainReason::NotReady.after(1, "the provider's policy is not served")
         })?;
@@ -249,7 +249,7 @@ impl Attempt<'_, '_> {
         let (spec, mapped) = (&provider.spec, &identity.mapped);
         let plan = account::plan(spec, &policy.key, mapped, gathered, fresh.user, now)?;
         let user = plan.user();
-        self.frame.trail.user_id = Some(user.id);
+        self.frame.audit.user_id = Some(user.id);
         let mut decided = Decided {
             contact,
             seen: None,
@@ -331,11 +331,11 @@ impl Attempt<'_, '_> {
                 language: Language::of(self.frame.caller.headers),
                 now,
             };
-            return challenge::open(app, asked, &mut self.frame.trail).await;
+            return challenge::open(app, asked, &mut self.frame.audit).await;
         }
         carried.restrict(standing);
         let refresh = &fresh.refresh;
-        self.frame.trail.session_id = Some(refresh.session());
+        self.frame.audit.session_id = Some(refresh.session());
         let origin = identity.origin();
         let session = OpenSession {
             policy,
@@ -356,7 +356,7 @@ impl Attempt<'_, '_> {
             replay: identity.replay_key(provider.spec.token.replay),
             history,
             completion: None,
-            event: self.frame.trail.success(),
+            event: self.frame.audit.success(),
             now,
         };
         match app.store.run(signin).await? {
@@ -404,7 +404,7 @@ impl Attempt<'_, '_> {
             (Acting::Enforce, RiskAction::Allow | RiskAction::RequireMfa)
             | (Acting::Observe, _) => {}
         }
-        self.frame.trail.assessment = record;
+        self.frame.audit.assessment = record;
         Ok((assessment, learnt))
     }
 }

@@ -70,11 +70,11 @@ impl<'c> Attempt<'c> {
             self.frame.policy(app, policy, &challenge.provider);
             self.frame.suspect(kept.identity());
         }
-        let (trail, now) = (&mut self.frame.trail, self.frame.now);
-        trail.user_id = Some(user.id);
-        trail.policy.clone_from(&kept.policy);
-        trail.provider.clone_from(&challenge.provider);
-        trail.assessment.clone_from(&kept.assessment);
+        let (audit, now) = (&mut self.frame.audit, self.frame.now);
+        audit.user_id = Some(user.id);
+        audit.policy.clone_from(&kept.policy);
+        audit.provider.clone_from(&challenge.provider);
+        audit.assessment.clone_from(&kept.assessment);
         if user.policy != kept.policy {
             return Err(invalid("it is a challenge of another policy"));
         }

@@ -73,7 +73,7 @@ pub(super) async fn complete(
     };
     let session = session.new_session()?;
     let (session_id, ends_at) = (session.id, session.ends_at);
-    attempt.frame.trail.session_id = Some(session_id);
+    attempt.frame.audit.session_id = Some(session_id);
     let device = if remember_device && earns_trust(method) {
         Some(DeviceToken::new(app.id(now)?, app.random()?))
     } else {
@@ -105,7 +105,7 @@ pub(super) async fn complete(
                 expires_at: now.saturating_add(remembered),
             }),
         }),
-        event: attempt.frame.trail.success(),
+        event: attempt.frame.audit.success(),
         now,
     };
     match app.store.run(signin).await? {

@@ -272,7 +272,7 @@ async fn confirm_story(
     let confirming = Confirming {
         user: user.id,
         confirmation,
-        event: attempt.frame.trail.success(),
+        event: attempt.frame.audit.success(),
         now,
     };
     match app.store.run(confirming).await? {
@@ -329,7 +329,7 @@ async fn remove_story(
     let removal = Removal {
         user: user.id,
         factor,
-        event: attempt.frame.trail.success(),
+        event: attempt.frame.audit.success(),
     };
     if app.store.run(removal).await? {
         let language = Language::of(attempt.frame.caller.headers);

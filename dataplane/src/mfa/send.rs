@@ -52,7 +52,7 @@ pub(super) async fn send(
             return Err(Code::MfaMethodUnavailable.into());
         }
     };
-    app.record(attempt.frame.trail.noted("ok", method.name()));
+    app.record(attempt.frame.audit.noted("ok", method.name()));
     Ok(Sent { to, expires_in })
 }
 

@@ -145,7 +145,7 @@ fn prove_key(
     let mut pairs = factors.iter().zip(&credentials);
     let (factor, _) = pairs.find(|(_, known)| known.id() == credential.id())?;
     if counter == Counter::Regressed {
-        app.record(attempt.frame.trail.noted("counter_regressed", ""));
+        app.record(attempt.frame.audit.noted("counter_regressed", ""));
     }
     Some(Proof::Credential {
         factor: *factor,

@@ -54,7 +54,7 @@ fn claimed(app: &App, frame: &mut Frame<'_>, active: &ActiveConfig, name: &str) 
     if let [Declared { policy, .. }] = active.clients_named(name) {
         frame.client_of(app, policy);
     }
-    frame.trail.client = Some(name.to_owned());
+    frame.audit.client = Some(name.to_owned());
 }
 
 /// A secret has 32 bytes at least and is not guessed: wrong ones hold back no right one.

@@ -443,7 +443,7 @@ async fn linking_is_decided_again_inside_the_transaction() {
             replay: None,
             history: None,
             completion: None,
-            event: crate::trail::Trail::new(
+            event: crate::audit::context::AuditContext::new(
                 vestibule_store::EventKind::Signin,
                 NOW,
                 "id",

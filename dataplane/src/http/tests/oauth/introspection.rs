@@ -4,7 +4,7 @@ use vestibule_crds::duration::Duration;
 use vestibule_crds::snapshot::Revision;
 
 use super::*;
-use crate::trail::Trail;
+use crate::audit::context::AuditContext;
 use vestibule_store::{EventKind, RevokeSessions, SetUserStatus, UserStatus};
 
 fn inactive() -> Value {
@@ -152,7 +152,8 @@ async fn a_token_is_inactive_as_soon_as_its_session_user_provider_or_policy_is()
                 assert_eq!(set, Ok(true));
             }
             "revoked" => {
-                let event = Trail::new(EventKind::UserChange, NOW + 1, "", String::new()).success();
+                let event =
+                    AuditContext::new(EventKind::UserChange, NOW + 1, "", String::new()).success();
                 let revoked = store
                     .run(RevokeSessions {
                         user,

@@ -13,7 +13,7 @@ const _: () = {
 };
 
 #[derive(Debug)]
-pub struct Trail {
+pub struct AuditContext {
     pub kind: EventKind,
     pub at: i64,
     pub request_id: String,
@@ -28,7 +28,7 @@ pub struct Trail {
     pub client: Option<String>,
 }
 
-impl Trail {
+impl AuditContext {
     pub fn new(kind: EventKind, at: i64, request_id: &str, network: String) -> Self {
         Self {
             kind,
