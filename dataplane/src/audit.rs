@@ -20,6 +20,7 @@ use uuid::Uuid;
 use vestibule_store::{AuditSink, Event};
 
 pub mod condense;
+pub mod context;
 
 /// Lines that wait to be written.
 const WAITING_MAX: usize = 8192;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use notify::Watcher as _;
-use vestibule_crds::compile::{Compiled, Compiler, Inputs, RuntimeConfig as ServingState, Verdict};
+use vestibule_crds::compile::{Compiled, Compiler, Inputs, Serving as ServingState, Verdict};
 use vestibule_crds::installer::Installer;
 use vestibule_crds::issuer::HttpIssuers;
 use vestibule_crds::manifests::{self, ManifestFile, ManifestObjects};
@@ -351,7 +351,7 @@ fn message(verdict: &Verdict) -> String {
 
 fn complaint(verdict: &Verdict) -> String {
     let file = verdict.source.as_deref().unwrap_or("manifests");
-    let what_now = match verdict.runtime_config {
+    let what_now = match verdict.serving {
         ServingState::Current => "",
         ServingState::Previous(_) => " (its last good version is still served)",
         ServingState::Nothing => " (nothing is served for it)",

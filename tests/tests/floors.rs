@@ -32,11 +32,10 @@ const DATAPLANE: &[&[&str]] = &[
         "refresh_token",
         "server",
         "telemetry",
-        "trail",
         "users",
     ],
     // The configuration that is served.
-    &["live"],
+    &["runtime_config"],
     // What every request shares.
     &["app", "body"],
     // The stories of requests.

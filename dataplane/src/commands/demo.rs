@@ -46,11 +46,11 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     let clock = Clock::System;
     let mut step = 0;
 
-    tell(&mut step, "An OpenID provider starts on this machine.");
+    print_step(&mut step, "An OpenID provider starts on this machine.");
     let provider = DemoProvider::start().await?;
     println!("    issuer {}", provider.issuer);
 
-    tell(
+    print_step(
         &mut step,
         "Two manifests say whom to trust, as one would `kubectl apply` them.",
     );
@@ -60,7 +60,7 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     std::fs::create_dir(&directory)?;
     std::fs::write(directory.join("demo.yaml"), &manifests)?;
 
-    tell(
+    print_step(
         &mut step,
         "`vestibule serve --manifests` compiles and serves them.",
     );
@@ -73,14 +73,14 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
         running.admin_address
     );
 
-    tell(
+    print_step(
         &mut step,
         "Alice logs in at the provider and gets an ID token for the client `web`.",
     );
     let id_token = provider.id_token("alice", clock.now(), ID_TOKEN_SECONDS)?;
     indented(&decoded(&id_token)?);
 
-    tell(
+    print_step(
         &mut step,
         "A service passes it on: POST /auth/id-token/signin.",
     );
@@ -89,7 +89,7 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     indented(&shortened(&answer));
     let access_token = text(&answer, "access_token")?;
 
-    tell(
+    print_step(
         &mut step,
         "Any service verifies the access token with the published keys.",
     );
@@ -98,7 +98,7 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     println!("    {} against {base}/jwks.json", styled(GOOD, "verified"));
     indented(&decoded(&access_token)?);
 
-    tell(
+    print_step(
         &mut step,
         "Ten minutes later the refresh token gets the next one, and is used up.",
     );
@@ -194,7 +194,7 @@ fn serve_args(args: &DemoArgs, folder: &Path) -> anyhow::Result<ServeArgs> {
     }
 }
 
-fn write_event(step: &mut usize, what: &str) {
+fn print_step(step: &mut usize, what: &str) {
     *step += 1;
     println!();
     println!("{}", styled(STRONG, &format!("{step}. {what}")));
