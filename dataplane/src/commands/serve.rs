@@ -102,16 +102,7 @@ pub async fn start(
     };
     let tls = tls(&args)?;
     let database = args.database.database(&args.data_dir)?;
-    if let Some(path) = &args.admin_token_file {
-        std::fs::metadata(path).with_context(|| path.display().to_string())?;
-        if admin::users::read(path).is_none() {
-            bail!(
-                "{}: a token has at least {} characters",
-                path.display(),
-                admin::users::TOKEN_CHARS_MIN
-            );
-        }
-    }
+    check_admin_token(args.admin_token_file.as_deref())?;
     let geography = Arc::new(Geography::open(&args.geoip_db)?);
     // Whoever asks for a port that is taken shall not wait for anything else first.
     let listener = listen(args.listen).await?;
@@ -145,23 +136,7 @@ pub async fn start(
             .of_pod(args.snapshot.pod_name.clone()),
     );
 
-    if let Some(manifests) = &args.manifests {
-        let configuration = Manifests::open(
-            manifests,
-            &args.data_dir,
-            args.installer.allowed(args.issuers),
-            Arc::clone(&app),
-            Arc::clone(&admin),
-        )?;
-        std::thread::Builder::new()
-            .name("configuration".to_owned())
-            .spawn(move || configuration.follow())
-            .context("a thread could not be started")?;
-    }
-    if let Some(sources) = sources {
-        tokio::spawn(sources.follow(Arc::clone(&app), Arc::clone(&admin)));
-        tokio::spawn(prefetch::run(Arc::clone(&app)));
-    }
+    follow_configuration(&args, sources, &app, &admin)?;
     tokio::spawn(sweep::run(Arc::clone(&app), stop.clone()));
     tokio::spawn(refusals::run(Arc::clone(&app), stop.clone()));
     let counting = tokio::spawn(population::run(Arc::clone(&app), stop.clone()));
@@ -169,27 +144,7 @@ pub async fn start(
         tokio::spawn(Arc::clone(tls).watch());
     }
 
-    let admin_server = Server {
-        listener: admin_listener,
-        tls: None,
-        connections_max: ADMIN_CONNECTIONS_MAX,
-        bounds: Bounds::default(),
-        gauge: Arc::new(Uncounted),
-        threads: Arc::new(Threads::here()),
-    };
-    let (app_of_admin, state_of_admin) = (Arc::clone(&app), Arc::clone(&admin));
-    // It answers until the process ends, so that readiness can be seen to be false while requests drain.
-    tokio::spawn(admin_server.run(
-        move |peer, request| {
-            admin::handle(
-                Arc::clone(&app_of_admin),
-                Arc::clone(&state_of_admin),
-                peer,
-                request,
-            )
-        },
-        CancellationToken::new(),
-    ));
+    serve_admin(admin_listener, &app, &admin);
     let server = Server {
         listener,
         tls,
@@ -249,6 +204,64 @@ impl Running {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+fn check_admin_token(path: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    if admin::users::read(path).is_none() {
+        bail!(
+            "{}: a token has at least {} characters",
+            path.display(),
+            admin::users::TOKEN_CHARS_MIN
+        );
+    }
+    Ok(())
+}
+
+/// Serves what is configured, in manifests or by the operator, and each change of it.
+fn follow_configuration(
+    args: &ServeArgs,
+    sources: Option<Sources>,
+    app: &Arc<App>,
+    admin: &Arc<Admin>,
+) -> anyhow::Result<()> {
+    if let Some(manifests) = &args.manifests {
+        let configuration = Manifests::open(
+            manifests,
+            &args.data_dir,
+            args.installer.allowed(args.issuers),
+            Arc::clone(app),
+            Arc::clone(admin),
+        )?;
+        std::thread::Builder::new()
+            .name("configuration".to_owned())
+            .spawn(move || configuration.follow())
+            .context("a thread could not be started")?;
+    }
+    if let Some(sources) = sources {
+        tokio::spawn(sources.follow(Arc::clone(app), Arc::clone(admin)));
+        tokio::spawn(prefetch::run(Arc::clone(app)));
+    }
+    Ok(())
+}
+
+/// The admin listener answers until the process ends, so that readiness can be seen to be false
+/// while requests drain.
+fn serve_admin(listener: TcpListener, app: &Arc<App>, admin: &Arc<Admin>) {
+    let server = Server {
+        listener,
+        tls: None,
+        connections_max: ADMIN_CONNECTIONS_MAX,
+        bounds: Bounds::default(),
+        gauge: Arc::new(Uncounted),
+        threads: Arc::new(Threads::here()),
+    };
+    let (app, admin) = (Arc::clone(app), Arc::clone(admin));
+    tokio::spawn(server.run(
+        move |peer, request| admin::handle(Arc::clone(&app), Arc::clone(&admin), peer, request),
+        CancellationToken::new(),
+    ));
 }
 
 /// What the operator publishes, wherever it can be had.
