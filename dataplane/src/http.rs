@@ -11,21 +11,21 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tracing::Span;
 use tracing::instrument::Instrument as _;
-use uuid::Uuid;
-use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::app::{App, Caller};
 use crate::failure::{Code, Failure};
-use crate::flows::mfa_requirement::can_be_enrolled;
 use crate::server::Answer;
 use crate::telemetry;
 
+mod endpoints;
 pub mod handlers;
 pub mod host;
 pub mod oauth;
 pub mod openapi;
 pub mod page;
 pub mod problem;
+
+use endpoints::{Call, Route};
 
 /// The code of an answer that is none of success, for who counts and times answers.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     let began = Instant::now();
     let (head, body) = request.into_parts();
     // What is no path of ours may be anything, a token for one.
-    let route = route(head.uri.path());
+    let route = Route::find(head.uri.path());
     let name = route.map_or(DOCUMENT, Route::template);
     let span = telemetry::request(&head.method, name, &head.headers);
     // As large as the largest route makes it: in a box it is moved once, and not by everybody who passes it on.
@@ -87,7 +87,8 @@ async fn answer(
     let result = match route {
         _ if let Err(why) = host::check(head) => Err(Code::InvalidRequest.because(why).into()),
         Some(route) if route.allows(&head.method) => {
-            route.answer(app, caller, head.uri.query(), body).await
+            let query = head.uri.query();
+            route.answer(app, caller, Call { query, body }).await
         }
         Some(route) => Ok(method_not_allowed(route, &request_id)),
         None => document(app, head, head.uri.path()),
@@ -103,164 +104,6 @@ async fn answer(
         answer.headers_mut().insert(X_REQUEST_ID, id);
     }
     answer
-}
-
-/// The fixed paths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
-    Signin,
-    Refresh,
-    Revoke,
-    Signout,
-    SignoutEverywhere,
-    ProviderLogout,
-    Sessions,
-    EndSession(Uuid),
-    Userinfo,
-    Password,
-    MfaChallenge,
-    MfaVerify,
-    MfaEnroll(MfaMethod),
-    MfaConfirm(MfaMethod),
-    MfaEnrollments,
-    MfaRemove(Uuid),
-    OpenApi,
-    Page(page::File),
-    OauthToken,
-    OauthIntrospect,
-    OauthRevoke,
-}
-
-fn route(path: &str) -> Option<Route> {
-    match path {
-        "/auth/id-token/signin" => Some(Route::Signin),
-        "/auth/token/refresh" => Some(Route::Refresh),
-        "/auth/token/revoke" => Some(Route::Revoke),
-        "/auth/signout" => Some(Route::Signout),
-        "/auth/signout/everywhere" => Some(Route::SignoutEverywhere),
-        crate::flows::backchannel_logout::PATH => Some(Route::ProviderLogout),
-        "/auth/sessions" => Some(Route::Sessions),
-        "/auth/userinfo" => Some(Route::Userinfo),
-        "/auth/password" => Some(Route::Password),
-        crate::protocol::TOKEN_PATH => Some(Route::OauthToken),
-        crate::protocol::INTROSPECTION_PATH => Some(Route::OauthIntrospect),
-        crate::protocol::REVOCATION_PATH => Some(Route::OauthRevoke),
-        "/openapi.json" => Some(Route::OpenApi),
-        "/auth/mfa/challenge" => Some(Route::MfaChallenge),
-        "/auth/mfa/verify" => Some(Route::MfaVerify),
-        "/auth/mfa/enrollments" => Some(Route::MfaEnrollments),
-        _ => {
-            if let Some(rest) = path.strip_prefix("/auth/mfa/enrollments/") {
-                return enrollment(rest);
-            }
-            if let Some(id) = path.strip_prefix("/auth/sessions/") {
-                return id.parse().ok().map(Route::EndSession);
-            }
-            page::File::at(path).map(Route::Page)
-        }
-    }
-}
-
-/// What stands below the factors of a user: a method or the id of a factor.
-fn enrollment(rest: &str) -> Option<Route> {
-    let method = |name: &str| MfaMethod::named(name).filter(|method| can_be_enrolled(*method));
-    if let Some(name) = rest.strip_suffix("/confirm") {
-        return method(name).map(Route::MfaConfirm);
-    }
-    if let Some(method) = method(rest) {
-        return Some(Route::MfaEnroll(method));
-    }
-    rest.parse().ok().map(Route::MfaRemove)
-}
-
-impl Route {
-    /// As it is counted and logged: one of a few, whatever a caller sends.
-    fn template(self) -> &'static str {
-        match self {
-            Self::Signin => "/auth/id-token/signin",
-            Self::Refresh => "/auth/token/refresh",
-            Self::Revoke => "/auth/token/revoke",
-            Self::Signout => "/auth/signout",
-            Self::SignoutEverywhere => "/auth/signout/everywhere",
-            Self::Sessions => "/auth/sessions",
-            Self::EndSession(_) => "/auth/sessions/{id}",
-            Self::OauthToken => crate::protocol::TOKEN_PATH,
-            Self::OauthIntrospect => crate::protocol::INTROSPECTION_PATH,
-            Self::OauthRevoke => crate::protocol::REVOCATION_PATH,
-            Self::ProviderLogout => crate::flows::backchannel_logout::PATH,
-            Self::Userinfo => "/auth/userinfo",
-            Self::Password => "/auth/password",
-            Self::MfaChallenge => "/auth/mfa/challenge",
-            Self::MfaVerify => "/auth/mfa/verify",
-            Self::MfaEnroll(_) => "/auth/mfa/enrollments/{method}",
-            Self::MfaConfirm(_) => "/auth/mfa/enrollments/{method}/confirm",
-            Self::MfaEnrollments => "/auth/mfa/enrollments",
-            Self::MfaRemove(_) => "/auth/mfa/enrollments/{id}",
-            Self::OpenApi => "/openapi.json",
-            Self::Page(_) => "/auth/mfa",
-        }
-    }
-
-    fn allow(self) -> &'static str {
-        match self {
-            Self::Signin
-            | Self::Refresh
-            | Self::Revoke
-            | Self::Signout
-            | Self::SignoutEverywhere
-            | Self::ProviderLogout
-            | Self::Password
-            | Self::MfaChallenge
-            | Self::MfaVerify
-            | Self::MfaEnroll(_)
-            | Self::MfaConfirm(_)
-            | Self::OauthToken
-            | Self::OauthIntrospect
-            | Self::OauthRevoke => "POST",
-            Self::Userinfo
-            | Self::Sessions
-            | Self::MfaEnrollments
-            | Self::OpenApi
-            | Self::Page(_) => "GET, HEAD",
-            Self::EndSession(_) | Self::MfaRemove(_) => "DELETE",
-        }
-    }
-
-    fn allows(self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method)
-    }
-
-    async fn answer(
-        self,
-        app: &Arc<App>,
-        caller: Caller<'_>,
-        query: Option<&str>,
-        body: Incoming,
-    ) -> Result<Answer, Failure> {
-        match self {
-            Self::Signin => handlers::signin(app, caller, body).await,
-            Self::Refresh => handlers::refresh(app, caller, body).await,
-            Self::Revoke => handlers::revoke(app, caller, body).await,
-            Self::Signout => handlers::signout(app, caller).await,
-            Self::SignoutEverywhere => handlers::sessions::signout_everywhere(app, caller).await,
-            Self::ProviderLogout => Ok(handlers::logout::backchannel(app, caller, body).await),
-            Self::Sessions => handlers::sessions::list(app, caller, query).await,
-            Self::EndSession(id) => handlers::sessions::end(app, caller, id).await,
-            Self::Userinfo => handlers::userinfo(app, caller).await,
-            Self::Password => handlers::password(app, caller, body).await,
-            Self::MfaChallenge => handlers::mfa::challenge(app, caller, body).await,
-            Self::MfaVerify => handlers::mfa::verify(app, caller, body).await,
-            Self::MfaEnroll(method) => handlers::mfa::enroll(app, caller, body, method).await,
-            Self::MfaConfirm(method) => handlers::mfa::confirm(app, caller, body, method).await,
-            Self::MfaEnrollments => handlers::mfa::enrollments(app, caller).await,
-            Self::MfaRemove(factor) => handlers::mfa::remove(app, caller, factor).await,
-            Self::OauthToken => Ok(handlers::oauth::token(app, caller, body).await),
-            Self::OauthIntrospect => Ok(handlers::oauth::introspect(app, caller, body).await),
-            Self::OauthRevoke => Ok(handlers::oauth::revoke(app, caller, body).await),
-            Self::OpenApi => Ok(json(openapi::rendered(), DOCUMENT_CACHE)),
-            Self::Page(file) => Ok(page::answer(file, caller.headers, query)),
-        }
-    }
 }
 
 /// HTTP/2 names the host in the URI.

@@ -9,14 +9,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
-use super::handlers;
-use crate::dto::{
-    ChallengeInfo, ChallengeRequest, ConfirmRequest, EnrollRequest, Enrollment,
-    EnrollmentConfirmed, EnrollmentInfo, Enrollments, Introspection, IntrospectionRequest,
-    LoginResponse, LogoutRequest, OauthError, PasswordRequest, Problem, RefreshRequest,
-    RevocationRequest, RevokeRequest, RiskAssessmentInfo, SessionInfo, Sessions, SigninRequest,
-    TokenRequest, TokenResponse, UserInfo, VerifyRequest,
-};
+use super::endpoints::Documented;
+use super::{DOCUMENT_CACHE, json as json_answer};
+use crate::server::Answer;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,15 +20,6 @@ use crate::dto::{
         description = "Sign-in for the services of a Kubernetes cluster, with an ID token that somebody else issued.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password,
-        handlers::mfa::challenge, handlers::mfa::verify, handlers::mfa::enroll, handlers::mfa::confirm, handlers::mfa::enrollments,
-        handlers::mfa::remove, handlers::sessions::list, handlers::sessions::end, handlers::sessions::signout_everywhere,
-        handlers::oauth::token, handlers::oauth::introspect, handlers::oauth::revoke, handlers::logout::backchannel),
-    components(schemas(SigninRequest, RefreshRequest, RevokeRequest, PasswordRequest, LoginResponse, RiskAssessmentInfo, UserInfo, Problem,
-        ChallengeRequest, ChallengeInfo, VerifyRequest, EnrollRequest, Enrollment, ConfirmRequest, EnrollmentConfirmed, Enrollments,
-        EnrollmentInfo, Sessions, SessionInfo, TokenRequest, TokenResponse, IntrospectionRequest, Introspection, RevocationRequest,
-        OauthError, LogoutRequest)),
-    modifiers(&BearerToken, &NeedsIdToken),
     tags(
         (name = "sign-in", description = "From an external ID token to local tokens"),
         (name = "second factors", description = "Challenges and what answers them"),
@@ -71,16 +57,28 @@ impl Modify for NeedsIdToken {
     }
 }
 
+fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    document.merge(Documented::openapi());
+    BearerToken.modify(&mut document);
+    NeedsIdToken.modify(&mut document);
+    document
+}
+
 /// Indented, with a last line break: as it stands in the repository.
 pub fn pretty() -> String {
-    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    let mut text = document().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }
 
-pub(super) fn rendered() -> Bytes {
+pub(super) fn answer() -> Answer {
+    json_answer(rendered(), DOCUMENT_CACHE)
+}
+
+fn rendered() -> Bytes {
     static RENDERED: LazyLock<Bytes> =
-        LazyLock::new(|| Bytes::from(Document::openapi().to_json().unwrap_or_default()));
+        LazyLock::new(|| Bytes::from(document().to_json().unwrap_or_default()));
     RENDERED.clone()
 }
 

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use crate::app::{App, Caller};
 use crate::body::form;
 use crate::dto::{LogoutRequest, OauthError};
+use crate::failure::Failure;
 use crate::flows::backchannel_logout;
 use crate::http::empty;
 use crate::http::handlers::BODY_BYTES_MAX;
@@ -33,7 +34,11 @@ use crate::server::Answer;
         (status = 503, description = "temporarily_unavailable, with Retry-After in seconds", body = OauthError),
     )
 )]
-pub async fn backchannel(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer {
+pub async fn backchannel(
+    app: &Arc<App>,
+    caller: Caller<'_>,
+    body: Incoming,
+) -> Result<Answer, Failure> {
     let answered = async {
         let mut form = form::read(caller.headers, body).await?;
         let request = LogoutRequest {
@@ -43,5 +48,5 @@ pub async fn backchannel(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> 
         backchannel_logout::log_out(app, &request.logout_token, caller).await?;
         Ok(empty(StatusCode::OK))
     };
-    conclude(backchannel_logout::PATH, answered.await, caller)
+    Ok(conclude(backchannel_logout::PATH, answered.await, caller))
 }

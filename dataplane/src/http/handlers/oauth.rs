@@ -10,6 +10,7 @@ use crate::body::form;
 use crate::dto::{
     Introspection, IntrospectionRequest, OauthError, RevocationRequest, TokenRequest, TokenResponse,
 };
+use crate::failure::Failure;
 use crate::http::{empty, oauth as wire, private_json, problem};
 use crate::oauth::{self, OauthFailure};
 use crate::protocol;
@@ -36,13 +37,13 @@ use crate::server::Answer;
         (status = 503, description = "temporarily_unavailable with the code provider_unavailable, store_unavailable or not_ready, with Retry-After in seconds", body = OauthError),
     )
 )]
-pub async fn token(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer {
+pub async fn token(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Result<Answer, Failure> {
     let answered = async {
         let form = form::read(caller.headers, body).await?;
         let tokens = oauth::token(app, form, caller).await?;
         Ok(private_json(&tokens)?)
     };
-    conclude(protocol::TOKEN_PATH, answered.await, caller)
+    Ok(conclude(protocol::TOKEN_PATH, answered.await, caller))
 }
 
 /// What a token says
@@ -66,13 +67,21 @@ pub async fn token(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer
         (status = 503, description = "temporarily_unavailable with the code store_unavailable, provider_unavailable or not_ready, with Retry-After in seconds", body = OauthError),
     )
 )]
-pub async fn introspect(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer {
+pub async fn introspect(
+    app: &Arc<App>,
+    caller: Caller<'_>,
+    body: Incoming,
+) -> Result<Answer, Failure> {
     let answered = async {
         let form = form::read(caller.headers, body).await?;
         let said = oauth::introspect(app, form, caller).await?;
         Ok(private_json(&said)?)
     };
-    conclude(protocol::INTROSPECTION_PATH, answered.await, caller)
+    Ok(conclude(
+        protocol::INTROSPECTION_PATH,
+        answered.await,
+        caller,
+    ))
 }
 
 /// End the session of a token
@@ -96,13 +105,13 @@ pub async fn introspect(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> A
         (status = 503, description = "temporarily_unavailable with the code store_unavailable, provider_unavailable or not_ready, with Retry-After in seconds", body = OauthError),
     )
 )]
-pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer {
+pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Result<Answer, Failure> {
     let answered = async {
         let form = form::read(caller.headers, body).await?;
         oauth::revoke(app, form, caller).await?;
         Ok(empty(StatusCode::OK))
     };
-    conclude(protocol::REVOCATION_PATH, answered.await, caller)
+    Ok(conclude(protocol::REVOCATION_PATH, answered.await, caller))
 }
 
 /// A failure is told in OAuth's form.
