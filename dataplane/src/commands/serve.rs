@@ -36,7 +36,7 @@ use vestibule_process::signal::stop_on_signal;
 use vestibule_store::database::Opened;
 
 /// What is logged when nobody says otherwise: of libraries, only what went wrong.
-const LOG: &str = "warn,vestibule_dataplane=info,vestibule_store=info";
+const LOG: &str = "warn,vestibule_dataplane=info,vestibule_idtoken=info,vestibule_process=info,vestibule_store=info";
 /// Health checks, metrics and the operator.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 const RUNTIME_THREADS: usize = 2;

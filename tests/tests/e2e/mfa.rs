@@ -70,7 +70,7 @@ async fn a_code_that_was_mailed_signs_in_once() {
         .manifests("policy.yaml", &[policy()])
         .environment(
             "VESTIBULE_LOG",
-            "vestibule_dataplane=trace,vestibule_store=trace,info",
+            "vestibule_dataplane=trace,vestibule_idtoken=trace,vestibule_store=trace,info",
         )
         .start()
         .await;

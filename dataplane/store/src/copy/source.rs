@@ -77,7 +77,7 @@ impl Source {
     pub(super) fn fingerprint(&self) -> Result<String, CopyError> {
         let of = self.read(|db| {
             db.query_row(
-                "SELECT HEXLOWER.encode((SELECT key FROM risk_key)) || ' ' || (SELECT times FROM probe) || ' ' || \
+                "SELECT hex((SELECT key FROM risk_key)) || ' ' || (SELECT times FROM probe) || ' ' || \
                  (SELECT coalesce(max(id), 0) FROM events) || ' ' || (SELECT count(*) FROM users) || ' ' || \
                  (SELECT count(*) FROM sessions)",
                 [],
