@@ -36,6 +36,7 @@ mod rotated;
 mod rounds;
 pub mod sessions;
 pub mod sqlite;
+mod statements;
 mod store;
 pub mod trace;
 
