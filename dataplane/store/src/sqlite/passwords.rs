@@ -46,7 +46,7 @@ fn password_hash(db: &Connection, user: Uuid) -> rusqlite::Result<Option<Secret>
 
 impl Read for UserPage {
     fn read(&self, db: &Connection) -> rusqlite::Result<Vec<User>> {
-        let UserPage {
+        let Self {
             policy,
             status,
             after,

@@ -36,7 +36,7 @@ pub(super) fn session(db: &Connection, id: Uuid) -> rusqlite::Result<Option<(Ses
 
 impl Read for SessionPage {
     fn read(&self, db: &Connection) -> rusqlite::Result<Vec<Session>> {
-        let SessionPage {
+        let Self {
             user,
             after,
             limit,

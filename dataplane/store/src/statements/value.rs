@@ -110,7 +110,7 @@ impl ToSql for Value<'_> {
 }
 
 /// Values as PostgreSQL takes them.
-pub(crate) fn parameters<'v, V: ToSql + Sync>(values: &'v [V]) -> Vec<&'v (dyn ToSql + Sync)> {
+pub(crate) fn parameters<V: ToSql + Sync>(values: &[V]) -> Vec<&(dyn ToSql + Sync)> {
     let values = values.iter();
     values.map(|value| value as &(dyn ToSql + Sync)).collect()
 }
