@@ -37,6 +37,7 @@ mod rotated;
 mod rounds;
 pub mod sessions;
 pub mod sqlite;
+mod statements;
 mod store;
 pub mod trace;
 

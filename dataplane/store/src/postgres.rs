@@ -35,6 +35,7 @@ mod pool;
 mod population;
 mod private;
 pub mod reading;
+mod rows;
 mod schema;
 mod sessions;
 mod signin;

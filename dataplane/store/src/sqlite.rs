@@ -41,6 +41,7 @@ mod passwords;
 mod population;
 mod queue;
 mod readers;
+mod rows;
 mod sessions;
 mod signin;
 mod space;

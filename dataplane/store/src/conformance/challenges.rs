@@ -93,9 +93,9 @@ async fn read(store: &Store, digest: [u8; 32]) -> Option<FoundChallenge> {
 pub(crate) async fn challenge_is_read_as_it_was_opened(fixture: impl Fixture) {
     let store = fixture.store();
     let profile = verified("ann@shop.example");
-    let user = created(&*store, "ann", profile.clone()).await;
-    let digest = challenged(&*store, user).await;
-    let found = read(&*store, digest).await.expect("it was opened");
+    let user = created(&store, "ann", profile.clone()).await;
+    let digest = challenged(&store, user).await;
+    let found = read(&store, digest).await.expect("it was opened");
     assert_eq!(
         found.challenge,
         Challenge {
@@ -111,7 +111,7 @@ pub(crate) async fn challenge_is_read_as_it_was_opened(fixture: impl Fixture) {
     );
     assert_eq!((found.user.id, found.user.profile), (user, profile));
     assert!(found.factors.all.is_empty());
-    assert_eq!(read(&*store, [9; 32]).await, None);
+    assert_eq!(read(&store, [9; 32]).await, None);
 }
 
 pub(crate) async fn challenge_creates_a_new_user_without_a_profile(fixture: impl Fixture) {
@@ -124,14 +124,14 @@ pub(crate) async fn challenge_creates_a_new_user_without_a_profile(fixture: impl
     };
     let first = opening(create());
     let digest = first.digest;
-    opened(&*store, first).await;
+    opened(&store, first).await;
     let bare = User {
         profile: Profile::default(),
         ..ann.clone()
     };
-    let gathered = gathered(&*store, identity("ann"), Some("ann@shop.example")).await;
+    let gathered = gathered(&store, identity("ann"), Some("ann@shop.example")).await;
     assert_eq!((gathered.user, gathered.history), (Some(bare), None));
-    let other = super::rows::gathered(&*store, identity("bob"), Some("ann@shop.example")).await;
+    let other = super::rows::gathered(&store, identity("bob"), Some("ann@shop.example")).await;
     assert_eq!(
         other.email_owners,
         [],
@@ -146,14 +146,14 @@ pub(crate) async fn challenge_creates_a_new_user_without_a_profile(fixture: impl
         user_id: ann.id,
         profile: Some(profile),
     };
-    committed(&*store, complete).await;
-    assert_eq!(found(&*store, identity("ann")).await, Some(ann));
+    committed(&store, complete).await;
+    assert_eq!(found(&store, identity("ann")).await, Some(ann));
 }
 
 pub(crate) async fn challenge_is_answered_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let digest = challenged(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let digest = challenged(&store, user).await;
     let mut tasks = JoinSet::new();
     for _ in 0..50 {
         let store = Arc::clone(&store);
@@ -168,22 +168,19 @@ pub(crate) async fn challenge_is_answered_once(fixture: impl Fixture) {
     let lost = |outcome: &Result<SigninOutcome, _>| *outcome == Ok(SigninOutcome::ChallengeGone);
     assert_eq!(outcomes.iter().filter(|outcome| lost(outcome)).count(), 49);
     assert_eq!(
-        read(&*store, digest)
+        read(&store, digest)
             .await
             .map(|found| found.challenge.consumed_at),
         Some(Some(NOW + 10))
     );
-    assert_eq!(
-        tried(&*store, attempt(user, digest)).await,
-        TryOutcome::Gone
-    );
+    assert_eq!(tried(&store, attempt(user, digest)).await, TryOutcome::Gone);
 }
 
 pub(crate) async fn expired_void_or_foreign_challenge_is_not_answered(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let bob = created(&*store, "bob", Profile::default()).await;
-    let void = challenged(&*store, ann).await;
+    let ann = created(&store, "ann", Profile::default()).await;
+    let bob = created(&store, "bob", Profile::default()).await;
+    let void = challenged(&store, ann).await;
     let mut live = void;
     for _ in 0..CHALLENGES_MAX {
         let later = OpenChallenge {
@@ -194,7 +191,7 @@ pub(crate) async fn expired_void_or_foreign_challenge_is_not_answered(fixture: i
             })
         };
         live = later.digest;
-        opened(&*store, later).await;
+        opened(&store, later).await;
     }
     let gone = async |answer: Signin| {
         assert_eq!(store.run(answer).await, Ok(SigninOutcome::ChallengeGone));
@@ -215,10 +212,10 @@ pub(crate) async fn expired_void_or_foreign_challenge_is_not_answered(fixture: i
             ..attempt(ann, live)
         },
     ] {
-        assert_eq!(tried(&*store, attempt).await, TryOutcome::Gone);
+        assert_eq!(tried(&store, attempt).await, TryOutcome::Gone);
     }
     committed(
-        &*store,
+        &store,
         Signin {
             now: NOW + 299,
             ..answer(ann, live, Proof::SentCode)
@@ -229,7 +226,7 @@ pub(crate) async fn expired_void_or_foreign_challenge_is_not_answered(fixture: i
 
 pub(crate) async fn used_token_opens_no_challenge(fixture: impl Fixture) {
     let store = fixture.store();
-    let user_id = created(&*store, "ann", Profile::default()).await;
+    let user_id = created(&store, "ann", Profile::default()).await;
     let account = || Account::Existing {
         user_id,
         profile: None,
@@ -238,7 +235,7 @@ pub(crate) async fn used_token_opens_no_challenge(fixture: impl Fixture) {
         replay,
         ..opening(account())
     };
-    opened(&*store, open(token(NOW + 60, 1))).await;
+    opened(&store, open(token(NOW + 60, 1))).await;
     assert_eq!(
         store.run(open(token(NOW + 60, 1))).await,
         Ok(SigninOutcome::Replayed)
@@ -248,14 +245,14 @@ pub(crate) async fn used_token_opens_no_challenge(fixture: impl Fixture) {
         ..existing(user_id)
     };
     assert_eq!(store.run(again).await, Ok(SigninOutcome::Replayed));
-    opened(&*store, open(token(NOW + 60, 2))).await;
+    opened(&store, open(token(NOW + 60, 2))).await;
 }
 
 pub(crate) async fn disabled_user_opens_and_completes_nothing(fixture: impl Fixture) {
     let store = fixture.store();
     for status in [UserStatus::Disabled, UserStatus::Locked] {
-        let user_id = created(&*store, &next_id().to_string(), Profile::default()).await;
-        let digest = challenged(&*store, user_id).await;
+        let user_id = created(&store, &next_id().to_string(), Profile::default()).await;
+        let digest = challenged(&store, user_id).await;
         let set = store
             .run(SetUserStatus {
                 user: user_id,
@@ -293,7 +290,7 @@ pub(crate) async fn disabled_user_opens_and_completes_nothing(fixture: impl Fixt
 pub(crate) async fn link_is_made_once_its_challenge_is_answered(fixture: impl Fixture) {
     let store = fixture.store();
     let email = "ann@shop.example";
-    let user = created(&*store, "ann", verified(email)).await;
+    let user = created(&store, "ann", verified(email)).await;
     let link = |allowed| link_if(user, identity("second"), email, allowed).account;
     let open = opening(link(true));
     let digest = open.digest;
@@ -301,8 +298,8 @@ pub(crate) async fn link_is_made_once_its_challenge_is_answered(fixture: impl Fi
         store.run(opening(link(false))).await,
         Ok(SigninOutcome::LinkRefused)
     );
-    opened(&*store, open).await;
-    assert_eq!(found(&*store, identity("second")).await, None);
+    opened(&store, open).await;
+    assert_eq!(found(&store, identity("second")).await, None);
     let complete = |allowed| Signin {
         account: link(allowed),
         ..answer(user, digest, Proof::SentCode)
@@ -311,8 +308,8 @@ pub(crate) async fn link_is_made_once_its_challenge_is_answered(fixture: impl Fi
         store.run(complete(false)).await,
         Ok(SigninOutcome::LinkRefused)
     );
-    committed(&*store, complete(true)).await;
-    let linked = found(&*store, identity("second")).await;
+    committed(&store, complete(true)).await;
+    let linked = found(&store, identity("second")).await;
     assert_eq!(linked.map(|linked| linked.id), Some(user));
 }
 
@@ -326,8 +323,8 @@ pub(crate) async fn abandoned_challenge_leaves_history_and_profile_unchanged(
         replaces: None,
         content: b"one".to_vec(),
     });
-    committed(&*store, first).await;
-    let before = gathered(&*store, identity("ann"), None).await;
+    committed(&store, first).await;
+    let before = gathered(&store, identity("ann"), None).await;
     let ann = before.user.clone().expect("she is known");
     for _ in 0..3 {
         let changed = opening(Account::Existing {
@@ -335,46 +332,43 @@ pub(crate) async fn abandoned_challenge_leaves_history_and_profile_unchanged(
             profile: Some(verified("other@shop.example")),
         });
         let digest = changed.digest;
-        opened(&*store, changed).await;
-        let tried = tried(&*store, attempt(ann.id, digest)).await;
+        opened(&store, changed).await;
+        let tried = tried(&store, attempt(ann.id, digest)).await;
         assert_eq!(tried, TryOutcome::Counted(None));
     }
-    let after = gathered(&*store, identity("ann"), None).await;
+    let after = gathered(&store, identity("ann"), None).await;
     assert_eq!((after.user, after.history), (before.user, before.history));
 }
 
 pub(crate) async fn challenge_has_so_many_tries(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let digest = challenged(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let digest = challenged(&store, user).await;
     for _ in 0..5 {
-        let tried = tried(&*store, attempt(user, digest)).await;
+        let tried = tried(&store, attempt(user, digest)).await;
         assert_eq!(tried, TryOutcome::Counted(None));
     }
-    assert_eq!(
-        tried(&*store, attempt(user, digest)).await,
-        TryOutcome::Gone
-    );
+    assert_eq!(tried(&store, attempt(user, digest)).await, TryOutcome::Gone);
 }
 
 pub(crate) async fn tries_are_counted_over_challenges(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     for _ in 0..2 {
-        let digest = challenged(&*store, user).await;
+        let digest = challenged(&store, user).await;
         for _ in 0..5 {
-            let tried = tried(&*store, attempt(user, digest)).await;
+            let tried = tried(&store, attempt(user, digest)).await;
             assert_eq!(tried, TryOutcome::Counted(None));
         }
     }
-    let digest = challenged(&*store, user).await;
+    let digest = challenged(&store, user).await;
     assert_eq!(
-        tried(&*store, attempt(user, digest)).await,
+        tried(&store, attempt(user, digest)).await,
         TryOutcome::Locked(900)
     );
-    let other = created(&*store, "bob", Profile::default()).await;
-    let others = challenged(&*store, other).await;
-    let tried_other = tried(&*store, attempt(other, others)).await;
+    let other = created(&store, "bob", Profile::default()).await;
+    let others = challenged(&store, other).await;
+    let tried_other = tried(&store, attempt(other, others)).await;
     assert_eq!(tried_other, TryOutcome::Counted(None));
     // Whoever unlocks a user lets the user try again.
     let set = store
@@ -385,7 +379,7 @@ pub(crate) async fn tries_are_counted_over_challenges(fixture: impl Fixture) {
         })
         .await;
     assert_eq!(set, Ok(true));
-    let again = tried(&*store, attempt(user, digest)).await;
+    let again = tried(&store, attempt(user, digest)).await;
     assert_eq!(again, TryOutcome::Counted(None));
 }
 
@@ -393,14 +387,14 @@ pub(crate) async fn a_thousand_tries_at_once_over_many_challenges_stay_in_bounds
     fixture: impl Fixture,
 ) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     assert_eq!(guesses(&[Arc::clone(&store)], user).await, 10);
 }
 
 /// How many tries are counted: of a thousand at once, each third with a new challenge, and of fifteen after them.
 pub(crate) async fn guesses(stores: &[Arc<Store>], user: Uuid) -> usize {
     let mut tasks = JoinSet::new();
-    let first = challenged(&*stores[0], user).await;
+    let first = challenged(&stores[0], user).await;
     for number in 0..1000 {
         let store = Arc::clone(&stores[number % stores.len()]);
         tasks.spawn(async move {
@@ -420,9 +414,9 @@ pub(crate) async fn guesses(stores: &[Arc<Store>], user: Uuid) -> usize {
     }
     let mut outcomes = tasks.join_all().await;
     for _ in 0..3 {
-        let digest = challenged(&*stores[0], user).await;
+        let digest = challenged(&stores[0], user).await;
         for _ in 0..5 {
-            outcomes.push(tried(&*stores[0], attempt(user, digest)).await);
+            outcomes.push(tried(&stores[0], attempt(user, digest)).await);
         }
     }
     let counted = |outcome: &&TryOutcome| matches!(outcome, TryOutcome::Counted(_));
@@ -431,16 +425,16 @@ pub(crate) async fn guesses(stores: &[Arc<Store>], user: Uuid) -> usize {
 
 pub(crate) async fn success_takes_back_its_try_alone(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     for round in 0..2 {
-        let digest = challenged(&*store, user).await;
+        let digest = challenged(&store, user).await;
         for number in 0..5 {
             let now = NOW + 10 * round + number;
             let counted = Try {
                 now,
                 ..attempt(user, digest)
             };
-            let tried = tried(&*store, counted).await;
+            let tried = tried(&store, counted).await;
             assert_eq!(tried, TryOutcome::Counted(None));
         }
         let mut right = answer(user, digest, Proof::SentCode);
@@ -451,9 +445,9 @@ pub(crate) async fn success_takes_back_its_try_alone(fixture: impl Fixture) {
                 at: NOW + 10 * round + 4,
             });
         }
-        committed(&*store, right).await;
+        committed(&store, right).await;
     }
-    let digest = challenged(&*store, user).await;
+    let digest = challenged(&store, user).await;
     for expected in [
         TryOutcome::Counted(None),
         TryOutcome::Counted(None),
@@ -463,14 +457,14 @@ pub(crate) async fn success_takes_back_its_try_alone(fixture: impl Fixture) {
             now: NOW + 20,
             ..attempt(user, digest)
         };
-        assert_eq!(tried(&*store, late).await, expected);
+        assert_eq!(tried(&store, late).await, expected);
     }
 }
 
 pub(crate) async fn what_is_pending_is_taken_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let digest = challenged(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let digest = challenged(&store, user).await;
     let waiting = Waiting {
         user,
         challenge: digest,
@@ -481,7 +475,7 @@ pub(crate) async fn what_is_pending_is_taken_once(fixture: impl Fixture) {
     let waited = store.run(waiting).await;
     assert_eq!(waited, Ok(TryOutcome::Counted(None)));
     let state = Some(b"state".to_vec());
-    let looked = tried(&*store, attempt(user, digest)).await;
+    let looked = tried(&store, attempt(user, digest)).await;
     assert_eq!(looked, TryOutcome::Counted(state.clone()));
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
@@ -502,8 +496,8 @@ pub(crate) async fn what_is_pending_is_taken_once(fixture: impl Fixture) {
 
 pub(crate) async fn codes_are_sent_with_a_wait_between_them(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let digest = challenged(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let digest = challenged(&store, user).await;
     let send = async |challenge, after| {
         let waiting = Waiting {
             user,
@@ -516,7 +510,7 @@ pub(crate) async fn codes_are_sent_with_a_wait_between_them(fixture: impl Fixtur
     };
     assert_eq!(send(digest, 0).await, TryOutcome::Counted(None));
     assert_eq!(send(digest, 29).await, TryOutcome::Locked(1));
-    let next = challenged(&*store, user).await;
+    let next = challenged(&store, user).await;
     assert_eq!(send(next, 29).await, TryOutcome::Locked(1), "of the user");
     assert_eq!(send(digest, 30).await, TryOutcome::Counted(None));
     assert_eq!(send(next, 60).await, TryOutcome::Counted(None));
@@ -524,9 +518,9 @@ pub(crate) async fn codes_are_sent_with_a_wait_between_them(fixture: impl Fixtur
 
 pub(crate) async fn device_is_known_to_its_user_until_it_expires(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let bob = created(&*store, "bob", Profile::default()).await;
-    let device = remembered(&*store, ann).await;
+    let ann = created(&store, "ann", Profile::default()).await;
+    let bob = created(&store, "bob", Profile::default()).await;
+    let device = remembered(&store, ann).await;
     let known = async |user, device, now| {
         let known = store.run(KnowsDevice { user, device, now }).await;
         known.expect("the store is there")
@@ -539,7 +533,7 @@ pub(crate) async fn device_is_known_to_its_user_until_it_expires(fixture: impl F
         ..device
     };
     assert!(!known(ann, guessed, NOW).await);
-    let other = remembered(&*store, bob).await;
+    let other = remembered(&store, bob).await;
     assert_eq!(store.run(ForgetDevices(ann)).await, Ok(()));
     assert!(!known(ann, device, NOW).await);
     assert!(known(bob, other, NOW).await);
@@ -547,10 +541,10 @@ pub(crate) async fn device_is_known_to_its_user_until_it_expires(fixture: impl F
 
 pub(crate) async fn the_oldest_device_makes_room_for_one_more(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     let mut devices = Vec::new();
     for _ in 0..=crate::mfa::DEVICES_MAX {
-        devices.push(remembered(&*store, user).await);
+        devices.push(remembered(&store, user).await);
     }
     for (index, device) in devices.into_iter().enumerate() {
         let known = store
@@ -586,32 +580,32 @@ pub(crate) async fn remembered(store: &Store, user: Uuid) -> DeviceKey {
 pub(crate) async fn challenge_and_its_counters_survive_reopening(mut fixture: impl Fixture) {
     let (user, digest) = {
         let store = fixture.store();
-        let user = created(&*store, "ann", Profile::default()).await;
-        let digest = challenged(&*store, user).await;
+        let user = created(&store, "ann", Profile::default()).await;
+        let digest = challenged(&store, user).await;
         for _ in 0..5 {
-            tried(&*store, attempt(user, digest)).await;
+            tried(&store, attempt(user, digest)).await;
         }
         (user, digest)
     };
     fixture.reopen().await;
     let store = fixture.store();
-    let found = read(&*store, digest).await.expect("it is kept");
+    let found = read(&store, digest).await.expect("it is kept");
     assert_eq!(found.challenge.tries, 5);
-    let next = challenged(&*store, user).await;
+    let next = challenged(&store, user).await;
     for _ in 0..5 {
-        tried(&*store, attempt(user, next)).await;
+        tried(&store, attempt(user, next)).await;
     }
-    let last = challenged(&*store, user).await;
-    let locked = tried(&*store, attempt(user, last)).await;
+    let last = challenged(&store, user).await;
+    let locked = tried(&store, attempt(user, last)).await;
     assert!(matches!(locked, TryOutcome::Locked(_)), "{locked:?}");
 }
 
 pub(crate) async fn expired_challenge_and_device_are_swept(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let bob = created(&*store, "bob", Profile::default()).await;
-    remembered(&*store, ann).await;
-    let digest = challenged(&*store, bob).await;
+    let ann = created(&store, "ann", Profile::default()).await;
+    let bob = created(&store, "bob", Profile::default()).await;
+    remembered(&store, ann).await;
+    let digest = challenged(&store, bob).await;
     let swept = async |now| {
         store
             .run(sweep(now, 1000))
@@ -620,6 +614,6 @@ pub(crate) async fn expired_challenge_and_device_are_swept(fixture: impl Fixture
     };
     assert_eq!(swept(NOW + 300).await, 0);
     assert_eq!(swept(NOW + 301).await, 2, "two challenges");
-    assert_eq!(read(&*store, digest).await, None);
+    assert_eq!(read(&store, digest).await, None);
     assert_eq!(swept(NOW + DAY + 1).await, 1, "a device");
 }

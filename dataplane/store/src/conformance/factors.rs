@@ -84,17 +84,17 @@ async fn removed(store: &Store, user: Uuid, factor: Uuid) -> bool {
 
 pub(crate) async fn factor_counts_once_it_is_confirmed(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    assert_eq!(factors(&*store, user).await, Factors::default());
+    let user = created(&store, "ann", Profile::default()).await;
+    assert_eq!(factors(&store, user).await, Factors::default());
     let factor = totp();
-    let id = begun(&*store, user, factor.clone()).await;
-    let waiting = factors(&*store, user).await;
+    let id = begun(&store, user, factor.clone()).await;
+    let waiting = factors(&store, user).await;
     assert_eq!(
         (&waiting.all, waiting.confirmed().count()),
         (&vec![factor.clone()], 0)
     );
     assert_eq!(
-        confirmed(&*store, user, id).await,
+        confirmed(&store, user, id).await,
         ConfirmOutcome::Confirmed { first: true }
     );
     let good = Factor {
@@ -107,9 +107,9 @@ pub(crate) async fn factor_counts_once_it_is_confirmed(fixture: impl Fixture) {
         all: vec![good],
         recovery_codes_left: 2,
     };
-    assert_eq!(factors(&*store, user).await, expected);
+    assert_eq!(factors(&store, user).await, expected);
     assert_eq!(
-        confirmed(&*store, user, id).await,
+        confirmed(&store, user, id).await,
         ConfirmOutcome::Gone,
         "once"
     );
@@ -117,18 +117,18 @@ pub(crate) async fn factor_counts_once_it_is_confirmed(fixture: impl Fixture) {
 
 pub(crate) async fn factor_of_another_or_too_late_is_not_confirmed(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let bob = created(&*store, "bob", Profile::default()).await;
-    let factor = begun(&*store, ann, totp()).await;
-    assert_eq!(confirmed(&*store, bob, factor).await, ConfirmOutcome::Gone);
+    let ann = created(&store, "ann", Profile::default()).await;
+    let bob = created(&store, "bob", Profile::default()).await;
+    let factor = begun(&store, ann, totp()).await;
+    assert_eq!(confirmed(&store, bob, factor).await, ConfirmOutcome::Gone);
     let late = Factor {
         expires_at: Some(NOW + 10),
         ..totp()
     };
-    let late = begun(&*store, ann, late).await;
-    assert_eq!(confirmed(&*store, ann, late).await, ConfirmOutcome::Gone);
+    let late = begun(&store, ann, late).await;
+    assert_eq!(confirmed(&store, ann, late).await, ConfirmOutcome::Gone);
     assert_eq!(
-        confirmed(&*store, ann, factor).await,
+        confirmed(&store, ann, factor).await,
         ConfirmOutcome::Gone,
         "another took its place"
     );
@@ -136,27 +136,27 @@ pub(crate) async fn factor_of_another_or_too_late_is_not_confirmed(fixture: impl
 
 pub(crate) async fn only_the_first_factor_brings_recovery_codes(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    enrolled(&*store, user).await;
-    let challenge = challenged(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    enrolled(&store, user).await;
+    let challenge = challenged(&store, user).await;
     committed(
-        &*store,
+        &store,
         answer(user, challenge, Proof::RecoveryCode([1; 32])),
     )
     .await;
-    let second = begun(&*store, user, totp()).await;
+    let second = begun(&store, user, totp()).await;
     assert_eq!(
-        confirmed(&*store, user, second).await,
+        confirmed(&store, user, second).await,
         ConfirmOutcome::Confirmed { first: false }
     );
-    assert_eq!(factors(&*store, user).await.recovery_codes_left, 1);
+    assert_eq!(factors(&store, user).await.recovery_codes_left, 1);
 }
 
 pub(crate) async fn user_has_a_bounded_number_of_factors(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     for _ in 1..FACTORS_MAX {
-        enrolled(&*store, user).await;
+        enrolled(&store, user).await;
     }
     let (last, other) = (
         totp(),
@@ -165,23 +165,23 @@ pub(crate) async fn user_has_a_bounded_number_of_factors(fixture: impl Fixture) 
             ..totp()
         },
     );
-    let last = begun(&*store, user, last).await;
-    let other = begun(&*store, user, other).await;
+    let last = begun(&store, user, last).await;
+    let other = begun(&store, user, other).await;
     assert_eq!(
-        confirmed(&*store, user, last).await,
+        confirmed(&store, user, last).await,
         ConfirmOutcome::Confirmed { first: false }
     );
-    assert_eq!(confirmed(&*store, user, other).await, ConfirmOutcome::Gone);
+    assert_eq!(confirmed(&store, user, other).await, ConfirmOutcome::Gone);
     let factor = totp();
     assert_eq!(store.run(Enrollment { user, factor }).await, Ok(false));
 }
 
 pub(crate) async fn step_is_used_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let factor = enrolled(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let factor = enrolled(&store, user).await;
     let used = async |step| {
-        let challenge = challenged(&*store, user).await;
+        let challenge = challenged(&store, user).await;
         let answer = answer(user, challenge, Proof::Step { factor, step });
         store.run(answer).await.expect("the store is there")
     };
@@ -196,8 +196,8 @@ pub(crate) async fn step_is_used_once(fixture: impl Fixture) {
     ] {
         assert_eq!(used(step).await, outcome, "{step}");
     }
-    let other = created(&*store, "bob", Profile::default()).await;
-    let challenge = challenged(&*store, other).await;
+    let other = created(&store, "bob", Profile::default()).await;
+    let challenge = challenged(&store, other).await;
     let step = STEP + 9;
     let foreign = answer(other, challenge, Proof::Step { factor, step });
     assert_eq!(store.run(foreign).await, Ok(SigninOutcome::ProofUsed));
@@ -205,14 +205,14 @@ pub(crate) async fn step_is_used_once(fixture: impl Fixture) {
 
 pub(crate) async fn step_works_once_under_fifty_tries_at_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let factor = enrolled(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let factor = enrolled(&store, user).await;
     let mut tasks = JoinSet::new();
     for _ in 0..50 {
         let store = Arc::clone(&store);
         tasks.spawn(async move {
             // Each with a challenge of its own: the last one opened is live.
-            let challenge = challenged(&*store, user).await;
+            let challenge = challenged(&store, user).await;
             let step = STEP + 1;
             let answer = answer(user, challenge, Proof::Step { factor, step });
             store.run(answer).await
@@ -225,10 +225,10 @@ pub(crate) async fn step_works_once_under_fifty_tries_at_once(fixture: impl Fixt
 
 pub(crate) async fn recovery_code_is_used_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    enrolled(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    enrolled(&store, user).await;
     let used = async |code| {
-        let challenge = challenged(&*store, user).await;
+        let challenge = challenged(&store, user).await;
         let answer = answer(user, challenge, Proof::RecoveryCode(code));
         store.run(answer).await.expect("the store is there")
     };
@@ -236,48 +236,48 @@ pub(crate) async fn recovery_code_is_used_once(fixture: impl Fixture) {
     assert_eq!(used([1; 32]).await, SigninOutcome::ProofUsed);
     assert_eq!(used([3; 32]).await, SigninOutcome::ProofUsed, "never given");
     assert_eq!(used([2; 32]).await, SigninOutcome::Committed);
-    assert_eq!(factors(&*store, user).await.recovery_codes_left, 0);
+    assert_eq!(factors(&store, user).await.recovery_codes_left, 0);
 }
 
 pub(crate) async fn wrong_proof_leaves_the_challenge_to_be_answered(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let factor = enrolled(&*store, user).await;
-    let challenge = challenged(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let factor = enrolled(&store, user).await;
+    let challenge = challenged(&store, user).await;
     let step = |step| answer(user, challenge, Proof::Step { factor, step });
     assert_eq!(store.run(step(STEP)).await, Ok(SigninOutcome::ProofUsed));
-    committed(&*store, step(STEP + 1)).await;
+    committed(&store, step(STEP + 1)).await;
 }
 
 pub(crate) async fn first_factor_is_enrolled_with_a_challenge(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let factor = begun(&*store, user, totp()).await;
-    let challenge = challenged(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let factor = begun(&store, user, totp()).await;
+    let challenge = challenged(&store, user).await;
     let enroll = || answer(user, challenge, Proof::Enrolled(confirmation(factor)));
-    committed(&*store, enroll()).await;
-    let good = factors(&*store, user).await;
+    committed(&store, enroll()).await;
+    let good = factors(&store, user).await;
     assert_eq!((good.confirmed().count(), good.recovery_codes_left), (1, 2));
     assert_eq!(store.run(enroll()).await, Ok(SigninOutcome::ChallengeGone));
 }
 
 pub(crate) async fn second_factor_is_not_enrolled_with_a_challenge(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    enrolled(&*store, user).await;
-    let second = begun(&*store, user, totp()).await;
-    let challenge = challenged(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    enrolled(&store, user).await;
+    let second = begun(&store, user, totp()).await;
+    let challenge = challenged(&store, user).await;
     let enroll = answer(user, challenge, Proof::Enrolled(confirmation(second)));
     assert_eq!(store.run(enroll).await, Ok(SigninOutcome::ProofUsed));
-    assert_eq!(factors(&*store, user).await.confirmed().count(), 1);
+    assert_eq!(factors(&store, user).await.confirmed().count(), 1);
 }
 
 pub(crate) async fn credential_is_kept_as_its_use_left_it(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let factor = begun(&*store, user, totp()).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let factor = begun(&store, user, totp()).await;
     let secret = b"counter 1".to_vec();
-    let unconfirmed = challenged(&*store, user).await;
+    let unconfirmed = challenged(&store, user).await;
     let early = Proof::Credential {
         factor,
         secret: secret.clone(),
@@ -286,29 +286,29 @@ pub(crate) async fn credential_is_kept_as_its_use_left_it(fixture: impl Fixture)
         store.run(answer(user, unconfirmed, early.clone())).await,
         Ok(SigninOutcome::ProofUsed)
     );
-    confirmed(&*store, user, factor).await;
-    committed(&*store, answer(user, unconfirmed, early)).await;
-    assert_eq!(factors(&*store, user).await.all[0].secret, secret);
+    confirmed(&store, user, factor).await;
+    committed(&store, answer(user, unconfirmed, early)).await;
+    assert_eq!(factors(&store, user).await.all[0].secret, secret);
 }
 
 pub(crate) async fn the_last_factor_takes_the_recovery_codes_along(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let bob = created(&*store, "bob", Profile::default()).await;
-    let (first, second) = (enrolled(&*store, ann).await, enrolled(&*store, ann).await);
-    enrolled(&*store, bob).await;
-    assert!(!removed(&*store, bob, first).await, "of another user");
-    assert!(removed(&*store, ann, first).await);
-    assert!(!removed(&*store, ann, first).await);
-    assert_eq!(factors(&*store, ann).await.recovery_codes_left, 2);
-    assert!(removed(&*store, ann, second).await);
-    assert_eq!(factors(&*store, ann).await, Factors::default());
-    assert_eq!(factors(&*store, bob).await.recovery_codes_left, 2);
+    let ann = created(&store, "ann", Profile::default()).await;
+    let bob = created(&store, "bob", Profile::default()).await;
+    let (first, second) = (enrolled(&store, ann).await, enrolled(&store, ann).await);
+    enrolled(&store, bob).await;
+    assert!(!removed(&store, bob, first).await, "of another user");
+    assert!(removed(&store, ann, first).await);
+    assert!(!removed(&store, ann, first).await);
+    assert_eq!(factors(&store, ann).await.recovery_codes_left, 2);
+    assert!(removed(&store, ann, second).await);
+    assert_eq!(factors(&store, ann).await, Factors::default());
+    assert_eq!(factors(&store, bob).await.recovery_codes_left, 2);
 }
 
 pub(crate) async fn change_of_factors_forgets_devices(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     let known = async |device| {
         let known = store
             .run(KnowsDevice {
@@ -319,25 +319,25 @@ pub(crate) async fn change_of_factors_forgets_devices(fixture: impl Fixture) {
             .await;
         known.expect("the store is there")
     };
-    let device = remembered(&*store, user).await;
-    let waiting = begun(&*store, user, totp()).await;
+    let device = remembered(&store, user).await;
+    let waiting = begun(&store, user, totp()).await;
     assert!(known(device).await);
-    confirmed(&*store, user, waiting).await;
+    confirmed(&store, user, waiting).await;
     assert!(!known(device).await);
-    let device = remembered(&*store, user).await;
+    let device = remembered(&store, user).await;
     assert!(known(device).await);
-    assert!(removed(&*store, user, waiting).await);
+    assert!(removed(&store, user, waiting).await);
     assert!(!known(device).await);
 }
 
 pub(crate) async fn factor_that_was_never_confirmed_is_swept(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let good = enrolled(&*store, user).await;
-    begun(&*store, user, totp()).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let good = enrolled(&store, user).await;
+    begun(&store, user, totp()).await;
     assert_eq!(store.run(sweep(NOW + 600, 1000)).await, Ok(0));
     assert_eq!(store.run(sweep(NOW + 601, 1000)).await, Ok(1));
-    let left = factors(&*store, user).await.all;
+    let left = factors(&store, user).await.all;
     assert_eq!(
         left.iter().map(|factor| factor.id).collect::<Vec<_>>(),
         [good]

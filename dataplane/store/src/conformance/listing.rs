@@ -23,27 +23,27 @@ async fn listed_at(store: &Store, user: Uuid, now: i64) -> Vec<Uuid> {
 
 pub(crate) async fn live_sessions_are_listed_the_newest_first(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let ben = created(&*store, "ben", Profile::default()).await;
-    let (old, over) = (signed_in(&*store, ann).await, signed_in(&*store, ann).await);
-    let others = signed_in(&*store, ben).await;
-    let new = signed_in(&*store, ann).await;
+    let ann = created(&store, "ann", Profile::default()).await;
+    let ben = created(&store, "ben", Profile::default()).await;
+    let (old, over) = (signed_in(&store, ann).await, signed_in(&store, ann).await);
+    let others = signed_in(&store, ben).await;
+    let new = signed_in(&store, ann).await;
     let ended = store.run(EndSession {
         id: over,
         now: NOW,
         event: event(EventKind::Signout),
     });
     assert_eq!(ended.await, Ok(true));
-    let listed = listed_at(&*store, ann, NOW).await;
+    let listed = listed_at(&store, ann, NOW).await;
     assert_eq!(listed[..2], [new, old]);
     assert_eq!(listed.len(), 3, "and the one that the user was made with");
-    assert!(listed_at(&*store, ben, NOW).await.contains(&others));
-    assert!(listed_at(&*store, next_id(), NOW).await.is_empty());
+    assert!(listed_at(&store, ben, NOW).await.contains(&others));
+    assert!(listed_at(&store, next_id(), NOW).await.is_empty());
 }
 
 pub(crate) async fn what_has_expired_or_was_revoked_is_not_listed(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
+    let ann = created(&store, "ann", Profile::default()).await;
     let signin = existing(ann);
     let long = Signin {
         session: NewSession {
@@ -53,26 +53,26 @@ pub(crate) async fn what_has_expired_or_was_revoked_is_not_listed(fixture: impl 
         ..signin
     };
     let id = long.session.id;
-    committed(&*store, long).await;
-    assert_eq!(listed_at(&*store, ann, NOW + DAY - 1).await.len(), 2);
-    assert_eq!(listed_at(&*store, ann, NOW + DAY).await, [id]);
-    assert!(listed_at(&*store, ann, NOW + 3 * DAY).await.is_empty());
+    committed(&store, long).await;
+    assert_eq!(listed_at(&store, ann, NOW + DAY - 1).await.len(), 2);
+    assert_eq!(listed_at(&store, ann, NOW + DAY).await, [id]);
+    assert!(listed_at(&store, ann, NOW + 3 * DAY).await.is_empty());
     let revoking = store.run(RevokeSessions {
         user: ann,
         now: NOW,
         event: event(EventKind::Signout),
     });
     assert_eq!(revoking.await, Ok(true));
-    assert!(listed_at(&*store, ann, NOW).await.is_empty());
+    assert!(listed_at(&store, ann, NOW).await.is_empty());
 }
 
 pub(crate) async fn sessions_come_in_pages_that_leave_nothing_out(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
+    let ann = created(&store, "ann", Profile::default()).await;
     for _ in 0..6 {
-        signed_in(&*store, ann).await;
+        signed_in(&store, ann).await;
     }
-    let all = listed_at(&*store, ann, NOW).await;
+    let all = listed_at(&store, ann, NOW).await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = SessionPage {
@@ -93,7 +93,7 @@ pub(crate) async fn sessions_come_in_pages_that_leave_nothing_out(fixture: impl 
 
 pub(crate) async fn a_session_is_listed_with_its_last_use(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
+    let ann = created(&store, "ann", Profile::default()).await;
     let signin = existing(ann);
     let session = NewSession {
         device: Some("Firefox, Linux".to_owned()),
@@ -101,7 +101,7 @@ pub(crate) async fn a_session_is_listed_with_its_last_use(fixture: impl Fixture)
         ..signin.session.clone()
     };
     let made = session.clone();
-    committed(&*store, Signin { session, ..signin }).await;
+    committed(&store, Signin { session, ..signin }).await;
     let of = |page: Vec<crate::Session>| {
         let mut found = page.into_iter().filter(|session| session.id == made.id);
         found.next().expect("it is listed")
@@ -131,7 +131,7 @@ pub(crate) async fn a_session_is_listed_with_its_last_use(fixture: impl Fixture)
 
 pub(crate) async fn a_revocation_leaves_an_event(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
+    let ann = created(&store, "ann", Profile::default()).await;
     let events = fixture.events().await;
     let revoking = store.run(RevokeSessions {
         user: ann,

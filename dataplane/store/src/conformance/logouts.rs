@@ -55,7 +55,7 @@ async fn has_ended(store: &Store, session: Uuid) -> bool {
 
 pub(crate) async fn logout_ends_what_it_names_and_nothing_else(fixture: impl Fixture) {
     let store = fixture.store();
-    let store = &*store;
+    let store = &store;
     let ann = created(store, "ann", Profile::default()).await;
     let ben = created(store, "ben", Profile::default()).await;
     let one = session_from(store, ann, origin("ann", Some("s-1"))).await;
@@ -83,8 +83,8 @@ pub(crate) async fn logout_ends_what_it_names_and_nothing_else(fixture: impl Fix
 
 pub(crate) async fn logout_at_another_provider_ends_nothing(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let session = session_from(&*store, ann, origin("ann", Some("s-1"))).await;
+    let ann = created(&store, "ann", Profile::default()).await;
+    let session = session_from(&store, ann, origin("ann", Some("s-1"))).await;
     let elsewhere = |token, named: &dyn Fn(LoggedOut) -> LoggedOut| {
         let good = logout(Some("ann"), Some("s-1"), token);
         let meant = good.meant.iter().cloned().map(named).collect();
@@ -102,14 +102,14 @@ pub(crate) async fn logout_at_another_provider_ends_nothing(fixture: impl Fixtur
     ] {
         assert_eq!(store.run(other).await, Ok(LogoutOutcome::Ended(0)));
     }
-    assert!(!has_ended(&*store, session).await);
+    assert!(!has_ended(&store, session).await);
     let good = store.run(logout(Some("ann"), Some("s-1"), 3)).await;
     assert_eq!(good, Ok(LogoutOutcome::Ended(2)));
 }
 
 pub(crate) async fn logout_token_is_used_once_under_fifty_at_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
+    let ann = created(&store, "ann", Profile::default()).await;
     let events = fixture.events().await;
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
@@ -126,16 +126,16 @@ pub(crate) async fn logout_token_is_used_once_under_fifty_at_once(fixture: impl 
     }
     assert_eq!(ended, 1);
     assert_eq!(fixture.events().await, events + 1);
-    let later = session_from(&*store, ann, origin("ann", None)).await;
+    let later = session_from(&store, ann, origin("ann", None)).await;
     let again = store.run(logout(Some("ann"), None, 1)).await;
     assert_eq!(again, Ok(LogoutOutcome::Replayed));
-    assert!(!has_ended(&*store, later).await);
+    assert!(!has_ended(&store, later).await);
 }
 
 pub(crate) async fn logout_voids_what_waits_for_a_second_factor(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let digest = super::challenges::challenged(&*store, ann).await;
+    let ann = created(&store, "ann", Profile::default()).await;
+    let digest = super::challenges::challenged(&store, ann).await;
     let consumed = async || {
         let found = store
             .run(ReadChallenge(digest))

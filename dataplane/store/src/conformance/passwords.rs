@@ -106,9 +106,9 @@ fn unverified(email: &str) -> Profile {
 
 pub(crate) async fn user_without_a_password_has_none(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, _) = with_session(&*store, "ann").await;
-    assert_eq!(hash(&*store, user).await, None);
-    assert_eq!(user_of(&*store, user).await.password, None);
+    let (user, _) = with_session(&store, "ann").await;
+    assert_eq!(hash(&store, user).await, None);
+    assert_eq!(user_of(&store, user).await.password, None);
     let tried = store.run(CountPasswordTry { user, now: NOW }).await;
     assert_eq!(tried, Ok(PasswordTry::Gone));
     assert_eq!(store.run(ReadUser(next_id())).await, Ok(None));
@@ -118,15 +118,15 @@ pub(crate) async fn first_password_is_set_in_a_session_that_makes_room_for_anoth
     fixture: impl Fixture,
 ) {
     let store = fixture.store();
-    let (user, session) = with_session(&*store, "ann").await;
+    let (user, session) = with_session(&store, "ann").await;
     let change_it = by_user(user, session.id, None, "one");
     let ChangedBy::User { next, .. } = &change_it.by else {
         panic!("it is the user's");
     };
     let next = next.clone();
-    assert_eq!(change(&*store, change_it).await, ChangeOutcome::Changed);
-    assert_eq!(hash(&*store, user).await.as_deref(), Some("one"));
-    let kept = user_of(&*store, user).await;
+    assert_eq!(change(&store, change_it).await, ChangeOutcome::Changed);
+    assert_eq!(hash(&store, user).await.as_deref(), Some("one"));
+    let kept = user_of(&store, user).await;
     assert_eq!(
         kept.password,
         Some(LocalPassword {
@@ -151,12 +151,12 @@ pub(crate) async fn first_password_is_set_in_a_session_that_makes_room_for_anoth
 
 pub(crate) async fn password_is_changed_only_from_the_one_that_was_verified(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, session) = with_session(&*store, "ann").await;
-    change(&*store, by_administrator(user, "one")).await;
+    let (user, session) = with_session(&store, "ann").await;
+    change(&store, by_administrator(user, "one")).await;
     let later = existing(user);
     let session_now = later.session.id;
     committed(
-        &*store,
+        &store,
         crate::Signin {
             now: NOW + 20,
             ..later
@@ -164,23 +164,23 @@ pub(crate) async fn password_is_changed_only_from_the_one_that_was_verified(fixt
     )
     .await;
     for wrong in [None, Some("two")] {
-        let outcome = change(&*store, by_user(user, session_now, wrong, "three")).await;
+        let outcome = change(&store, by_user(user, session_now, wrong, "three")).await;
         assert_eq!(outcome, ChangeOutcome::Gone);
     }
-    assert_eq!(hash(&*store, user).await.as_deref(), Some("one"));
-    let outcome = change(&*store, by_user(user, session_now, Some("one"), "three")).await;
+    assert_eq!(hash(&store, user).await.as_deref(), Some("one"));
+    let outcome = change(&store, by_user(user, session_now, Some("one"), "three")).await;
     assert_eq!(outcome, ChangeOutcome::Changed);
-    let outcome = change(&*store, by_user(user, session.id, Some("three"), "four")).await;
+    let outcome = change(&store, by_user(user, session.id, Some("three"), "four")).await;
     assert_eq!(outcome, ChangeOutcome::Gone, "the session was revoked");
 }
 
 pub(crate) async fn of_two_changes_at_once_one_is_made(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, session) = with_session(&*store, "ann").await;
+    let (user, session) = with_session(&store, "ann").await;
     let tasks = (0..20).map(|number| {
         let store = std::sync::Arc::clone(&store);
         let change_it = by_user(user, session.id, None, &number.to_string());
-        tokio::spawn(async move { change(&*store, change_it).await })
+        tokio::spawn(async move { change(&store, change_it).await })
     });
     let mut made = 0;
     for task in tasks.collect::<Vec<_>>() {
@@ -193,15 +193,15 @@ pub(crate) async fn of_two_changes_at_once_one_is_made(fixture: impl Fixture) {
 
 pub(crate) async fn session_that_is_over_changes_no_password(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, session) = with_session(&*store, "ann").await;
-    let (other, others) = with_session(&*store, "bob").await;
-    let outcome = change(&*store, by_user(user, others.id, None, "one")).await;
+    let (user, session) = with_session(&store, "ann").await;
+    let (other, others) = with_session(&store, "bob").await;
+    let outcome = change(&store, by_user(user, others.id, None, "one")).await;
     assert_eq!(outcome, ChangeOutcome::Gone, "somebody else's");
     let late = ChangePassword {
         now: session.ends_at,
         ..by_user(user, session.id, None, "one")
     };
-    assert_eq!(change(&*store, late).await, ChangeOutcome::Gone, "expired");
+    assert_eq!(change(&store, late).await, ChangeOutcome::Gone, "expired");
     let end = event(EventKind::Signout);
     let ended = store
         .run(EndSession {
@@ -211,7 +211,7 @@ pub(crate) async fn session_that_is_over_changes_no_password(fixture: impl Fixtu
         })
         .await;
     assert_eq!(ended, Ok(true));
-    let outcome = change(&*store, by_user(user, session.id, None, "one")).await;
+    let outcome = change(&store, by_user(user, session.id, None, "one")).await;
     assert_eq!(outcome, ChangeOutcome::Gone, "ended");
     store
         .run(RevokeSessions {
@@ -221,15 +221,15 @@ pub(crate) async fn session_that_is_over_changes_no_password(fixture: impl Fixtu
         })
         .await
         .expect("revoked");
-    let outcome = change(&*store, by_user(other, others.id, None, "one")).await;
+    let outcome = change(&store, by_user(other, others.id, None, "one")).await;
     assert_eq!(outcome, ChangeOutcome::Gone, "revoked");
-    assert_eq!(hash(&*store, user).await, None);
+    assert_eq!(hash(&store, user).await, None);
 }
 
 pub(crate) async fn disabled_or_locked_user_changes_no_password(fixture: impl Fixture) {
     let store = fixture.store();
     for status in [UserStatus::Disabled, UserStatus::Locked] {
-        let (user, session) = with_session(&*store, status.name()).await;
+        let (user, session) = with_session(&store, status.name()).await;
         store
             .run(SetUserStatus {
                 user,
@@ -238,23 +238,23 @@ pub(crate) async fn disabled_or_locked_user_changes_no_password(fixture: impl Fi
             })
             .await
             .expect("it is set");
-        let outcome = change(&*store, by_user(user, session.id, None, "one")).await;
+        let outcome = change(&store, by_user(user, session.id, None, "one")).await;
         assert_eq!(outcome, ChangeOutcome::UserNotActive(status));
-        assert_eq!(hash(&*store, user).await, None);
+        assert_eq!(hash(&store, user).await, None);
     }
 }
 
 pub(crate) async fn change_takes_back_sessions_devices_and_tries(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, session) = with_session(&*store, "ann").await;
-    change(&*store, by_administrator(user, "one")).await;
+    let (user, session) = with_session(&store, "ann").await;
+    change(&store, by_administrator(user, "one")).await;
     for _ in 0..10 {
         let tried = store.run(CountPasswordTry { user, now: NOW }).await;
         assert_eq!(tried, Ok(PasswordTry::Counted));
     }
     let locked = store.run(CountPasswordTry { user, now: NOW }).await;
     assert!(matches!(locked, Ok(PasswordTry::Locked(_))), "{locked:?}");
-    let device = remembered(&*store, user).await;
+    let device = remembered(&store, user).await;
     let rotated = store
         .run(rotation(session.id, session.refresh_digest))
         .await;
@@ -269,7 +269,7 @@ pub(crate) async fn change_takes_back_sessions_devices_and_tries(fixture: impl F
             .await,
         Ok(true)
     );
-    change(&*store, by_administrator(user, "two")).await;
+    change(&store, by_administrator(user, "two")).await;
     let tried = store.run(CountPasswordTry { user, now: NOW }).await;
     assert_eq!(tried, Ok(PasswordTry::Counted), "they are forgotten");
     assert_eq!(
@@ -286,7 +286,7 @@ pub(crate) async fn change_takes_back_sessions_devices_and_tries(fixture: impl F
 
 pub(crate) async fn administrator_sets_a_password_of_anybody(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, _) = with_session(&*store, "ann").await;
+    let (user, _) = with_session(&store, "ann").await;
     store
         .run(SetUserStatus {
             user,
@@ -299,16 +299,16 @@ pub(crate) async fn administrator_sets_a_password_of_anybody(fixture: impl Fixtu
         must_change: true,
         ..by_administrator(user, "one")
     };
-    assert_eq!(change(&*store, temporary).await, ChangeOutcome::Changed);
-    let password = user_of(&*store, user).await.password;
+    assert_eq!(change(&store, temporary).await, ChangeOutcome::Changed);
+    let password = user_of(&store, user).await.password;
     assert_eq!(password.map(|password| password.must_change), Some(true));
-    let nobody = change(&*store, by_administrator(next_id(), "one")).await;
+    let nobody = change(&store, by_administrator(next_id(), "one")).await;
     assert_eq!(nobody, ChangeOutcome::Gone);
 }
 
 pub(crate) async fn change_can_be_demanded_of_whoever_has_a_password(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, _) = with_session(&*store, "ann").await;
+    let (user, _) = with_session(&store, "ann").await;
     let demand = |user| {
         store.run(RequirePasswordChange {
             user,
@@ -317,19 +317,19 @@ pub(crate) async fn change_can_be_demanded_of_whoever_has_a_password(fixture: im
     };
     assert_eq!(demand(user).await, Ok(false), "there is none");
     assert_eq!(demand(next_id()).await, Ok(false), "there is nobody");
-    change(&*store, by_administrator(user, "one")).await;
+    change(&store, by_administrator(user, "one")).await;
     assert_eq!(demand(user).await, Ok(true));
-    let password = user_of(&*store, user).await.password.expect("a password");
+    let password = user_of(&store, user).await.password.expect("a password");
     assert!(password.must_change && password.changed_at == NOW + 10);
-    change(&*store, by_administrator(user, "two")).await;
-    let password = user_of(&*store, user).await.password.expect("a password");
+    change(&store, by_administrator(user, "two")).await;
+    let password = user_of(&store, user).await.password.expect("a password");
     assert!(!password.must_change, "a change takes the demand back");
 }
 
 pub(crate) async fn a_thousand_wrong_tries_at_once_stay_in_bounds(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, _) = with_session(&*store, "ann").await;
-    change(&*store, by_administrator(user, "one")).await;
+    let (user, _) = with_session(&store, "ann").await;
+    change(&store, by_administrator(user, "one")).await;
     let tasks = (0..1000).map(|_| {
         let store = std::sync::Arc::clone(&store);
         tokio::spawn(async move {
@@ -360,8 +360,8 @@ pub(crate) async fn a_thousand_wrong_tries_at_once_stay_in_bounds(fixture: impl 
 
 pub(crate) async fn tries_are_forgiven_to_whoever_is_unlocked(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, _) = with_session(&*store, "ann").await;
-    change(&*store, by_administrator(user, "one")).await;
+    let (user, _) = with_session(&store, "ann").await;
+    change(&store, by_administrator(user, "one")).await;
     for _ in 0..11 {
         let _tried = store.run(CountPasswordTry { user, now: NOW }).await;
     }
@@ -384,31 +384,31 @@ pub(crate) async fn unverified_account_loses_its_password_to_whoever_proves_the_
     let address = "ann@shop.example";
     let plant = || import("", unverified(address), Some("planted"));
 
-    let planted = imported(&*store, plant()).await;
-    created(&*store, "ann", verified(address)).await;
-    assert_eq!(hash(&*store, planted).await, None, "a new user");
-    let evicted = user_of(&*store, planted).await;
+    let planted = imported(&store, plant()).await;
+    created(&store, "ann", verified(address)).await;
+    assert_eq!(hash(&store, planted).await, None, "a new user");
+    let evicted = user_of(&store, planted).await;
     assert_eq!(evicted.password, None);
     assert!(evicted.sessions_valid_from > NOW);
 
     let other = "bob@shop.example";
-    let bob = created(&*store, "bob", unverified(other)).await;
-    let planted = imported(&*store, import("", unverified(other), Some("planted"))).await;
+    let bob = created(&store, "bob", unverified(other)).await;
+    let planted = imported(&store, import("", unverified(other), Some("planted"))).await;
     let proving = signin(Account::Existing {
         user_id: bob,
         profile: Some(verified(other)),
     });
-    committed(&*store, proving).await;
-    assert_eq!(hash(&*store, planted).await, None, "a known user");
-    assert!(user_of(&*store, planted).await.sessions_valid_from > NOW);
+    committed(&store, proving).await;
+    assert_eq!(hash(&store, planted).await, None, "a known user");
+    assert!(user_of(&store, planted).await.sessions_valid_from > NOW);
 }
 
 pub(crate) async fn verified_account_or_another_policys_keeps_its_password(fixture: impl Fixture) {
     let store = fixture.store();
     let address = "ann@shop.example";
-    let proved = imported(&*store, import("", verified(address), Some("one"))).await;
+    let proved = imported(&store, import("", verified(address), Some("one"))).await;
     let elsewhere = imported(
-        &*store,
+        &store,
         ImportUser {
             user: User {
                 policy: "shop/other".to_owned(),
@@ -419,16 +419,16 @@ pub(crate) async fn verified_account_or_another_policys_keeps_its_password(fixtu
     )
     .await;
     let another = imported(
-        &*store,
+        &store,
         import("", unverified("eve@shop.example"), Some("three")),
     )
     .await;
-    created(&*store, "unproved", unverified("eve@shop.example")).await;
-    created(&*store, "ann", verified(address)).await;
+    created(&store, "unproved", unverified("eve@shop.example")).await;
+    created(&store, "ann", verified(address)).await;
     for (user, kept) in [(proved, "one"), (elsewhere, "two"), (another, "three")] {
-        assert_eq!(hash(&*store, user).await.as_deref(), Some(kept));
+        assert_eq!(hash(&store, user).await.as_deref(), Some(kept));
         assert_eq!(
-            changed_at(user_of(&*store, user).await.password),
+            changed_at(user_of(&store, user).await.password),
             Some(NOW - DAY)
         );
     }
@@ -437,8 +437,8 @@ pub(crate) async fn verified_account_or_another_policys_keeps_its_password(fixtu
 pub(crate) async fn refused_sign_in_takes_no_password(fixture: impl Fixture) {
     let store = fixture.store();
     let address = "ann@shop.example";
-    let bob = created(&*store, "bob", unverified(address)).await;
-    let planted = imported(&*store, import("", unverified(address), Some("planted"))).await;
+    let bob = created(&store, "bob", unverified(address)).await;
+    let planted = imported(&store, import("", unverified(address), Some("planted"))).await;
     store
         .run(SetUserStatus {
             user: bob,
@@ -456,7 +456,7 @@ pub(crate) async fn refused_sign_in_takes_no_password(fixture: impl Fixture) {
         outcome,
         Ok(SigninOutcome::UserNotActive(UserStatus::Disabled))
     );
-    assert_eq!(hash(&*store, planted).await.as_deref(), Some("planted"));
+    assert_eq!(hash(&store, planted).await.as_deref(), Some("planted"));
 }
 
 pub(crate) async fn user_is_imported_once(fixture: impl Fixture) {
@@ -472,32 +472,32 @@ pub(crate) async fn user_is_imported_once(fixture: impl Fixture) {
         identity: None,
         event: event(EventKind::UserChange),
     };
-    let id = imported(&*store, one).await;
+    let id = imported(&store, one).await;
     assert_eq!(store.run(again).await, Ok(ImportOutcome::Known));
-    assert_eq!(user_of(&*store, id).await, wanted);
-    assert_eq!(hash(&*store, id).await.as_deref(), Some("one"));
-    let without = imported(&*store, import("", Profile::default(), None)).await;
-    assert_eq!(user_of(&*store, without).await.password, None);
+    assert_eq!(user_of(&store, id).await, wanted);
+    assert_eq!(hash(&store, id).await.as_deref(), Some("one"));
+    let without = imported(&store, import("", Profile::default(), None)).await;
+    assert_eq!(user_of(&store, without).await.password, None);
 }
 
 pub(crate) async fn imported_identity_signs_in(fixture: impl Fixture) {
     let store = fixture.store();
-    let id = imported(&*store, import("ann", Profile::default(), Some("one"))).await;
-    let found = found(&*store, identity("ann")).await;
+    let id = imported(&store, import("ann", Profile::default(), Some("one"))).await;
+    let found = found(&store, identity("ann")).await;
     assert_eq!(found.map(|user| user.id), Some(id));
-    committed(&*store, existing(id)).await;
+    committed(&store, existing(id)).await;
 }
 
 pub(crate) async fn identity_of_another_is_not_imported(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
+    let ann = created(&store, "ann", Profile::default()).await;
     let thief = import("ann", Profile::default(), Some("one"));
     let id = thief.user.id;
     let outcome = store.run(thief).await;
     assert_eq!(outcome, Ok(ImportOutcome::IdentityTaken));
     assert_eq!(store.run(ReadUser(id)).await, Ok(None));
-    assert_eq!(hash(&*store, id).await, None);
-    let still = found(&*store, identity("ann")).await;
+    assert_eq!(hash(&store, id).await, None);
+    let still = found(&store, identity("ann")).await;
     assert_eq!(still.map(|user| user.id), Some(ann));
 }
 
@@ -505,14 +505,9 @@ pub(crate) async fn users_are_listed_page_by_page(fixture: impl Fixture) {
     let store = fixture.store();
     let mut all = Vec::new();
     for number in 0..5 {
-        all.push(created(&*store, &number.to_string(), Profile::default()).await);
+        all.push(created(&store, &number.to_string(), Profile::default()).await);
     }
-    let elsewhere = created_as(
-        &*store,
-        identity_of("shop/other", "ann"),
-        Profile::default(),
-    )
-    .await;
+    let elsewhere = created_as(&store, identity_of("shop/other", "ann"), Profile::default()).await;
     let page = |after, limit| UserPage {
         policy: Some(POLICY.to_owned()),
         after,
@@ -547,9 +542,9 @@ pub(crate) async fn users_are_listed_page_by_page(fixture: impl Fixture) {
 
 pub(crate) async fn users_are_found_by_name_and_address(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "1", verified("ann@shop.example")).await;
-    let bob = created(&*store, "2", unverified("bob@shop.example")).await;
-    created(&*store, "3", Profile::default()).await;
+    let ann = created(&store, "1", verified("ann@shop.example")).await;
+    let bob = created(&store, "2", unverified("bob@shop.example")).await;
+    created(&store, "3", Profile::default()).await;
     let named = async |policy: &str, name: &str| {
         let found = store
             .run(UsersNamed {
@@ -570,8 +565,8 @@ pub(crate) async fn users_are_found_by_name_and_address(fixture: impl Fixture) {
 
 pub(crate) async fn password_survives_reopening(mut fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, _) = with_session(&*store, "ann").await;
-    change(&*store, by_administrator(user, "one")).await;
+    let (user, _) = with_session(&store, "ann").await;
+    change(&store, by_administrator(user, "one")).await;
     store
         .run(RequirePasswordChange {
             user,
@@ -582,7 +577,7 @@ pub(crate) async fn password_survives_reopening(mut fixture: impl Fixture) {
     drop(store);
     fixture.reopen().await;
     let store = fixture.store();
-    assert_eq!(hash(&*store, user).await.as_deref(), Some("one"));
-    let password = user_of(&*store, user).await.password;
+    assert_eq!(hash(&store, user).await.as_deref(), Some("one"));
+    let password = user_of(&store, user).await.password;
     assert_eq!(password.map(|password| password.must_change), Some(true));
 }

@@ -63,7 +63,7 @@ async fn all(store: &Store) -> Populations {
 
 pub(crate) async fn population_of_nobody_is_empty(fixture: impl Fixture) {
     let store = fixture.store();
-    assert_eq!(all(&*store).await, HashMap::new());
+    assert_eq!(all(&store).await, HashMap::new());
 }
 
 pub(crate) async fn population_is_added_up_by_policy_and_survives_reopening(
@@ -73,18 +73,18 @@ pub(crate) async fn population_is_added_up_by_policy_and_survives_reopening(
     let high = u64::MAX - 5;
     let store = fixture.store();
     added(
-        &*store,
+        &store,
         addition("auth/one", &[(IP, high, 3), (ASN, high, 1)]),
         NOW,
     )
     .await;
     added(
-        &*store,
+        &store,
         addition("auth/one", &[(IP, high, 4), (IP, 2, 1)]),
         NOW,
     )
     .await;
-    added(&*store, addition("auth/two", &[(IP, high, 100)]), NOW).await;
+    added(&store, addition("auth/two", &[(IP, high, 100)]), NOW).await;
     drop(store);
     fixture.reopen().await;
     let store = fixture.store();
@@ -93,7 +93,7 @@ pub(crate) async fn population_is_added_up_by_policy_and_survives_reopening(
         distinct: 2,
     };
     assert_eq!(
-        popularity(&*store, "auth/one", high).await,
+        popularity(&store, "auth/one", high).await,
         Some((20, 2, one))
     );
     let two = Popularity {
@@ -101,7 +101,7 @@ pub(crate) async fn population_is_added_up_by_policy_and_survives_reopening(
         distinct: 1,
     };
     assert_eq!(
-        popularity(&*store, "auth/two", high).await,
+        popularity(&store, "auth/two", high).await,
         Some((10, 1, two))
     );
     let unseen = Popularity {
@@ -109,25 +109,15 @@ pub(crate) async fn population_is_added_up_by_policy_and_survives_reopening(
         distinct: 1,
     };
     assert_eq!(
-        popularity(&*store, "auth/two", 9).await,
+        popularity(&store, "auth/two", 9).await,
         Some((10, 1, unseen))
     );
 }
 
 pub(crate) async fn population_forgets_what_nobody_has_shown_for_a_year(fixture: impl Fixture) {
     let store = fixture.store();
-    added(
-        &*store,
-        addition("auth/one", &[(IP, 1, 3), (IP, 2, 5)]),
-        NOW,
-    )
-    .await;
-    added(
-        &*store,
-        addition("auth/one", &[(IP, 2, 1)]),
-        NOW + 100 * DAY,
-    )
-    .await;
+    added(&store, addition("auth/one", &[(IP, 1, 3), (IP, 2, 5)]), NOW).await;
+    added(&store, addition("auth/one", &[(IP, 2, 1)]), NOW + 100 * DAY).await;
     let swept = async |days: i64| {
         store
             .run(sweep(NOW + days * DAY, 100))
@@ -140,7 +130,7 @@ pub(crate) async fn population_forgets_what_nobody_has_shown_for_a_year(fixture:
         count: 6,
         distinct: 1,
     };
-    assert_eq!(popularity(&*store, "auth/one", 2).await, Some((20, 2, two)));
+    assert_eq!(popularity(&store, "auth/one", 2).await, Some((20, 2, two)));
 }
 
 pub(crate) async fn concurrent_additions_lose_nothing(fixture: impl Fixture) {
@@ -160,7 +150,7 @@ pub(crate) async fn concurrent_additions_lose_nothing(fixture: impl Fixture) {
         distinct: 50,
     };
     assert_eq!(
-        popularity(&*store, "auth/one", 7).await,
+        popularity(&store, "auth/one", 7).await,
         Some((200, 20, each))
     );
 }

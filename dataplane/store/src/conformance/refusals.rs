@@ -72,7 +72,7 @@ pub(crate) async fn junk_beyond_the_bound_of_rows_drops_the_oldest_junk_and_noth
     };
     fixture.reopen_with(bounds).await;
     let store = fixture.store();
-    let accepted = flood(&*store, 400).await;
+    let accepted = flood(&store, 400).await;
     assert_eq!(store.run(sweep(NOW, MANY)).await, Ok(300));
     assert_eq!(fixture.ask(REFUSALS).await, 100);
     assert_eq!(fixture.ask(OLDEST).await, NOW + 300);
@@ -91,7 +91,7 @@ pub(crate) async fn junk_beyond_the_bound_of_bytes_drops_the_oldest_junk(
     };
     fixture.reopen_with(bounds).await;
     let store = fixture.store();
-    let accepted = flood(&*store, 200).await;
+    let accepted = flood(&store, 200).await;
     assert_eq!(store.run(sweep(NOW, MANY)).await, Ok(150));
     assert_eq!(fixture.ask(REFUSALS).await, 50);
     assert_eq!(fixture.ask(OLDEST).await, NOW + 150);
@@ -101,7 +101,7 @@ pub(crate) async fn junk_beyond_the_bound_of_bytes_drops_the_oldest_junk(
 pub(crate) async fn refusals_of_before_the_start_count_against_the_bound(
     mut fixture: impl Fixture,
 ) {
-    flood(&*fixture.store(), 100).await;
+    flood(&fixture.store(), 100).await;
     let bounds = RefusalBounds {
         rows_max: 10,
         ..RefusalBounds::default()
@@ -117,7 +117,7 @@ pub(crate) async fn a_sweep_of_few_rows_goes_on_with_the_next(mut fixture: impl 
     };
     fixture.reopen_with(bounds).await;
     let store = fixture.store();
-    flood(&*store, 100).await;
+    flood(&store, 100).await;
     for _ in 0..4 {
         assert_eq!(store.run(sweep(NOW, 20)).await, Ok(20));
     }

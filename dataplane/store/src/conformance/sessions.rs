@@ -16,17 +16,17 @@ const TASKS: usize = 50;
 
 pub(crate) async fn unknown_session_is_none(fixture: impl Fixture) {
     let store = fixture.store();
-    ann_with_session(&*store).await;
-    assert_eq!(read(&*store, next_id()).await, None);
+    ann_with_session(&store).await;
+    assert_eq!(read(&store, next_id()).await, None);
 }
 
 pub(crate) async fn session_is_read_as_it_was_made(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     let signin = existing(user);
     let made = signin.session.clone();
-    committed(&*store, signin).await;
-    let (session, owner) = read(&*store, made.id).await.expect("the session was made");
+    committed(&store, signin).await;
+    let (session, owner) = read(&store, made.id).await.expect("the session was made");
     assert_eq!(owner.id, user);
     let NewSession {
         id,
@@ -59,7 +59,7 @@ pub(crate) async fn session_is_read_as_it_was_made(fixture: impl Fixture) {
 
 pub(crate) async fn refresh_token_is_rotated(fixture: impl Fixture) {
     let store = fixture.store();
-    let (_, session) = ann_with_session(&*store).await;
+    let (_, session) = ann_with_session(&store).await;
     let events = fixture.events().await;
     let rotated = vec![Rotated {
         digest: digest(session),
@@ -72,7 +72,7 @@ pub(crate) async fn refresh_token_is_rotated(fixture: impl Fixture) {
     };
     let new_digest = rotation.new_digest;
     assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Rotated));
-    let (session, _) = read(&*store, session).await.expect("the session is there");
+    let (session, _) = read(&store, session).await.expect("the session is there");
     assert_eq!(session.refresh_digest, new_digest);
     assert_eq!(session.refresh_expires_at, NOW + 2 * DAY);
     assert_eq!(session.rotated, rotated);
@@ -81,7 +81,7 @@ pub(crate) async fn refresh_token_is_rotated(fixture: impl Fixture) {
 
 pub(crate) async fn refresh_with_an_old_digest_is_changed(fixture: impl Fixture) {
     let store = fixture.store();
-    let (_, session) = ann_with_session(&*store).await;
+    let (_, session) = ann_with_session(&store).await;
     assert_eq!(
         store.run(rotation(session, digest(session))).await,
         Ok(RotationOutcome::Rotated)
@@ -91,7 +91,7 @@ pub(crate) async fn refresh_with_an_old_digest_is_changed(fixture: impl Fixture)
 
 pub(crate) async fn concurrent_rotations_of_one_token_rotate_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let (_, session) = ann_with_session(&*store).await;
+    let (_, session) = ann_with_session(&store).await;
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
             let (store, rotation) = (Arc::clone(&store), rotation(session, digest(session)));
@@ -105,13 +105,13 @@ pub(crate) async fn concurrent_rotations_of_one_token_rotate_once(fixture: impl 
             winners.push(new_digest);
         }
     }
-    let (session, _) = read(&*store, session).await.expect("the session is there");
+    let (session, _) = read(&store, session).await.expect("the session is there");
     assert_eq!(winners, [session.refresh_digest]);
 }
 
 pub(crate) async fn rotation_remembers_at_most_the_bound(fixture: impl Fixture) {
     let store = fixture.store();
-    let (_, session) = ann_with_session(&*store).await;
+    let (_, session) = ann_with_session(&store).await;
     let rotated: Vec<_> = (0..=ROTATED_MAX)
         .map(|n| Rotated {
             digest: [3; 32],
@@ -124,13 +124,13 @@ pub(crate) async fn rotation_remembers_at_most_the_bound(fixture: impl Fixture) 
         ..rotation(session, digest(session))
     };
     assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Rotated));
-    let (session, _) = read(&*store, session).await.expect("the session is there");
+    let (session, _) = read(&store, session).await.expect("the session is there");
     assert_eq!(session.rotated, rotated[1..]);
 }
 
 pub(crate) async fn ended_session_is_not_rotated(fixture: impl Fixture) {
     let store = fixture.store();
-    let (_, session) = ann_with_session(&*store).await;
+    let (_, session) = ann_with_session(&store).await;
     assert_eq!(
         store
             .run(EndSession {
@@ -146,7 +146,7 @@ pub(crate) async fn ended_session_is_not_rotated(fixture: impl Fixture) {
 
 pub(crate) async fn expired_session_is_not_rotated(fixture: impl Fixture) {
     let store = fixture.store();
-    let (_, session) = ann_with_session(&*store).await;
+    let (_, session) = ann_with_session(&store).await;
     not_rotated(
         &fixture,
         Rotation {
@@ -164,7 +164,7 @@ pub(crate) async fn expired_session_is_not_rotated(fixture: impl Fixture) {
 
 pub(crate) async fn session_past_its_end_is_not_rotated(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     let signin = existing(user);
     let signin = Signin {
         session: NewSession {
@@ -174,7 +174,7 @@ pub(crate) async fn session_past_its_end_is_not_rotated(fixture: impl Fixture) {
         ..signin
     };
     let session = signin.session.id;
-    committed(&*store, signin).await;
+    committed(&store, signin).await;
     not_rotated(
         &fixture,
         Rotation {
@@ -193,8 +193,8 @@ pub(crate) async fn session_past_its_end_is_not_rotated(fixture: impl Fixture) {
 pub(crate) async fn session_of_disabled_user_is_not_rotated(fixture: impl Fixture) {
     let store = fixture.store();
     for status in [UserStatus::Disabled, UserStatus::Locked] {
-        let user = created(&*store, &format!("{status:?}"), Profile::default()).await;
-        let session = signed_in(&*store, user).await;
+        let user = created(&store, &format!("{status:?}"), Profile::default()).await;
+        let session = signed_in(&store, user).await;
         assert_eq!(
             store
                 .run(SetUserStatus {
@@ -213,7 +213,7 @@ pub(crate) async fn session_of_disabled_user_is_not_rotated_whatever_the_clocks_
     fixture: impl Fixture,
 ) {
     let store = fixture.store();
-    let (user, session) = ann_with_session(&*store).await;
+    let (user, session) = ann_with_session(&store).await;
     // By a clock that is behind, all sessions were revoked before this one was made.
     let behind = NOW - 100;
     assert_eq!(
@@ -226,7 +226,7 @@ pub(crate) async fn session_of_disabled_user_is_not_rotated_whatever_the_clocks_
             .await,
         Ok(true)
     );
-    let (made, owner) = read(&*store, session).await.expect("the session is there");
+    let (made, owner) = read(&store, session).await.expect("the session is there");
     assert!(made.created_at >= owner.sessions_valid_from);
     not_rotated(&fixture, rotation(session, digest(session))).await;
 }
@@ -244,7 +244,7 @@ pub(crate) async fn unknown_session_is_not_rotated(fixture: impl Fixture) {
 
 pub(crate) async fn session_ends_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let (_, session) = ann_with_session(&*store).await;
+    let (_, session) = ann_with_session(&store).await;
     let events = fixture.events().await;
     assert_eq!(
         store
@@ -276,7 +276,7 @@ pub(crate) async fn session_ends_once(fixture: impl Fixture) {
             .await,
         Ok(false)
     );
-    let (session, _) = read(&*store, session)
+    let (session, _) = read(&store, session)
         .await
         .expect("an ended session is still known");
     assert_eq!(session.ended_at, Some(NOW + 1));
@@ -285,7 +285,7 @@ pub(crate) async fn session_ends_once(fixture: impl Fixture) {
 
 pub(crate) async fn revoked_sessions_are_not_rotated_and_later_ones_are(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, before) = ann_with_session(&*store).await;
+    let (user, before) = ann_with_session(&store).await;
     assert_eq!(
         store
             .run(RevokeSessions {
@@ -302,7 +302,7 @@ pub(crate) async fn revoked_sessions_are_not_rotated_and_later_ones_are(fixture:
         ..existing(user)
     };
     let after = signin.session.id;
-    committed(&*store, signin).await;
+    committed(&store, signin).await;
     assert_eq!(
         store.run(rotation(after, digest(after))).await,
         Ok(RotationOutcome::Rotated)
@@ -311,7 +311,7 @@ pub(crate) async fn revoked_sessions_are_not_rotated_and_later_ones_are(fixture:
 
 pub(crate) async fn sign_in_in_the_second_of_a_revocation_is_valid(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, before) = ann_with_session(&*store).await;
+    let (user, before) = ann_with_session(&store).await;
     assert_eq!(
         store
             .run(RevokeSessions {
@@ -322,9 +322,9 @@ pub(crate) async fn sign_in_in_the_second_of_a_revocation_is_valid(fixture: impl
             .await,
         Ok(true)
     );
-    let after = signed_in(&*store, user).await;
+    let after = signed_in(&store, user).await;
     not_rotated(&fixture, rotation(before, digest(before))).await;
-    let (session, owner) = read(&*store, after).await.expect("the session was made");
+    let (session, owner) = read(&store, after).await.expect("the session was made");
     assert!(session.created_at >= owner.sessions_valid_from);
     assert_eq!(
         store.run(rotation(after, digest(after))).await,
@@ -334,7 +334,7 @@ pub(crate) async fn sign_in_in_the_second_of_a_revocation_is_valid(fixture: impl
 
 pub(crate) async fn sessions_stay_over_when_a_user_is_active_again(fixture: impl Fixture) {
     let store = fixture.store();
-    let (user, session) = ann_with_session(&*store).await;
+    let (user, session) = ann_with_session(&store).await;
     assert_eq!(
         store
             .run(SetUserStatus {
@@ -360,9 +360,9 @@ pub(crate) async fn sessions_stay_over_when_a_user_is_active_again(fixture: impl
 
 pub(crate) async fn revoking_spares_other_users(fixture: impl Fixture) {
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let ben = created(&*store, "ben", Profile::default()).await;
-    let session = signed_in(&*store, ben).await;
+    let ann = created(&store, "ann", Profile::default()).await;
+    let ben = created(&store, "ben", Profile::default()).await;
+    let session = signed_in(&store, ben).await;
     assert_eq!(
         store
             .run(RevokeSessions {
@@ -381,13 +381,13 @@ pub(crate) async fn revoking_spares_other_users(fixture: impl Fixture) {
 
 pub(crate) async fn rotation_survives_reopening(mut fixture: impl Fixture) {
     let store = fixture.store();
-    let (_, session) = ann_with_session(&*store).await;
+    let (_, session) = ann_with_session(&store).await;
     let rotation = rotation(session, digest(session));
     let new_digest = rotation.new_digest;
     assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Rotated));
     drop(store);
     fixture.reopen().await;
-    let (session, _) = read(&*fixture.store(), session)
+    let (session, _) = read(&fixture.store(), session)
         .await
         .expect("the session is there");
     assert_eq!(session.refresh_digest, new_digest);
@@ -402,8 +402,8 @@ async fn ann_with_session(store: &Store) -> (Uuid, Uuid) {
 async fn not_rotated(fixture: &impl Fixture, rotation: Rotation) {
     let store = fixture.store();
     let (id, events) = (rotation.session, fixture.events().await);
-    let before = read(&*store, id).await.expect("the session is there");
+    let before = read(&store, id).await.expect("the session is there");
     assert_eq!(store.run(rotation).await, Ok(RotationOutcome::Changed));
-    assert_eq!(read(&*store, id).await, Some(before));
+    assert_eq!(read(&store, id).await, Some(before));
     assert_eq!(fixture.events().await, events);
 }

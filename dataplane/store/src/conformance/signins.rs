@@ -11,10 +11,10 @@ const TASKS: usize = 50;
 
 pub(crate) async fn existing_user_signs_in(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let session = signed_in(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let session = signed_in(&store, user).await;
     assert_eq!(
-        read(&*store, session).await.map(|(_, owner)| owner.id),
+        read(&store, session).await.map(|(_, owner)| owner.id),
         Some(user)
     );
 }
@@ -22,14 +22,14 @@ pub(crate) async fn existing_user_signs_in(fixture: impl Fixture) {
 pub(crate) async fn existing_user_who_is_gone_is_changed(fixture: impl Fixture) {
     let store = fixture.store();
     refused(&fixture, existing(next_id()), SigninOutcome::Changed).await;
-    let user = created(&*store, "ann", Profile::default()).await;
-    committed(&*store, existing(user)).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    committed(&store, existing(user)).await;
 }
 
 pub(crate) async fn user_disabled_between_gather_and_commit_is_refused(fixture: impl Fixture) {
     let store = fixture.store();
-    created(&*store, "ann", Profile::default()).await;
-    let user = found(&*store, identity("ann"))
+    created(&store, "ann", Profile::default()).await;
+    let user = found(&store, identity("ann"))
         .await
         .expect("ann was created");
     assert_eq!(user.status, UserStatus::Active);
@@ -53,7 +53,7 @@ pub(crate) async fn user_disabled_between_gather_and_commit_is_refused(fixture: 
 
 pub(crate) async fn locked_user_is_refused_and_signs_in_once_unlocked(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     assert_eq!(
         store
             .run(SetUserStatus {
@@ -80,33 +80,33 @@ pub(crate) async fn locked_user_is_refused_and_signs_in_once_unlocked(fixture: i
             .await,
         Ok(true)
     );
-    committed(&*store, existing(user)).await;
+    committed(&store, existing(user)).await;
 }
 
 pub(crate) async fn new_user_is_created_with_identity_and_session(fixture: impl Fixture) {
     let store = fixture.store();
     let signin = create("ann");
     let session = signin.session.id;
-    committed(&*store, signin).await;
-    let user = found(&*store, identity("ann"))
+    committed(&store, signin).await;
+    let user = found(&store, identity("ann"))
         .await
         .expect("the identity is known now");
     assert_eq!(
-        read(&*store, session).await.map(|(_, owner)| owner),
+        read(&store, session).await.map(|(_, owner)| owner),
         Some(user)
     );
 }
 
 pub(crate) async fn identity_taken_meanwhile_is_changed_and_creates_nobody(fixture: impl Fixture) {
     let store = fixture.store();
-    let first = created(&*store, "ann", Profile::default()).await;
+    let first = created(&store, "ann", Profile::default()).await;
     let second = create_as(identity("ann"), verified("second@shop.example"));
     refused(&fixture, second, SigninOutcome::Changed).await;
     assert_eq!(
-        found(&*store, identity("ann")).await.map(|user| user.id),
+        found(&store, identity("ann")).await.map(|user| user.id),
         Some(first)
     );
-    let owners = gathered(&*store, identity("x"), Some("second@shop.example"))
+    let owners = gathered(&store, identity("x"), Some("second@shop.example"))
         .await
         .email_owners;
     assert!(owners.is_empty());
@@ -120,10 +120,10 @@ pub(crate) async fn concurrent_creates_of_one_identity_make_one_user(fixture: im
     .await;
     assert_eq!(count(&outcomes, SigninOutcome::Committed), 1);
     assert_eq!(count(&outcomes, SigninOutcome::Changed), TASKS - 1);
-    let owners = gathered(&*store, identity("x"), Some("ann@shop.example"))
+    let owners = gathered(&store, identity("x"), Some("ann@shop.example"))
         .await
         .email_owners;
-    let user = found(&*store, identity("ann"))
+    let user = found(&store, identity("ann"))
         .await
         .expect("one of them was created");
     assert_eq!(owners, [user]);
@@ -131,17 +131,17 @@ pub(crate) async fn concurrent_creates_of_one_identity_make_one_user(fixture: im
 
 pub(crate) async fn one_subject_of_two_policies_is_two_users(fixture: impl Fixture) {
     let store = fixture.store();
-    let a = created_as(&*store, identity_of("shop/a", "ann"), Profile::default()).await;
-    let b = created_as(&*store, identity_of("shop/b", "ann"), Profile::default()).await;
+    let a = created_as(&store, identity_of("shop/a", "ann"), Profile::default()).await;
+    let b = created_as(&store, identity_of("shop/b", "ann"), Profile::default()).await;
     assert_ne!(a, b);
     assert_eq!(
-        found(&*store, identity_of("shop/a", "ann"))
+        found(&store, identity_of("shop/a", "ann"))
             .await
             .map(|user| user.id),
         Some(a)
     );
     assert_eq!(
-        found(&*store, identity_of("shop/b", "ann"))
+        found(&store, identity_of("shop/b", "ann"))
             .await
             .map(|user| user.id),
         Some(b)
@@ -150,9 +150,9 @@ pub(crate) async fn one_subject_of_two_policies_is_two_users(fixture: impl Fixtu
 
 pub(crate) async fn token_is_used_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     committed(
-        &*store,
+        &store,
         Signin {
             replay: token(NOW + 60, 1),
             ..existing(user)
@@ -169,7 +169,7 @@ pub(crate) async fn token_is_used_once(fixture: impl Fixture) {
     )
     .await;
     committed(
-        &*store,
+        &store,
         Signin {
             replay: token(NOW + 60, 2),
             ..existing(user)
@@ -198,9 +198,9 @@ pub(crate) async fn what_is_used_alone_is_used_once(fixture: impl Fixture) {
 
 pub(crate) async fn same_digest_with_another_expiry_is_another_token(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     committed(
-        &*store,
+        &store,
         Signin {
             replay: token(NOW + 60, 1),
             ..existing(user)
@@ -208,7 +208,7 @@ pub(crate) async fn same_digest_with_another_expiry_is_another_token(fixture: im
     )
     .await;
     committed(
-        &*store,
+        &store,
         Signin {
             replay: token(NOW + 61, 1),
             ..existing(user)
@@ -219,7 +219,7 @@ pub(crate) async fn same_digest_with_another_expiry_is_another_token(fixture: im
 
 pub(crate) async fn concurrent_uses_of_one_token_sign_in_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     let outcomes = at_once(&store, |_| Signin {
         replay: token(NOW + 60, 1),
         ..existing(user)
@@ -231,7 +231,7 @@ pub(crate) async fn concurrent_uses_of_one_token_sign_in_once(fixture: impl Fixt
 
 pub(crate) async fn refused_sign_in_does_not_use_up_its_token(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     let signin = || Signin {
         replay: token(NOW + 60, 1),
         ..existing(user)
@@ -262,35 +262,35 @@ pub(crate) async fn refused_sign_in_does_not_use_up_its_token(fixture: impl Fixt
             .await,
         Ok(true)
     );
-    committed(&*store, signin()).await;
+    committed(&store, signin()).await;
 }
 
 pub(crate) async fn only_owner_of_email_is_linked(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", verified("ann@shop.example")).await;
+    let user = created(&store, "ann", verified("ann@shop.example")).await;
     let signin = link(user, "ann-elsewhere", "ann@shop.example");
     let session = signin.session.id;
-    committed(&*store, signin).await;
+    committed(&store, signin).await;
     assert_eq!(
-        found(&*store, identity("ann-elsewhere"))
+        found(&store, identity("ann-elsewhere"))
             .await
             .map(|user| user.id),
         Some(user)
     );
     assert_eq!(
-        found(&*store, identity("ann")).await.map(|user| user.id),
+        found(&store, identity("ann")).await.map(|user| user.id),
         Some(user)
     );
     assert_eq!(
-        read(&*store, session).await.map(|(_, owner)| owner.id),
+        read(&store, session).await.map(|(_, owner)| owner.id),
         Some(user)
     );
 }
 
 pub(crate) async fn identity_taken_meanwhile_is_not_linked(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", verified("ann@shop.example")).await;
-    let other = created(&*store, "taken", Profile::default()).await;
+    let user = created(&store, "ann", verified("ann@shop.example")).await;
+    let other = created(&store, "taken", Profile::default()).await;
     refused(
         &fixture,
         link(user, "taken", "ann@shop.example"),
@@ -298,15 +298,15 @@ pub(crate) async fn identity_taken_meanwhile_is_not_linked(fixture: impl Fixture
     )
     .await;
     assert_eq!(
-        found(&*store, identity("taken")).await.map(|user| user.id),
+        found(&store, identity("taken")).await.map(|user| user.id),
         Some(other)
     );
 }
 
 pub(crate) async fn email_with_second_owner_is_not_linked(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", verified("ann@shop.example")).await;
-    created(&*store, "ben", verified("ann@shop.example")).await;
+    let user = created(&store, "ann", verified("ann@shop.example")).await;
+    created(&store, "ben", verified("ann@shop.example")).await;
     not_linked(
         &fixture,
         link(user, "new", "ann@shop.example"),
@@ -317,13 +317,13 @@ pub(crate) async fn email_with_second_owner_is_not_linked(fixture: impl Fixture)
 
 pub(crate) async fn email_that_is_no_longer_verified_is_not_linked(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", verified("ann@shop.example")).await;
+    let user = created(&store, "ann", verified("ann@shop.example")).await;
     let unverified = Profile {
         email_verified: false,
         ..verified("ann@shop.example")
     };
     committed(
-        &*store,
+        &store,
         signin(Account::Existing {
             user_id: user,
             profile: Some(unverified),
@@ -340,8 +340,8 @@ pub(crate) async fn email_that_is_no_longer_verified_is_not_linked(fixture: impl
 
 pub(crate) async fn email_owned_by_another_user_is_not_linked(fixture: impl Fixture) {
     let store = fixture.store();
-    created(&*store, "ann", verified("ann@shop.example")).await;
-    let ben = created(&*store, "ben", verified("ben@shop.example")).await;
+    created(&store, "ann", verified("ann@shop.example")).await;
+    let ben = created(&store, "ben", verified("ben@shop.example")).await;
     not_linked(
         &fixture,
         link(ben, "new", "ann@shop.example"),
@@ -353,16 +353,16 @@ pub(crate) async fn email_owned_by_another_user_is_not_linked(fixture: impl Fixt
 pub(crate) async fn email_owner_of_another_policy_is_not_linked(fixture: impl Fixture) {
     let store = fixture.store();
     let a = created_as(
-        &*store,
+        &store,
         identity_of("shop/a", "ann"),
         verified("ann@shop.example"),
     )
     .await;
     let across = link_if(a, identity_of("shop/b", "new"), "ann@shop.example", true);
     refused(&fixture, across, SigninOutcome::Changed).await;
-    assert_eq!(found(&*store, identity_of("shop/b", "new")).await, None);
+    assert_eq!(found(&store, identity_of("shop/b", "new")).await, None);
     committed(
-        &*store,
+        &store,
         link_if(a, identity_of("shop/a", "new"), "ann@shop.example", true),
     )
     .await;
@@ -370,7 +370,7 @@ pub(crate) async fn email_owner_of_another_policy_is_not_linked(fixture: impl Fi
 
 pub(crate) async fn disabled_email_owner_is_not_linked(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", verified("ann@shop.example")).await;
+    let user = created(&store, "ann", verified("ann@shop.example")).await;
     assert_eq!(
         store
             .run(SetUserStatus {
@@ -387,14 +387,14 @@ pub(crate) async fn disabled_email_owner_is_not_linked(fixture: impl Fixture) {
 
 pub(crate) async fn link_that_is_no_longer_allowed_is_refused(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", verified("ann@shop.example")).await;
+    let user = created(&store, "ann", verified("ann@shop.example")).await;
     let signin = link_if(user, identity("new"), "ann@shop.example", false);
     not_linked(&fixture, signin, SigninOutcome::LinkRefused).await;
 }
 
 pub(crate) async fn concurrent_links_of_one_identity_link_once(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", verified("ann@shop.example")).await;
+    let user = created(&store, "ann", verified("ann@shop.example")).await;
     let outcomes = at_once(&store, |_| link(user, "new", "ann@shop.example")).await;
     assert_eq!(count(&outcomes, SigninOutcome::Committed), 1);
     assert_eq!(count(&outcomes, SigninOutcome::Changed), TASKS - 1);
@@ -404,24 +404,24 @@ pub(crate) async fn committed_sign_in_survives_reopening(mut fixture: impl Fixtu
     let store = fixture.store();
     let signin = create_as(identity("ann"), verified("ann@shop.example"));
     let session = signin.session.id;
-    committed(&*store, signin).await;
-    let before = read(&*store, session).await;
+    committed(&store, signin).await;
+    let before = read(&store, session).await;
     assert!(before.is_some());
     drop(store);
     fixture.reopen().await;
     let store = fixture.store();
-    assert_eq!(read(&*store, session).await, before);
+    assert_eq!(read(&store, session).await, before);
     assert_eq!(
-        found(&*store, identity("ann")).await,
+        found(&store, identity("ann")).await,
         before.map(|(_, user)| user)
     );
 }
 
 pub(crate) async fn used_token_is_refused_after_reopening(mut fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     committed(
-        &*store,
+        &store,
         Signin {
             replay: token(NOW + 60, 1),
             ..existing(user)
@@ -443,9 +443,9 @@ pub(crate) async fn used_token_is_refused_after_reopening(mut fixture: impl Fixt
 
 pub(crate) async fn each_committed_sign_in_leaves_one_event(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     assert_eq!(fixture.events().await, 1);
-    signed_in(&*store, user).await;
+    signed_in(&store, user).await;
     assert_eq!(fixture.events().await, 2);
 }
 
@@ -455,14 +455,14 @@ async fn refused(fixture: &impl Fixture, signin: Signin, outcome: SigninOutcome)
     let session = signin.session.id;
     let events = fixture.events().await;
     assert_eq!(store.run(signin).await, Ok(outcome));
-    assert_eq!(read(&*store, session).await, None);
+    assert_eq!(read(&store, session).await, None);
     assert_eq!(fixture.events().await, events);
 }
 
 /// As [`refused`], and the identity `new` is still unknown.
 async fn not_linked(fixture: &impl Fixture, signin: Signin, outcome: SigninOutcome) {
     refused(fixture, signin, outcome).await;
-    assert_eq!(found(&*fixture.store(), identity("new")).await, None);
+    assert_eq!(found(&fixture.store(), identity("new")).await, None);
 }
 
 async fn at_once(store: &Arc<Store>, signin: impl Fn(usize) -> Signin) -> Vec<SigninOutcome> {

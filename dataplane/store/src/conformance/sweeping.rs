@@ -14,9 +14,9 @@ const MANY: usize = 10_000;
 
 pub(crate) async fn nothing_is_swept_while_nothing_has_expired(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     committed(
-        &*store,
+        &store,
         Signin {
             replay: token(NOW + 60, 1),
             ..existing(user)
@@ -28,17 +28,17 @@ pub(crate) async fn nothing_is_swept_while_nothing_has_expired(fixture: impl Fix
 
 pub(crate) async fn expired_session_is_kept_for_a_day_and_swept_after(fixture: impl Fixture) {
     let store = fixture.store();
-    let [session] = sessions_expiring(&*store, [NOW + 100]).await;
+    let [session] = sessions_expiring(&store, [NOW + 100]).await;
     assert_eq!(store.run(sweep(NOW + 100 + DAY, MANY)).await, Ok(0));
-    assert!(read(&*store, session).await.is_some());
+    assert!(read(&store, session).await.is_some());
     assert_eq!(store.run(sweep(NOW + 101 + DAY, MANY)).await, Ok(1));
-    assert_eq!(read(&*store, session).await, None);
+    assert_eq!(read(&store, session).await, None);
     assert_eq!(store.run(sweep(NOW + 101 + DAY, MANY)).await, Ok(0));
 }
 
 pub(crate) async fn session_past_its_end_is_swept(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     let signin = existing(user);
     let signin = Signin {
         session: NewSession {
@@ -48,17 +48,17 @@ pub(crate) async fn session_past_its_end_is_swept(fixture: impl Fixture) {
         ..signin
     };
     let session = signin.session.id;
-    committed(&*store, signin).await;
+    committed(&store, signin).await;
     assert_eq!(store.run(sweep(NOW + 51 + DAY, 1)).await, Ok(1));
-    assert_eq!(read(&*store, session).await, None);
+    assert_eq!(read(&store, session).await, None);
 }
 
 pub(crate) async fn expired_replay_row_is_swept_and_a_valid_one_is_kept(fixture: impl Fixture) {
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
+    let user = created(&store, "ann", Profile::default()).await;
     for token in [token(NOW + 60, 1), token(NOW + 61, 2)] {
         committed(
-            &*store,
+            &store,
             Signin {
                 replay: token,
                 ..existing(user)
@@ -99,13 +99,13 @@ pub(crate) async fn old_events_are_swept_and_young_ones_are_kept(fixture: impl F
 
 pub(crate) async fn sweep_deletes_no_more_than_asked(fixture: impl Fixture) {
     let store = fixture.store();
-    let sessions: [Uuid; 10] = sessions_expiring(&*store, [NOW + 100; 10]).await;
+    let sessions: [Uuid; 10] = sessions_expiring(&store, [NOW + 100; 10]).await;
     let later = NOW + 101 + DAY;
     assert_eq!(store.run(sweep(later, 4)).await, Ok(4));
-    assert_eq!(left(&*store, &sessions).await, 6);
+    assert_eq!(left(&store, &sessions).await, 6);
     assert_eq!(store.run(sweep(later, 4)).await, Ok(4));
     assert_eq!(store.run(sweep(later, 4)).await, Ok(2));
-    assert_eq!(left(&*store, &sessions).await, 0);
+    assert_eq!(left(&store, &sessions).await, 0);
 }
 
 pub(crate) async fn repeated_sweeps_find_every_expired_session(fixture: impl Fixture) {
@@ -118,7 +118,7 @@ pub(crate) async fn repeated_sweeps_find_every_expired_session(fixture: impl Fix
             NOW + 30 * DAY
         }
     });
-    let sessions = sessions_expiring(&*store, expiring).await;
+    let sessions = sessions_expiring(&store, expiring).await;
     let later = NOW + 101 + DAY;
     let mut swept = 0;
     for _ in 0..600 {
@@ -132,26 +132,26 @@ pub(crate) async fn repeated_sweeps_find_every_expired_session(fixture: impl Fix
         }
     }
     assert_eq!(swept, 200);
-    assert_eq!(left(&*store, &sessions).await, 400);
-    let [late] = sessions_expiring(&*store, [NOW + 100]).await;
+    assert_eq!(left(&store, &sessions).await, 400);
+    let [late] = sessions_expiring(&store, [NOW + 100]).await;
     assert_eq!(store.run(sweep(later, 7)).await, Ok(1));
-    assert_eq!(read(&*store, late).await, None);
+    assert_eq!(read(&store, late).await, None);
 }
 
 pub(crate) async fn one_sweep_deletes_many_sessions(fixture: impl Fixture) {
     let store = fixture.store();
-    let sessions = sessions_expiring(&*store, [NOW + 100; 600]).await;
+    let sessions = sessions_expiring(&store, [NOW + 100; 600]).await;
     assert_eq!(store.run(sweep(NOW + 101 + DAY, MANY)).await, Ok(600));
-    assert_eq!(left(&*store, &sessions).await, 0);
+    assert_eq!(left(&store, &sessions).await, 0);
 }
 
 pub(crate) async fn sweep_that_began_midway_finds_what_lies_before(fixture: impl Fixture) {
     let store = fixture.store();
     let expiring = std::array::from_fn::<i64, 10, _>(|n| if n < 5 { NOW + 200 } else { NOW + 100 });
-    let sessions = sessions_expiring(&*store, expiring).await;
+    let sessions = sessions_expiring(&store, expiring).await;
     assert_eq!(store.run(sweep(NOW + 101 + DAY, 3)).await, Ok(3));
     assert_eq!(store.run(sweep(NOW + 201 + DAY, MANY)).await, Ok(7));
-    assert_eq!(left(&*store, &sessions).await, 0);
+    assert_eq!(left(&store, &sessions).await, 0);
 }
 
 pub(crate) async fn recorded_event_is_written(fixture: impl Fixture) {

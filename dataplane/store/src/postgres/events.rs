@@ -6,45 +6,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
-use uuid::Uuid;
 
 use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::{Ask, Pool, Refusal};
 use super::together::column;
-use crate::{EVENT_DETAIL_BYTES_MAX, Event};
+use crate::Event;
+use crate::statements::events::{INSERT_MANY, row};
+use crate::statements::value::{arrays, parameters};
 
 /// Events of one insert.
 const BATCH_MAX: usize = 256;
 /// While the database is away, the next attempt comes after this; what comes meanwhile waits in the queue, which is bounded.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
 
-/// An event as the database takes it: text without the character 0, which PostgreSQL has not.
-pub(super) struct Line<'a> {
-    pub(super) event: &'a Event,
-    pub(super) policy: Cow<'a, str>,
-    pub(super) provider: Cow<'a, str>,
-    pub(super) request_id: Cow<'a, str>,
-    pub(super) network: Cow<'a, str>,
-    pub(super) detail: Cow<'a, str>,
-}
-
-impl<'a> From<&'a Event> for Line<'a> {
-    fn from(event: &'a Event) -> Self {
-        let detail = &event.detail[..event.detail.floor_char_boundary(EVENT_DETAIL_BYTES_MAX)];
-        Self {
-            event,
-            policy: text(&event.policy),
-            provider: text(&event.provider),
-            request_id: text(&event.request_id),
-            network: text(&event.network),
-            detail: text(detail),
-        }
-    }
-}
-
+/// Without the character 0, which PostgreSQL has not.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{FFFD}"))
@@ -53,80 +30,13 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The columns of many lines, as arrays.
-pub(super) struct Columns<'l> {
-    at: Vec<i64>,
-    kind: Vec<&'l str>,
-    outcome: Vec<&'l str>,
-    policy: Vec<&'l str>,
-    provider: Vec<&'l str>,
-    user: Vec<Option<Uuid>>,
-    session: Vec<Option<Uuid>>,
-    request: Vec<&'l str>,
-    network: Vec<&'l str>,
-    detail: Vec<&'l str>,
-}
-
-impl<'l> Columns<'l> {
-    pub(super) fn of(lines: &'l [Line<'l>]) -> Self {
-        Self {
-            at: column(lines, |line| line.event.at),
-            kind: column(lines, |line| line.event.kind.as_str()),
-            outcome: column(lines, |line| line.event.outcome),
-            policy: column(lines, |line| line.policy.as_ref()),
-            provider: column(lines, |line| line.provider.as_ref()),
-            user: column(lines, |line| line.event.user_id),
-            session: column(lines, |line| line.event.session_id),
-            request: column(lines, |line| line.request_id.as_ref()),
-            network: column(lines, |line| line.network.as_ref()),
-            detail: column(lines, |line| line.detail.as_ref()),
-        }
-    }
-
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 10] {
-        [
-            &self.at,
-            &self.kind,
-            &self.outcome,
-            &self.policy,
-            &self.provider,
-            &self.user,
-            &self.session,
-            &self.request,
-            &self.network,
-            &self.detail,
-        ]
-    }
-}
-
-/// One event, with whatever else its transaction writes.
-pub(super) const EVENT: &str = "\
-    INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-
 pub(super) async fn insert_event(
     client: &Client,
     statement: &Statement,
     event: &Event,
 ) -> Result<(), Fault> {
-    let line = Line::from(event);
-    client
-        .execute(
-            statement,
-            &[
-                &event.at,
-                &event.kind.as_str(),
-                &event.outcome,
-                &line.policy.as_ref(),
-                &line.provider.as_ref(),
-                &event.user_id,
-                &event.session_id,
-                &line.request_id.as_ref(),
-                &line.network.as_ref(),
-                &line.detail.as_ref(),
-            ],
-        )
-        .await?;
+    let row = row(event);
+    client.execute(statement, &parameters(&row)).await?;
     Ok(())
 }
 
@@ -234,20 +144,9 @@ impl Ask for Batch {
     type Answer = ();
 
     async fn ask(&self, db: &mut Connection) -> Result<(), Fault> {
-        let statement = db
-            .prepared(
-                "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail, \
-                 count, refusal_bytes) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
-                 $6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[])",
-            )
-            .await?;
-        let lines = column(&self.0, Line::from);
-        let columns = Columns::of(&lines);
-        let counts = column(&self.0, |event| event.count);
-        let bytes = column(&self.0, Event::refusal_bytes);
-        let mut parameters = columns.parameters().to_vec();
-        parameters.extend([&counts as &(dyn ToSql + Sync), &bytes]);
-        db.client.execute(&statement, &parameters).await?;
+        let statement = db.prepared(INSERT_MANY.postgres()).await?;
+        let columns = arrays(&column(&self.0, row));
+        db.client.execute(&statement, &parameters(&columns)).await?;
         Ok(())
     }
 }

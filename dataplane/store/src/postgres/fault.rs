@@ -14,7 +14,7 @@ use crate::StoreError;
 
 /// Why something asked of the database came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[error("{0}")]
     Connect(#[from] ConnectError),
     #[error("{}", told(.0))]

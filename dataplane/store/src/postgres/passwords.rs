@@ -6,19 +6,22 @@ use uuid::Uuid;
 use vestibule_crds::secret::Secret;
 
 use super::connect::Connection;
-use super::events::{EVENT, insert_event, text};
+use super::events::{insert_event, text};
 use super::fault::Fault;
 use super::mfa::{FORGET_DEVICES, begin};
 use super::pool::Ask;
-use super::users::{after, status_of, user_columns, user_of};
+use super::users::{after, status_of};
 use crate::attempts::{Attempts, Locked};
 use crate::passwords::{
     ChangeOutcome, ChangePassword, ChangedBy, CountPasswordTry, ImportOutcome, ImportUser,
     NAMED_USERS_MAX, PAGE_USERS_MAX, PASSWORD_TRIES, PasswordTry, ReadPasswordHash, ReadUser,
     RequirePasswordChange, UserPage, UsersNamed, valid_after_change,
 };
-use crate::sessions::Origin;
-use crate::{IdentityKey, NewSession, Profile, User, UserStatus};
+use crate::statements::events::INSERT as INSERT_EVENT;
+use crate::statements::users::{self, USERS, user_columns};
+use crate::statements::value::parameters;
+use crate::statements::{Text, sessions};
+use crate::{IdentityKey, User, UserStatus};
 
 const HASH: &str = "SELECT hash FROM passwords WHERE user_id = $1";
 
@@ -55,7 +58,7 @@ impl Ask for ReadUser {
             ))
             .await?;
         let row = db.client.query_opt(&statement, &[&self.0]).await?;
-        row.map(|row| user_of(&row, 0)).transpose()
+        row.map(|row| users::read(&row, 0)).transpose()
     }
 }
 
@@ -85,7 +88,7 @@ impl Ask for UserPage {
             .client
             .query(&statement, &[&after, policy, &status, &limit])
             .await?;
-        found.iter().map(|row| user_of(row, 0)).collect()
+        found.iter().map(|row| users::read(row, 0)).collect()
     }
 }
 
@@ -112,7 +115,7 @@ impl Ask for UsersNamed {
             .client
             .query(&statement, &[&policy.as_ref(), &name.as_ref(), &limit])
             .await?;
-        found.iter().map(|row| user_of(row, 0)).collect()
+        found.iter().map(|row| users::read(row, 0)).collect()
     }
 }
 
@@ -154,9 +157,6 @@ const SET_USER: &str = "\
 const SET_HASH: &str = "\
     INSERT INTO passwords (user_id, hash, tries) VALUES ($1, $2, $3) \
     ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, tries = excluded.tries";
-const SESSION: &str = "\
-    INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried, device, \
-    network, subject_digest, sid_digest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 impl Ask for ChangePassword {
     type Answer = ChangeOutcome;
@@ -176,8 +176,8 @@ impl Ask for ChangePassword {
         let set_user = db.prepared(SET_USER).await?;
         let set_hash = db.prepared(SET_HASH).await?;
         let forget_devices = db.prepared(FORGET_DEVICES).await?;
-        let session = db.prepared(SESSION).await?;
-        let tell = db.prepared(EVENT).await?;
+        let session = db.prepared(sessions::INSERT.postgres()).await?;
+        let tell = db.prepared(INSERT_EVENT.postgres()).await?;
         // Dropped without a commit it is rolled back.
         let transaction = begin(db).await?;
         let client = transaction.client();
@@ -214,38 +214,8 @@ impl Ask for ChangePassword {
             .await?;
         client.execute(&forget_devices, &[user]).await?;
         if let ChangedBy::User { next, .. } = by {
-            let NewSession {
-                id,
-                provider,
-                refresh_digest,
-                refresh_expires_at,
-                ends_at,
-                carried,
-                device,
-                origin: Origin { subject, sid },
-            } = &**next;
-            let (carried, network) = (text(carried), text(&event.network));
-            let (subject, sid) = (subject.as_ref(), sid.as_ref());
-            let (subject, sid) = (subject.map(|of| of.as_slice()), sid.map(|of| of.as_slice()));
-            client
-                .execute(
-                    &session,
-                    &[
-                        id,
-                        user,
-                        provider,
-                        &valid_from,
-                        &refresh_digest.as_slice(),
-                        refresh_expires_at,
-                        ends_at,
-                        &carried.as_ref(),
-                        device,
-                        &network.as_ref(),
-                        &subject,
-                        &sid,
-                    ],
-                )
-                .await?;
+            let row = sessions::row(next, *user, valid_from, &event.network);
+            client.execute(&session, &parameters(&row)).await?;
         }
         insert_event(client, &tell, event).await?;
         transaction.commit().await?;
@@ -262,7 +232,7 @@ impl Ask for RequirePasswordChange {
                 "UPDATE users SET password_must_change = TRUE WHERE id = $1 AND password_changed_at IS NOT NULL",
             )
             .await?;
-        let tell = db.prepared(EVENT).await?;
+        let tell = db.prepared(INSERT_EVENT.postgres()).await?;
         let transaction = begin(db).await?;
         let changed = transaction.execute(&demand, &[&self.user]).await?;
         if changed == 1 {
@@ -273,10 +243,7 @@ impl Ask for RequirePasswordChange {
     }
 }
 
-const IMPORT: &str = "\
-    INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, sessions_valid_from, \
-    password_changed_at, password_must_change, link_email, unverified_phone) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+static IMPORT: Text = Text::new(|| format!("{} ON CONFLICT DO NOTHING", USERS.insert()));
 const NAME: &str = "INSERT INTO identities (policy, issuer, subject, user_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 
 impl Ask for ImportUser {
@@ -289,52 +256,15 @@ impl Ask for ImportUser {
             identity,
             event,
         } = self;
-        let insert = db.prepared(IMPORT).await?;
+        let insert = db.prepared(IMPORT.postgres()).await?;
         let name = db.prepared(NAME).await?;
         let set_hash = db.prepared(SET_HASH).await?;
-        let tell = db.prepared(EVENT).await?;
-        let User {
-            id,
-            policy,
-            profile,
-            status,
-            created_at,
-            sessions_valid_from,
-            password,
-        } = user;
-        let Profile {
-            username,
-            email,
-            email_verified,
-            email_linkable: _,
-            phone,
-            phone_unverified: _,
-        } = profile;
-        let changed_at = password.map(|password| password.changed_at);
-        let must_change = password.is_some_and(|password| password.must_change);
+        let tell = db.prepared(INSERT_EVENT.postgres()).await?;
         // Dropped without a commit it is rolled back.
         let transaction = begin(db).await?;
         let client = transaction.client();
-        let inserted = client
-            .execute(
-                &insert,
-                &[
-                    id,
-                    policy,
-                    username,
-                    email,
-                    email_verified,
-                    phone,
-                    &status.name(),
-                    created_at,
-                    sessions_valid_from,
-                    &changed_at,
-                    &must_change,
-                    &profile.link_email(),
-                    &profile.unverified_phone(),
-                ],
-            )
-            .await?;
+        let row = users::row(user);
+        let inserted = client.execute(&insert, &parameters(&row)).await?;
         if inserted == 0 {
             return Ok(ImportOutcome::Known);
         }
@@ -345,7 +275,7 @@ impl Ask for ImportUser {
                 subject,
             } = identity;
             let named = client
-                .execute(&name, &[policy, issuer, subject, id])
+                .execute(&name, &[policy, issuer, subject, &user.id])
                 .await?;
             if named == 0 {
                 return Ok(ImportOutcome::IdentityTaken);
@@ -354,7 +284,7 @@ impl Ask for ImportUser {
         if let Some(hash) = hash {
             let none = Attempts::default().encode();
             client
-                .execute(&set_hash, &[id, &hash.expose(), &none])
+                .execute(&set_hash, &[&user.id, &hash.expose(), &none])
                 .await?;
         }
         insert_event(client, &tell, event).await?;

@@ -9,28 +9,20 @@ use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
 use super::connect::Connection;
-use super::events::{EVENT, Line, insert_event};
+use super::events::insert_event;
 use super::fault::Fault;
 use super::mfa::begin;
 use super::pool::Ask;
-use super::users::{user_columns, user_of};
-use crate::rotated::{decode, encode};
+use crate::rotated::encode;
 use crate::sessions::{
-    EndedLogin, LogoutOutcome, ORIGIN_BYTES, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage,
+    EndedLogin, LogoutOutcome, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage,
 };
+use crate::statements::events::{self, EVENTS};
+use crate::statements::sessions::{COLUMNS, read, session_columns};
+use crate::statements::users::{self, user_columns};
+use crate::statements::value::{Value, parameters};
+use crate::statements::{Column, Text};
 use crate::{EndSession, IdentityKey, ReadSession, Rotation, RotationOutcome, Session, User};
-
-const DIGEST_BYTES: usize = 32;
-
-/// What [`session_of`] reads, in its order.
-macro_rules! session_columns {
-    () => {
-        "s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, s.rotated, s.carried, \
-         s.last_used_at, s.device, s.network, s.subject_digest, s.sid_digest, u.policy"
-    };
-}
-/// How many columns they are.
-const SESSION_COLUMNS: usize = 15;
 
 /// What [`owned_session_of`] reads, and where from.
 macro_rules! owned_sessions {
@@ -44,7 +36,7 @@ macro_rules! owned_sessions {
         )
     };
 }
-use {owned_sessions, session_columns};
+use owned_sessions;
 
 impl Ask for ReadSession {
     type Answer = Option<(Session, User)>;
@@ -85,97 +77,74 @@ impl Ask for SessionPage {
             .client
             .query(&statement, &[user, &before, now, &limit])
             .await?;
-        rows.iter().map(session_of).collect()
+        rows.iter().map(read).collect()
     }
 }
 
 fn owned_session_of(row: &Row) -> Result<(Session, User), Fault> {
-    Ok((session_of(row)?, user_of(row, SESSION_COLUMNS)?))
+    Ok((read(row)?, users::read(row, COLUMNS)?))
 }
 
-fn session_of(row: &Row) -> Result<Session, Fault> {
-    let damaged = || Fault::Unreadable("sessions");
-    let digest_of = |column: usize| -> Result<Option<[u8; ORIGIN_BYTES]>, Fault> {
-        let digest: Option<&[u8]> = row.try_get(column)?;
-        let digest = digest.map(<[u8; ORIGIN_BYTES]>::try_from);
-        digest.transpose().map_err(|_| damaged())
-    };
-    let digest: &[u8] = row.try_get(3)?;
-    let rotated: Option<&[u8]> = row.try_get(7)?;
-    Ok(Session {
-        id: row.try_get(0)?,
-        policy: row.try_get(14)?,
-        provider: row.try_get(1)?,
-        created_at: row.try_get(2)?,
-        refresh_digest: <[u8; DIGEST_BYTES]>::try_from(digest).map_err(|_| damaged())?,
-        refresh_expires_at: row.try_get(4)?,
-        ends_at: row.try_get(5)?,
-        ended_at: row.try_get(6)?,
-        rotated: decode(rotated.unwrap_or_default()).ok_or_else(damaged)?,
-        carried: row.try_get(8)?,
-        last_used_at: row.try_get(9)?,
-        device: row.try_get(10)?,
-        network: row.try_get(11)?,
-        origin: Origin {
-            subject: digest_of(12)?,
-            sid: digest_of(13)?,
-        },
-    })
-}
+/// The user's row is locked first, so that a user who is disabled while this runs is disabled before it or after it.
+static ROTATE: Text = Text::new(|| {
+    format!(
+        "WITH owner AS MATERIALIZED (\
+            SELECT u.id, u.status, u.sessions_valid_from FROM users u \
+            WHERE u.id = (SELECT user_id FROM sessions WHERE id = $1) FOR SHARE), \
+        changed AS (\
+            UPDATE sessions s SET refresh_digest = $3, refresh_expires_at = $4, rotated = $5, last_used_at = $6, network = $7 \
+            FROM owner \
+            WHERE s.id = $1 AND s.refresh_digest = $2 AND s.ended_at IS NULL AND s.refresh_expires_at > $6 AND s.ends_at > $6 \
+            AND owner.id = s.user_id AND owner.status = 'active' AND owner.sessions_valid_from <= s.created_at RETURNING 1) \
+        {}",
+        EVENTS.insert_for_each(8, "changed")
+    )
+});
 
-/// The user's row is locked first, so that whoever is disabled while this runs is disabled before it or after it.
-const ROTATE: &str = "\
-    WITH owner AS MATERIALIZED (\
-        SELECT u.id, u.status, u.sessions_valid_from FROM users u \
-        WHERE u.id = (SELECT user_id FROM sessions WHERE id = $1) FOR SHARE), \
-    changed AS (\
-        UPDATE sessions s SET refresh_digest = $3, refresh_expires_at = $4, rotated = $5, last_used_at = $6, network = $15 \
-        FROM owner \
-        WHERE s.id = $1 AND s.refresh_digest = $2 AND s.ended_at IS NULL AND s.refresh_expires_at > $6 AND s.ends_at > $6 \
-        AND owner.id = s.user_id AND owner.status = 'active' AND owner.sessions_valid_from <= s.created_at RETURNING 1) \
-    INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
-    SELECT $7::bigint, $8::text, $9::text, $10::text, $11::text, $12::uuid, $13::uuid, $14::text, $15::text, $16::text FROM changed";
+/// What is asked of a rotation, before its event.
+const ROTATION: [Column; 7] = [
+    ("session", "uuid"),
+    ("expected", "bytea"),
+    ("new", "bytea"),
+    ("refresh_expires_at", "bigint"),
+    ("rotated", "bytea"),
+    ("now", "bigint"),
+    ("network", "text"),
+];
+
+/// `rotated`: as the session's row holds them.
+fn rotation<'a>(rotation: &'a Rotation, rotated: &'a [u8]) -> Vec<Value<'a>> {
+    let Rotation {
+        session,
+        expected_digest,
+        new_digest,
+        refresh_expires_at,
+        rotated: _,
+        now,
+        event,
+    } = rotation;
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(ROTATION.len() + EVENTS.columns.len());
+    values.extend::<[Value<'_>; ROTATION.len()]>([
+        (*session).into(),
+        expected_digest.into(),
+        new_digest.into(),
+        (*refresh_expires_at).into(),
+        rotated.into(),
+        (*now).into(),
+        (&event.network).into(),
+    ]);
+    values.extend(events::row(event));
+    values
+}
 
 impl Ask for Rotation {
     type Answer = RotationOutcome;
 
     async fn ask(&self, db: &mut Connection) -> Result<RotationOutcome, Fault> {
-        let Self {
-            session,
-            expected_digest,
-            new_digest,
-            refresh_expires_at,
-            rotated,
-            now,
-            event,
-        } = self;
-        let statement = db.prepared(ROTATE).await?;
-        let rotated = encode(rotated);
-        let line = Line::from(event);
-        let written = db
-            .client
-            .execute(
-                &statement,
-                &[
-                    session,
-                    &expected_digest.as_slice(),
-                    &new_digest.as_slice(),
-                    refresh_expires_at,
-                    &rotated,
-                    now,
-                    &event.at,
-                    &event.kind.as_str(),
-                    &event.outcome,
-                    &line.policy.as_ref(),
-                    &line.provider.as_ref(),
-                    &event.user_id,
-                    &event.session_id,
-                    &line.request_id.as_ref(),
-                    &line.network.as_ref(),
-                    &line.detail.as_ref(),
-                ],
-            )
-            .await?;
+        let statement = db.prepared(ROTATE.postgres()).await?;
+        let rotated = encode(&self.rotated);
+        let values = rotation(self, &rotated);
+        let written = db.client.execute(&statement, &parameters(&values)).await?;
         Ok(if written == 0 {
             RotationOutcome::Changed
         } else {
@@ -184,38 +153,22 @@ impl Ask for Rotation {
     }
 }
 
-const END: &str = "\
-    WITH ended AS (UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING 1) \
-    INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
-    SELECT $3::bigint, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::uuid, $10::text, $11::text, $12::text FROM ended";
+static END: Text = Text::new(|| {
+    format!(
+        "WITH ended AS (UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL RETURNING 1) {}",
+        EVENTS.insert_for_each(3, "ended")
+    )
+});
 
 impl Ask for EndSession {
     type Answer = bool;
 
     async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
         let Self { id, now, event } = self;
-        let statement = db.prepared(END).await?;
-        let line = Line::from(event);
-        let written = db
-            .client
-            .execute(
-                &statement,
-                &[
-                    id,
-                    now,
-                    &event.at,
-                    &event.kind.as_str(),
-                    &event.outcome,
-                    &line.policy.as_ref(),
-                    &line.provider.as_ref(),
-                    &event.user_id,
-                    &event.session_id,
-                    &line.request_id.as_ref(),
-                    &line.network.as_ref(),
-                    &line.detail.as_ref(),
-                ],
-            )
-            .await?;
+        let statement = db.prepared(END.postgres()).await?;
+        let mut values: Vec<Value<'_>> = vec![(*id).into(), (*now).into()];
+        values.extend(events::row(event));
+        let written = db.client.execute(&statement, &parameters(&values)).await?;
         Ok(written == 1)
     }
 }
@@ -251,7 +204,7 @@ impl Ask for ProviderLogout {
         let statements = Ending::prepare(db).await?;
         let use_up = db.prepared(USE_UP).await?;
         let end_login = db.prepared(END_LOGIN).await?;
-        let tell = db.prepared(EVENT).await?;
+        let tell = db.prepared(events::INSERT.postgres()).await?;
         // Dropped without a commit it is rolled back.
         let transaction = begin(db).await?;
         let client = transaction.client();

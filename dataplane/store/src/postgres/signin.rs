@@ -16,180 +16,25 @@
 //! What conflicts under a stricter isolation (compatible servers know only SERIALIZABLE) fails with 40001 or 40P01, has then
 //! written nothing, and is asked again.
 
+pub(super) mod text;
 pub(super) mod together;
 
-use std::sync::LazyLock;
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
 
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Statement};
-
+use self::text::{Parts, Shape};
 use super::connect::Connection;
-use super::events::{Line, text};
 use super::fault::Fault;
 use super::mfa::{Completing, begin};
 use super::passwords::{EVICT, evict_unverified};
 use super::pool::Ask;
 use super::users::status_of;
-use crate::sessions::Origin;
-use crate::{
-    Account, IdentityKey, NewHistory, Profile, Signin, SigninOutcome, UseOnce, User, UserStatus,
-};
+use crate::statements::value::{Value, parameters};
+use crate::statements::{events, sessions};
+use crate::{Account, IdentityKey, Profile, Signin, SigninOutcome, UseOnce, User, UserStatus};
 
-type Parameters<'a> = Vec<&'a (dyn ToSql + Sync)>;
-
-/// The shapes of the statement.
-#[derive(Debug, Clone, Copy)]
-enum Shape {
-    Existing,
-    /// With a profile that changed.
-    Changed,
-    Create,
-    Link,
-}
-
-/// The first parameters of every shape: the session, its event, the user. The shape's own follow, the replay key's, the
-/// history's, what is known of the session's origin, and the login at the provider.
-const SHARED: usize = 18;
-
-impl Shape {
-    const ALL: [Self; 4] = [Self::Existing, Self::Changed, Self::Create, Self::Link];
-
-    /// How many parameters of its own it has.
-    fn parameters(self) -> usize {
-        match self {
-            Self::Existing => 0,
-            Self::Changed => 6,
-            Self::Create => 12,
-            Self::Link => 3,
-        }
-    }
-
-    fn text(self, parts: Parts) -> &'static str {
-        static TEXTS: LazyLock<Vec<[String; 4]>> = LazyLock::new(|| {
-            let texts = Shape::ALL.map(|shape| Parts::ALL.map(|parts| shape.build(parts)));
-            texts.into()
-        });
-        &TEXTS[self as usize][parts.index()]
-    }
-
-    /// `owner` is whose session it will be; `may` has a row when everything that was checked holds, and all writes come from it.
-    fn build(self, parts: Parts) -> String {
-        let Parts {
-            replay_guarded,
-            learns,
-        } = parts;
-        let owner = match self {
-            Self::Existing => {
-                "owner AS MATERIALIZED (SELECT id, status, sessions_valid_from FROM users WHERE id = $18 FOR SHARE)"
-            }
-            Self::Changed => {
-                "owner AS MATERIALIZED (SELECT id, status, sessions_valid_from FROM users WHERE id = $18 FOR NO KEY UPDATE)"
-            }
-            Self::Create => {
-                "known AS MATERIALIZED (SELECT 1 FROM identities WHERE policy = $19 AND issuer = $26 AND subject = $27), \
-                 owner AS MATERIALIZED (SELECT $18::uuid AS id, $24::text AS status, $28::bigint AS sessions_valid_from \
-                 WHERE NOT EXISTS (SELECT 1 FROM known))"
-            }
-            Self::Link => {
-                "known AS MATERIALIZED (SELECT 1 FROM identities WHERE policy = $19 AND issuer = $20 AND subject = $21), \
-                 owner AS MATERIALIZED (SELECT id, status, sessions_valid_from FROM users WHERE id = $18 \
-                 AND NOT EXISTS (SELECT 1 FROM known) FOR SHARE)"
-            }
-        };
-        let (replay, first) = if replay_guarded {
-            let at = SHARED + self.parameters() + 1;
-            let digest = at + 1;
-            let insert = format!(
-                "first AS (INSERT INTO replay_guard (expires_at, digest) SELECT ${at}::bigint, ${digest}::bytea FROM owner \
-                 WHERE status = 'active' AND NOT EXISTS (SELECT 1 FROM ended) ON CONFLICT DO NOTHING RETURNING 1), "
-            );
-            (insert, " AND EXISTS (SELECT 1 FROM first)")
-        } else {
-            (String::new(), "")
-        };
-        let learnt = if learns {
-            let content = SHARED + self.parameters() + 1 + if replay_guarded { 2 } else { 0 };
-            let replaces = content + 1;
-            format!(
-                "learnt AS (INSERT INTO risk_history (user_id, version, content) SELECT id, 1, ${content}::bytea FROM may \
-                 ON CONFLICT (user_id) DO UPDATE SET version = risk_history.version + 1, content = excluded.content \
-                 WHERE risk_history.version = ${replaces}::bigint), "
-            )
-        } else {
-            String::new()
-        };
-        let device = SHARED
-            + self.parameters()
-            + 1
-            + if replay_guarded { 2 } else { 0 }
-            + if learns { 2 } else { 0 };
-        let (subject, sid) = (device + 1, device + 2);
-        let (all, this, issued_at) = (device + 3, device + 4, device + 5);
-        let account = match self {
-            Self::Existing => "",
-            Self::Changed => {
-                "kept AS (UPDATE users SET username = $19, email = $20, email_verified = $21, phone = $22, link_email = $23, \
-                 unverified_phone = $24 FROM may WHERE users.id = may.id), "
-            }
-            Self::Create => {
-                "person AS (INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, \
-                 sessions_valid_from, link_email, unverified_phone) SELECT id, $19::text, $20::text, $21::text, $22::boolean, \
-                 $23::text, $24::text, $25::bigint, $28::bigint, $29::text, $30::text FROM may), \
-                 named AS (INSERT INTO identities (policy, issuer, subject, user_id) \
-                 SELECT $19::text, $26::text, $27::text, id FROM may), "
-            }
-            Self::Link => {
-                "named AS (INSERT INTO identities (policy, issuer, subject, user_id) \
-                 SELECT $19::text, $20::text, $21::text, id FROM may), "
-            }
-        };
-        // Sessions may have been revoked within this very second; this one came after.
-        format!(
-            "WITH {owner}, \
-             ended AS MATERIALIZED (SELECT 1 FROM ended_logins WHERE provider = $2 AND digest IN (${all}::bytea, ${this}::bytea) \
-             AND issued_until >= ${issued_at}::bigint), {replay}\
-             may AS MATERIALIZED (SELECT id, sessions_valid_from FROM owner WHERE status = 'active' \
-             AND NOT EXISTS (SELECT 1 FROM ended){first}), \
-             {account}{learnt}\
-             made AS (INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, \
-             carried, network, device, subject_digest, sid_digest) SELECT $1::uuid, id, $2::text, \
-             greatest($7::bigint, sessions_valid_from), $3::bytea, $4::bigint, $5::bigint, $6::text, $16::text, ${device}::text, \
-             ${subject}::bytea, ${sid}::bytea FROM may), \
-             told AS (INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, \
-             detail) SELECT $8::bigint, $9::text, $10::text, $11::text, $12::text, $13::uuid, $14::uuid, $15::text, \
-             $16::text, $17::text FROM may) \
-             SELECT (SELECT status FROM owner), EXISTS (SELECT 1 FROM may), EXISTS (SELECT 1 FROM ended)"
-        )
-    }
-}
-
-/// What comes with the session and its event.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Parts {
-    replay_guarded: bool,
-    /// Whether the user's history is written.
-    learns: bool,
-}
-
-impl Parts {
-    const ALL: [Self; 4] = [
-        Self::new(false, false),
-        Self::new(true, false),
-        Self::new(false, true),
-        Self::new(true, true),
-    ];
-
-    pub(super) const fn new(replay_guarded: bool, learns: bool) -> Self {
-        Self {
-            replay_guarded,
-            learns,
-        }
-    }
-
-    fn index(self) -> usize {
-        usize::from(self.replay_guarded) + 2 * usize::from(self.learns)
-    }
-}
+/// Room for the values of any sign-in.
+const VALUES_MAX: usize = 48;
 
 impl Ask for Signin {
     type Answer = SigninOutcome;
@@ -203,33 +48,22 @@ impl Ask for Signin {
                 profile: None,
             } => {
                 let statement = db.prepared(Shape::Existing.text(parts)).await?;
-                self.write(&db.client, &statement, user_id, Vec::new())
-                    .await
+                self.write(&db.client, &statement, *user_id, &[]).await
             }
             Account::Existing {
                 user_id,
                 profile: Some(profile),
             } => {
                 let statement = db.prepared(Shape::Changed.text(parts)).await?;
-                let Profile {
-                    username,
-                    email,
-                    email_verified,
-                    email_linkable: _,
-                    phone,
-                    phone_unverified: _,
-                } = profile;
-                let linked = (profile.link_email(), profile.unverified_phone());
-                let own: Parameters<'_> =
-                    vec![username, email, email_verified, phone, &linked.0, &linked.1];
+                let own = changed(profile);
                 match proved_address(profile) {
-                    None => self.write(&db.client, &statement, user_id, own).await,
+                    None => self.write(&db.client, &statement, *user_id, &own).await,
                     Some(email) => {
                         let evict = db.prepared(EVICT).await?;
                         // Dropped without a commit it is rolled back.
                         let transaction = begin(db).await?;
                         let client = transaction.client();
-                        let written = self.write(client, &statement, user_id, own).await;
+                        let written = self.write(client, &statement, *user_id, &own).await;
                         if let Ok(SigninOutcome::Committed) = written {
                             evict_unverified(client, &evict, *user_id, email, self.now).await?;
                             transaction.commit().await?;
@@ -264,11 +98,6 @@ impl Ask for Signin {
             } => {
                 let owners = db.prepared(OWNERS).await?;
                 let statement = db.prepared(Shape::Link.text(parts)).await?;
-                let IdentityKey {
-                    policy,
-                    issuer,
-                    subject,
-                } = identity;
                 // Dropped without a commit it is rolled back.
                 let transaction = begin(db).await?;
                 let owner = sole_owner(transaction.client(), &owners, *user_id, identity, email);
@@ -278,9 +107,9 @@ impl Ask for Signin {
                 if !recheck() {
                     return Ok(SigninOutcome::LinkRefused);
                 }
-                let own: Parameters<'_> = vec![policy, issuer, subject];
+                let own = named(identity);
                 let written = self
-                    .write(transaction.client(), &statement, user_id, own)
+                    .write(transaction.client(), &statement, *user_id, &own)
                     .await;
                 if written.is_ok() {
                     transaction.commit().await?;
@@ -310,7 +139,7 @@ pub(super) const OWNERS: &str = "\
 pub(super) async fn sole_owner(
     client: &Client,
     owners: &Statement,
-    user_id: uuid::Uuid,
+    user_id: Uuid,
     identity: &IdentityKey,
     email: &str,
 ) -> Result<Result<(), SigninOutcome>, Fault> {
@@ -325,7 +154,7 @@ pub(super) async fn sole_owner(
     let [owner] = rows.as_slice() else {
         return Ok(Err(SigninOutcome::Changed));
     };
-    if owner.try_get::<_, uuid::Uuid>(0)? != user_id || owner.try_get(2)? {
+    if owner.try_get::<_, Uuid>(0)? != user_id || owner.try_get(2)? {
         return Ok(Err(SigninOutcome::Changed));
     }
     Ok(match status_of(owner.try_get(1)?)? {
@@ -372,32 +201,13 @@ impl Signin {
         if let Err(outcome) = completed.await? {
             return Ok(outcome);
         }
-        let linked;
-        let mut own = Parameters::new();
+        let mut own = Vec::new();
         match account {
             Account::Existing { profile: None, .. } | Account::Create { .. } => {}
             Account::Existing {
                 profile: Some(profile),
                 ..
-            } => {
-                let Profile {
-                    username,
-                    email,
-                    email_verified,
-                    email_linkable: _,
-                    phone,
-                    phone_unverified: _,
-                } = profile;
-                linked = (profile.link_email(), profile.unverified_phone());
-                own.extend([
-                    username as &(dyn ToSql + Sync),
-                    email,
-                    email_verified,
-                    phone,
-                    &linked.0,
-                    &linked.1,
-                ]);
-            }
+            } => own.extend(changed(profile)),
             Account::Link {
                 user_id,
                 identity,
@@ -411,15 +221,10 @@ impl Signin {
                 if !recheck() {
                     return Ok(SigninOutcome::LinkRefused);
                 }
-                let IdentityKey {
-                    policy,
-                    issuer,
-                    subject,
-                } = identity;
-                own.extend([policy as &(dyn ToSql + Sync), issuer, subject]);
+                own.extend(named(identity));
             }
         }
-        let written = self.write(client, &statement, user_id, own).await?;
+        let written = self.write(client, &statement, *user_id, &own).await?;
         if written == SigninOutcome::Committed {
             if let Account::Existing {
                 profile: Some(profile),
@@ -464,32 +269,40 @@ impl Signin {
             issuer,
             subject,
         } = identity;
-        let status = status.name();
-        let (link_email, unverified_phone) = (profile.link_email(), profile.unverified_phone());
-        let own: Parameters<'_> = vec![
-            policy,
-            username,
-            email,
-            email_verified,
-            phone,
-            &status,
-            created_at,
-            issuer,
-            subject,
-            sessions_valid_from,
-            &link_email,
-            &unverified_phone,
+        let own = [
+            policy.into(),
+            username.as_ref().into(),
+            email.as_ref().into(),
+            (*email_verified).into(),
+            phone.as_ref().into(),
+            status.name().into(),
+            (*created_at).into(),
+            issuer.into(),
+            subject.into(),
+            (*sessions_valid_from).into(),
+            profile.link_email().into(),
+            profile.unverified_phone().into(),
         ];
-        self.write(client, statement, id, own).await
+        self.write(client, statement, *id, &own).await
     }
 
+    /// `own`: the parameters of the statement's shape.
     async fn write(
         &self,
         client: &Client,
         statement: &Statement,
-        user_id: &uuid::Uuid,
-        own: Parameters<'_>,
+        user_id: Uuid,
+        own: &[Value<'_>],
     ) -> Result<SigninOutcome, Fault> {
+        let parts = Parts::new(self.replay.is_some(), self.history.is_some());
+        let mut values = self.values(user_id, parts);
+        values.extend(own);
+        let row = client.query_opt(statement, &parameters(&values)).await?;
+        row.map_or(Ok(SigninOutcome::Changed), |row| outcome_of(&row))
+    }
+
+    /// What is asked of every sign-in, in the order of its columns.
+    fn values(&self, user_id: Uuid, parts: Parts) -> Vec<Value<'_>> {
         let Self {
             account: _,
             session,
@@ -500,59 +313,60 @@ impl Signin {
             event,
             now,
         } = self;
-        let line = Line::from(event);
-        let refresh_digest = session.refresh_digest.as_slice();
-        let carried = text(&session.carried);
-        let (carried, kind) = (carried.as_ref(), event.kind.as_str());
-        let (policy, provider) = (line.policy.as_ref(), line.provider.as_ref());
-        let (request_id, network) = (line.request_id.as_ref(), line.network.as_ref());
-        let detail = line.detail.as_ref();
-        let replay = replay
-            .as_ref()
-            .map(|key| (key.expires_at, key.digest.as_slice()));
-        let mut parameters: Parameters<'_> = vec![
-            &session.id,
-            &session.provider,
-            &refresh_digest,
-            &session.refresh_expires_at,
-            &session.ends_at,
-            &carried,
-            now,
-            &event.at,
-            &kind,
-            &event.outcome,
-            &policy,
-            &provider,
-            &event.user_id,
-            &event.session_id,
-            &request_id,
-            &network,
-            &detail,
-            user_id,
-        ];
-        parameters.extend(own);
-        if let Some((expires_at, digest)) = &replay {
-            parameters.extend([expires_at as &(dyn ToSql + Sync), digest]);
-        }
-        if let Some(NewHistory { replaces, content }) = history {
-            parameters.extend([content as &(dyn ToSql + Sync), replaces]);
-        }
-        let Origin { subject, sid } = &session.origin;
-        let (subject, sid) = (subject.as_ref(), sid.as_ref());
-        let (subject, sid) = (subject.map(|of| of.as_slice()), sid.map(|of| of.as_slice()));
-        parameters.extend([&session.device as &(dyn ToSql + Sync), &subject, &sid]);
+        let mut values = Vec::with_capacity(VALUES_MAX);
+        values.extend(sessions::row(session, user_id, *now, &event.network));
+        values.extend(events::row(event));
         let login = login.as_ref();
-        let ended_by = login.map(|login| login.ended_by.each_ref().map(|digest| digest.as_slice()));
-        let (all, this) = ended_by.map(|[all, this]| (all, this)).unzip();
-        let issued_at = login.map(|login| login.issued_at);
-        parameters.extend([&all as &(dyn ToSql + Sync), &this, &issued_at]);
-        let row = client.query_one(statement, &parameters).await?;
-        let status: Option<&str> = row.try_get(0)?;
-        Ok(match status {
-            Some(status) => outcome(status_of(status)?, row.try_get(1)?, row.try_get(2)?),
-            None => SigninOutcome::Changed,
-        })
+        let [all, this] = [0, 1].map(|at| Value::from(login.map(|login| &login.ended_by[at])));
+        values.extend([all, this, login.map(|login| login.issued_at).into()]);
+        if parts.replay_guarded {
+            let replay = replay.as_ref();
+            values.push(replay.map(|key| key.expires_at).into());
+            values.push(replay.map(|key| &key.digest).into());
+        }
+        if parts.learns {
+            let history = history.as_ref();
+            values.push(history.map(|new| new.content.as_slice()).into());
+            values.push(history.and_then(|new| new.replaces).into());
+        }
+        values
     }
+}
+
+/// The parameters of a changed profile.
+fn changed(profile: &Profile) -> [Value<'_>; 6] {
+    let Profile {
+        username,
+        email,
+        email_verified,
+        email_linkable: _,
+        phone,
+        phone_unverified: _,
+    } = profile;
+    [
+        username.as_ref().into(),
+        email.as_ref().into(),
+        (*email_verified).into(),
+        phone.as_ref().into(),
+        profile.link_email().into(),
+        profile.unverified_phone().into(),
+    ]
+}
+
+/// The parameters of an identity that becomes the user's.
+fn named(identity: &IdentityKey) -> [Value<'_>; 3] {
+    let IdentityKey {
+        policy,
+        issuer,
+        subject,
+    } = identity;
+    [policy.into(), issuer.into(), subject.into()]
+}
+
+/// What a row of the statement says of its sign-in.
+fn outcome_of(row: &Row) -> Result<SigninOutcome, Fault> {
+    let status = status_of(row.try_get(1)?)?;
+    Ok(outcome(status, row.try_get(2)?, row.try_get(3)?))
 }
 
 /// With the status found under the lock.

@@ -5,25 +5,18 @@ pub(super) mod together;
 use tokio_postgres::Row;
 
 use super::connect::Connection;
-use super::events::Line;
 use super::fault::Fault;
 use super::pool::Ask;
 use crate::attempts::Attempts;
+use crate::statements::Text;
+use crate::statements::events::{self, EVENTS};
+use crate::statements::users::{USERS, read, user_columns};
+use crate::statements::value::{Value, parameters};
 use crate::{
-    Gather, Gathered, IdentityKey, LocalPassword, Profile, RevokeSessions, SetUserStatus,
-    StoredHistory, User, UserStatus,
+    Gather, Gathered, IdentityKey, RevokeSessions, SetUserStatus, StoredHistory, UserStatus,
 };
 
-/// What [`user_of`] reads, in its order.
-macro_rules! user_columns {
-    () => {
-        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from, \
-         u.password_changed_at, u.password_must_change, u.link_email, u.unverified_phone"
-    };
-}
-pub(super) use user_columns;
-
-const USER_COLUMNS: usize = 13;
+const USER_COLUMNS: usize = USERS.columns.len();
 
 /// The known user, or at most two owners of the address: two already mean that it is not plain whose it is. `$more` are the
 /// columns that come after the user's, and `$join` where they come from.
@@ -99,7 +92,7 @@ impl Ask for Gather {
             let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
                 [policy, issuer, subject];
             if let Some(row) = db.client.query_opt(&statement, &parameters).await? {
-                gathered.user = Some(user_of(&row, 0)?);
+                gathered.user = Some(read(&row, 0)?);
                 gathered.history = history(&row)?;
             }
             return Ok(gathered);
@@ -113,7 +106,7 @@ impl Ask for Gather {
             gathered.history = history(row)?;
         }
         for row in rows {
-            let user = user_of(&row, 0)?;
+            let user = read(&row, 0)?;
             if row.try_get(USER_COLUMNS + more)? {
                 gathered.user = Some(user);
             } else {
@@ -130,34 +123,6 @@ fn history_of(row: &Row, first: usize) -> Result<Option<StoredHistory>, Fault> {
     Ok(version
         .zip(content)
         .map(|(version, content)| StoredHistory { version, content }))
-}
-
-pub(super) fn user_of(row: &Row, first: usize) -> Result<User, Fault> {
-    Ok(User {
-        id: row.try_get(first)?,
-        policy: row.try_get(first + 1)?,
-        profile: Profile {
-            username: row.try_get(first + 2)?,
-            email: row.try_get(first + 3)?,
-            email_verified: row.try_get(first + 4)?,
-            phone: row.try_get(first + 5)?,
-            ..Profile::default()
-        }
-        .read(row.try_get(first + 11)?, row.try_get(first + 12)?),
-        status: status_of(row.try_get(first + 6)?)?,
-        created_at: row.try_get(first + 7)?,
-        sessions_valid_from: row.try_get(first + 8)?,
-        password: password_of(row, first + 9)?,
-    })
-}
-
-fn password_of(row: &Row, first: usize) -> Result<Option<LocalPassword>, Fault> {
-    let changed_at: Option<i64> = row.try_get(first)?;
-    let must_change = row.try_get(first + 1)?;
-    Ok(changed_at.map(|changed_at| LocalPassword {
-        changed_at,
-        must_change,
-    }))
 }
 
 pub(super) fn status_of(name: &str) -> Result<UserStatus, Fault> {
@@ -195,40 +160,21 @@ impl Ask for SetUserStatus {
     }
 }
 
+static REVOKE: Text = Text::new(|| {
+    format!(
+        "WITH changed AS (UPDATE users SET sessions_valid_from = greatest(sessions_valid_from, $2) WHERE id = $1 RETURNING 1) {}",
+        EVENTS.insert_for_each(3, "changed")
+    )
+});
+
 impl Ask for RevokeSessions {
     type Answer = bool;
 
     async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
-        let statement = db
-            .prepared(
-                "WITH changed AS (UPDATE users SET sessions_valid_from = greatest(sessions_valid_from, $2) WHERE id = $1 RETURNING 1) \
-                 INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail) \
-                 SELECT $3::bigint, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::uuid, $10::text, $11::text, $12::text \
-                 FROM changed",
-            )
-            .await?;
-        let valid_from = after(self.now);
-        let line = Line::from(&self.event);
-        let changed = db
-            .client
-            .execute(
-                &statement,
-                &[
-                    &self.user,
-                    &valid_from,
-                    &line.event.at,
-                    &line.event.kind.as_str(),
-                    &line.event.outcome,
-                    &line.policy.as_ref(),
-                    &line.provider.as_ref(),
-                    &line.event.user_id,
-                    &line.event.session_id,
-                    &line.request_id.as_ref(),
-                    &line.network.as_ref(),
-                    &line.detail.as_ref(),
-                ],
-            )
-            .await?;
+        let statement = db.prepared(REVOKE.postgres()).await?;
+        let mut values: Vec<Value<'_>> = vec![self.user.into(), after(self.now).into()];
+        values.extend(events::row(&self.event));
+        let changed = db.client.execute(&statement, &parameters(&values)).await?;
         Ok(changed == 1)
     }
 }

@@ -1,44 +1,14 @@
 //! The audit trail.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params_from_iter};
 
 use super::job::Write;
-use crate::{EVENT_DETAIL_BYTES_MAX, Event};
+use crate::Event;
+use crate::statements::events::{INSERT, row};
 
 pub(super) fn insert_event(db: &Connection, event: &Event) -> rusqlite::Result<()> {
-    let Event {
-        at,
-        kind,
-        outcome,
-        class: _,
-        policy,
-        provider,
-        user_id,
-        session_id,
-        request_id,
-        network,
-        detail,
-        count,
-    } = event;
-    let detail = &detail[..detail.floor_char_boundary(EVENT_DETAIL_BYTES_MAX)];
-    db.prepare_cached(
-        "INSERT INTO events (at, kind, outcome, policy, provider, user_id, session_id, request_id, network, detail, \
-         count, refusal_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?
-    .execute(params![
-        at,
-        kind.as_str(),
-        outcome,
-        policy,
-        provider,
-        user_id.as_ref().map(|id| id.as_bytes()),
-        session_id.as_ref().map(|id| id.as_bytes()),
-        request_id,
-        network,
-        detail,
-        count,
-        event.refusal_bytes()
-    ])?;
+    db.prepare_cached(INSERT.sqlite())?
+        .execute(params_from_iter(row(event)))?;
     Ok(())
 }
 

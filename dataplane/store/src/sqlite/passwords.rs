@@ -8,15 +8,14 @@ use super::events::insert_event;
 use super::job::{Read, Write};
 use super::mfa::forget_devices;
 use super::sessions::{insert_session, session};
-use super::users::{
-    identity_is_known, insert_identity, insert_user, standing, user_columns, user_of,
-};
+use super::users::{identity_is_known, insert_identity, insert_user, standing};
 use crate::attempts::{Attempts, Locked};
 use crate::passwords::{
     ChangeOutcome, ChangePassword, ChangedBy, CountPasswordTry, ImportOutcome, ImportUser,
     NAMED_USERS_MAX, PAGE_USERS_MAX, PASSWORD_TRIES, PasswordTry, ReadPasswordHash, ReadUser,
     RequirePasswordChange, UserPage, UsersNamed, valid_after_change,
 };
+use crate::statements::users::{read, user_columns};
 use crate::{Profile, User, UserStatus};
 
 impl Read for ReadPasswordHash {
@@ -32,7 +31,7 @@ impl Read for ReadUser {
             user_columns!(),
             " FROM users u WHERE u.id = ?1"
         ))?
-        .query_row([self.0.as_bytes()], |row| user_of(row, 0))
+        .query_row([self.0.as_bytes()], |row| read(row, 0))
         .optional()
     }
 }
@@ -67,7 +66,7 @@ impl Read for UserPage {
             status,
             (*limit).min(PAGE_USERS_MAX)
         ],
-        |row| user_of(row, 0),
+        |row| read(row, 0),
     )?
     .collect()
     }
@@ -87,7 +86,7 @@ impl Read for UsersNamed {
         " FROM users u WHERE u.policy = ?1 AND u.email = ?2 AND NOT u.email_verified LIMIT ?3"
     ))?
     .query_map(params![policy, name, NAMED_USERS_MAX], |row| {
-        user_of(row, 0)
+        read(row, 0)
     })?
     .collect()
     }
@@ -210,15 +209,7 @@ impl Write for ImportUser {
             insert_identity(db, identity, user.id)?;
         }
         insert_user(db, user)?;
-        if let (Some(hash), Some(password)) = (hash, user.password) {
-            db.prepare_cached(
-                "UPDATE users SET password_changed_at = ?2, password_must_change = ?3 WHERE id = ?1",
-            )?
-            .execute(params![
-                user.id.as_bytes(),
-                password.changed_at,
-                password.must_change
-            ])?;
+        if let Some(hash) = hash {
             db.prepare_cached("INSERT INTO passwords (user_id, hash, tries) VALUES (?1, ?2, ?3)")?
                 .execute(params![
                     user.id.as_bytes(),

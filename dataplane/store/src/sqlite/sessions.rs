@@ -1,26 +1,17 @@
 //! Sessions: made at a sign-in, carried on by refreshes, ended once.
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
 use super::events::insert_event;
 use super::job::{Read, Write};
 use super::signin::{end_login, is_first_use};
-use super::users::{id_of, identity_owner, user_columns, user_of};
-use crate::rotated::{decode, encode};
+use super::users::identity_owner;
+use crate::rotated::encode;
 use crate::sessions::{LogoutOutcome, Origin, PAGE_SESSIONS_MAX, ProviderLogout, SessionPage};
+use crate::statements::sessions::{COLUMNS, INSERT, read, row, session_columns};
+use crate::statements::users::{self, user_columns};
 use crate::{EndSession, NewSession, ReadSession, Rotation, RotationOutcome, Session, User};
-
-/// What [`session_of`] reads, in its order.
-macro_rules! session_columns {
-    () => {
-        "s.id, s.provider, s.created_at, s.refresh_digest, s.refresh_expires_at, s.ends_at, s.ended_at, s.rotated, s.carried, \
-         s.last_used_at, s.device, s.network, s.subject_digest, s.sid_digest, u.policy"
-    };
-}
-/// How many columns they are.
-const SESSION_COLUMNS: usize = 15;
 
 impl Read for ReadSession {
     fn read(&self, db: &Connection) -> rusqlite::Result<Option<(Session, User)>> {
@@ -38,7 +29,7 @@ pub(super) fn session(db: &Connection, id: Uuid) -> rusqlite::Result<Option<(Ses
         " FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?1"
     ))?
     .query_row([id.as_bytes()], |row| {
-        Ok((session_of(row)?, user_of(row, SESSION_COLUMNS)?))
+        Ok((read(row)?, users::read(row, COLUMNS)?))
     })
     .optional()
 }
@@ -65,33 +56,10 @@ impl Read for SessionPage {
             now,
             (*limit).min(PAGE_SESSIONS_MAX)
         ],
-        session_of,
+        |row| read(row),
     )?
     .collect()
     }
-}
-
-fn session_of(row: &Row<'_>) -> rusqlite::Result<Session> {
-    let rotated = row.get_ref(7)?.as_bytes_or_null()?.unwrap_or_default();
-    Ok(Session {
-        id: id_of(row, 0)?,
-        policy: row.get(14)?,
-        provider: row.get(1)?,
-        created_at: row.get(2)?,
-        refresh_digest: row.get(3)?,
-        refresh_expires_at: row.get(4)?,
-        ends_at: row.get(5)?,
-        ended_at: row.get(6)?,
-        rotated: decode(rotated).ok_or_else(not_rotated)?,
-        carried: row.get(8)?,
-        last_used_at: row.get(9)?,
-        device: row.get(10)?,
-        network: row.get(11)?,
-        origin: Origin {
-            subject: row.get(12)?,
-            sid: row.get(13)?,
-        },
-    })
 }
 
 /// `network`: where it is made from.
@@ -102,34 +70,9 @@ pub(super) fn insert_session(
     created_at: i64,
     network: &str,
 ) -> rusqlite::Result<()> {
-    let NewSession {
-        id,
-        provider,
-        refresh_digest,
-        refresh_expires_at,
-        ends_at,
-        carried,
-        device,
-        origin: Origin { subject, sid },
-    } = session;
-    db.prepare_cached(
-        "INSERT INTO sessions (id, user_id, provider, created_at, refresh_digest, refresh_expires_at, ends_at, carried, device, \
-         network, subject_digest, sid_digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?
-    .execute(params![
-        id.as_bytes(),
-        user_id.as_bytes(),
-        provider,
-        created_at,
-        refresh_digest,
-        refresh_expires_at,
-        ends_at,
-        carried,
-        device,
-        network,
-        subject,
-        sid
-    ])?;
+    let row = row(session, user_id, created_at, network);
+    db.prepare_cached(INSERT.sqlite())?
+        .execute(params_from_iter(row))?;
     Ok(())
 }
 
@@ -225,8 +168,4 @@ impl Write for EndSession {
         insert_event(db, &self.event)?;
         Ok(true)
     }
-}
-
-fn not_rotated() -> rusqlite::Error {
-    rusqlite::Error::InvalidColumnType(7, "rotated".to_owned(), Type::Blob)
 }

@@ -1,26 +1,17 @@
 //! Users and the identities that belong to them.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
 
 use super::events::insert_event;
 use super::history::history;
 use super::job::{Read, Write};
 use crate::attempts::Attempts;
+use crate::statements::users::{INSERT, read, row, user_columns};
 use crate::{
-    Gather, Gathered, IdentityKey, LocalPassword, Profile, RevokeSessions, SetUserStatus, User,
-    UserStatus,
+    Gather, Gathered, IdentityKey, Profile, RevokeSessions, SetUserStatus, User, UserStatus,
 };
-
-/// What [`user_of`] reads, in its order.
-macro_rules! user_columns {
-    () => {
-        "u.id, u.policy, u.username, u.email, u.email_verified, u.phone, u.status, u.created_at, u.sessions_valid_from, \
-         u.password_changed_at, u.password_must_change, u.link_email, u.unverified_phone"
-    };
-}
-pub(super) use user_columns;
 
 impl Read for Gather {
     fn read(&self, db: &Connection) -> rusqlite::Result<Gathered> {
@@ -35,7 +26,7 @@ impl Read for Gather {
             user_columns!(),
             " FROM identities i JOIN users u ON u.id = i.user_id WHERE i.policy = ?1 AND i.issuer = ?2 AND i.subject = ?3"
         ))?
-        .query_row([policy, issuer, subject], |row| user_of(row, 0))
+        .query_row([policy, issuer, subject], |row| read(row, 0))
         .optional()?;
         let email_owners = match &self.linkable_email {
             Some(email) if user.is_none() => email_owners(db, policy, email)?,
@@ -70,36 +61,8 @@ pub(super) fn email_owners(
         user_columns!(),
         " FROM users u WHERE u.policy = ?1 AND u.email = ?2 AND u.email_verified = 1 AND u.link_email = ?2 LIMIT 2"
     ))?
-    .query_map([policy, email], |row| user_of(row, 0))?
+    .query_map([policy, email], |row| read(row, 0))?
     .collect()
-}
-
-pub(super) fn user_of(row: &Row<'_>, first: usize) -> rusqlite::Result<User> {
-    Ok(User {
-        id: id_of(row, first)?,
-        policy: row.get(first + 1)?,
-        profile: Profile {
-            username: row.get(first + 2)?,
-            email: row.get(first + 3)?,
-            email_verified: row.get(first + 4)?,
-            phone: row.get(first + 5)?,
-            ..Profile::default()
-        }
-        .read(row.get(first + 11)?, row.get(first + 12)?),
-        status: row.get(first + 6)?,
-        created_at: row.get(first + 7)?,
-        sessions_valid_from: row.get(first + 8)?,
-        password: password_of(row, first + 9)?,
-    })
-}
-
-fn password_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<LocalPassword>> {
-    let changed_at: Option<i64> = row.get(first)?;
-    let must_change = row.get(first + 1)?;
-    Ok(changed_at.map(|changed_at| LocalPassword {
-        changed_at,
-        must_change,
-    }))
 }
 
 pub(super) fn id_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
@@ -153,41 +116,8 @@ pub(super) fn standing(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Sta
 }
 
 pub(super) fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<()> {
-    let User {
-        id,
-        policy,
-        profile,
-        status,
-        created_at,
-        sessions_valid_from,
-        // A sign-in gives nobody a password.
-        password: _,
-    } = user;
-    let Profile {
-        username,
-        email,
-        email_verified,
-        email_linkable: _,
-        phone,
-        phone_unverified: _,
-    } = profile;
-    db.prepare_cached(
-        "INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, sessions_valid_from, \
-         link_email, unverified_phone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?
-    .execute(params![
-        id.as_bytes(),
-        policy,
-        username,
-        email,
-        email_verified,
-        phone,
-        status,
-        created_at,
-        sessions_valid_from,
-        profile.link_email(),
-        profile.unverified_phone()
-    ])?;
+    db.prepare_cached(INSERT.sqlite())?
+        .execute(params_from_iter(row(user)))?;
     Ok(())
 }
 

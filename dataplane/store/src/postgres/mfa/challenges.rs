@@ -2,16 +2,20 @@
 
 use tokio_postgres::Client;
 
-use super::factors::{FACTORS, RECOVERY_CODES_LEFT, factors_of};
+use super::factors::{RECOVERY_CODES_LEFT, factors_of};
 use super::{Counters, begin};
-use crate::mfa::{CHALLENGES_MAX, Challenge, FoundChallenge, OpenChallenge, ReadChallenge};
+use crate::mfa::{CHALLENGES_MAX, FoundChallenge, OpenChallenge, ReadChallenge};
 use crate::postgres::connect::Connection;
-use crate::postgres::events::{EVENT, insert_event, text};
+use crate::postgres::events::{insert_event, text};
 use crate::postgres::fault::Fault;
 use crate::postgres::pool::Ask;
 use crate::postgres::signin::{OWNERS, sole_owner};
-use crate::postgres::users::{status_of, user_columns, user_of};
+use crate::postgres::users::status_of;
 use crate::sessions::Login;
+use crate::statements::challenges::{INSERT, OF_DIGEST, read, row};
+use crate::statements::events::INSERT as INSERT_EVENT;
+use crate::statements::factors::OF_USER;
+use crate::statements::value::parameters;
 use crate::{Account, IdentityKey, SigninOutcome, User, UserStatus};
 
 const STANDING: &str = "SELECT status, sessions_valid_from FROM users WHERE id = $1 FOR SHARE";
@@ -21,8 +25,6 @@ const NAME: &str =
     "INSERT INTO identities (policy, issuer, subject, user_id) VALUES ($1, $2, $3, $4)";
 const REPLAY: &str =
     "INSERT INTO replay_guard (expires_at, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-const OPEN: &str = "INSERT INTO challenges (digest, user_id, provider, network, created_at, expires_at, tries, content) \
-     VALUES ($1, $2, $3, $4, $5, $6, 0, $7)";
 /// Of the user's challenges that can be answered all but one fewer than there may be are void: first the oldest from the
 /// network that asks for one more.
 const MAKE_ROOM: &str = "DELETE FROM challenges WHERE digest IN (SELECT digest FROM challenges WHERE user_id = $1 \
@@ -38,12 +40,9 @@ impl Ask for OpenChallenge {
             account,
             login,
             replay,
-            digest,
-            provider,
-            expires_at,
-            content,
             event,
             now,
+            ..
         } = self;
         let counters = Counters::prepare(db).await?;
         let standing = db.prepared(STANDING).await?;
@@ -53,8 +52,8 @@ impl Ask for OpenChallenge {
         let guard = db.prepared(REPLAY).await?;
         let ended = db.prepared(ENDED).await?;
         let make_room = db.prepared(MAKE_ROOM).await?;
-        let open = db.prepared(OPEN).await?;
-        let told = db.prepared(EVENT).await?;
+        let open = db.prepared(INSERT.postgres()).await?;
+        let told = db.prepared(INSERT_EVENT.postgres()).await?;
         // Dropped without a commit it is rolled back.
         let transaction = begin(db).await?;
         let client = transaction.client();
@@ -88,11 +87,11 @@ impl Ask for OpenChallenge {
                 }
             }
         }
-        let Some(row) = client.query_opt(&standing, &[&user_id]).await? else {
+        let Some(found) = client.query_opt(&standing, &[&user_id]).await? else {
             return Ok(SigninOutcome::Changed);
         };
-        let status = status_of(row.try_get(0)?)?;
-        let valid_from: i64 = row.try_get(1)?;
+        let status = status_of(found.try_get(0)?)?;
+        let valid_from: i64 = found.try_get(1)?;
         if status != UserStatus::Active {
             return Ok(SigninOutcome::UserNotActive(status));
         }
@@ -103,10 +102,10 @@ impl Ask for OpenChallenge {
         }) = login
         {
             let (all, this) = (all.as_slice(), this.as_slice());
-            let row = client
+            let ended = client
                 .query_one(&ended, &[provider, &all, &this, issued_at])
                 .await?;
-            if row.try_get(0)? {
+            if ended.try_get(0)? {
                 return Ok(SigninOutcome::LoginEnded);
             }
         }
@@ -121,28 +120,14 @@ impl Ask for OpenChallenge {
         }
         // Sessions may have been revoked within this very second; this one came after.
         let created_at = (*now).max(valid_from);
-        let digest = digest.as_slice();
-        let content = text(content);
         let network = text(&event.network);
         let network = network.as_ref();
         let others_max = i64::try_from(CHALLENGES_MAX - 1).unwrap_or(i64::MAX);
         client
             .execute(&make_room, &[&user_id, now, &network, &others_max])
             .await?;
-        client
-            .execute(
-                &open,
-                &[
-                    &digest,
-                    &user_id,
-                    provider,
-                    &network,
-                    &created_at,
-                    expires_at,
-                    &content.as_ref(),
-                ],
-            )
-            .await?;
+        let values = row(self, user_id, created_at);
+        client.execute(&open, &parameters(&values)).await?;
         insert_event(client, &told, event).await?;
         transaction.commit().await?;
         Ok(SigninOutcome::Committed)
@@ -188,30 +173,13 @@ impl Ask for ReadChallenge {
     const ONLY_READS: bool = true;
 
     async fn ask(&self, db: &mut Connection) -> Result<Self::Answer, Fault> {
-        let read = db
-            .prepared(concat!(
-                "SELECT c.provider, c.created_at, c.expires_at, c.consumed_at, c.tries, c.content, c.pending, ",
-                user_columns!(),
-                " FROM challenges c JOIN users u ON u.id = c.user_id WHERE c.digest = $1"
-            ))
-            .await?;
+        let found = db.prepared(OF_DIGEST.postgres()).await?;
         let digest = self.0.as_slice();
-        let Some(row) = db.client.query_opt(&read, &[&digest]).await? else {
+        let Some(row) = db.client.query_opt(&found, &[&digest]).await? else {
             return Ok(None);
         };
-        let user = user_of(&row, 7)?;
-        let tries: i32 = row.try_get(4)?;
-        let challenge = Challenge {
-            digest: self.0,
-            provider: row.try_get(0)?,
-            created_at: row.try_get(1)?,
-            expires_at: row.try_get(2)?,
-            consumed_at: row.try_get(3)?,
-            tries: u32::try_from(tries).unwrap_or(u32::MAX),
-            content: row.try_get(5)?,
-            pending: row.try_get(6)?,
-        };
-        let factors = db.prepared(FACTORS).await?;
+        let (challenge, user) = read(&row)?;
+        let factors = db.prepared(OF_USER.postgres()).await?;
         let codes = db.prepared(RECOVERY_CODES_LEFT).await?;
         let factors = factors_of(&db.client, &factors, &codes, user.id).await?;
         Ok(Some(FoundChallenge {

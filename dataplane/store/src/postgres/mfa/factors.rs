@@ -1,21 +1,21 @@
 //! Factors, recovery codes and remembered devices.
 
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
-use vestibule_crds::signin_policy::MfaMethod;
 
 use super::{Counters, begin};
 use crate::mfa::{
     ConfirmOutcome, Confirmation, Confirming, DEVICES_MAX, DeviceKey, Enrollment, FACTORS_MAX,
-    Factor, Factors, ForgetDevices, KnowsDevice, NewDevice, ReadFactors, Removal,
+    Factors, ForgetDevices, KnowsDevice, NewDevice, ReadFactors, Removal,
 };
 use crate::postgres::connect::Connection;
-use crate::postgres::events::{EVENT, insert_event, text};
+use crate::postgres::events::insert_event;
 use crate::postgres::fault::Fault;
 use crate::postgres::pool::Ask;
+use crate::statements::events::INSERT as INSERT_EVENT;
+use crate::statements::factors::{INSERT, OF_USER, read, row};
+use crate::statements::value::parameters;
 
-pub(super) const FACTORS: &str = "SELECT id, method, name, secret, last_step, created_at, last_used_at, expires_at FROM mfa_factors \
-     WHERE user_id = $1 ORDER BY id";
 pub(super) const RECOVERY_CODES_LEFT: &str =
     "SELECT count(*) FROM mfa_recovery_codes WHERE user_id = $1 AND used_at IS NULL";
 const CONFIRMED: &str =
@@ -28,7 +28,7 @@ impl Ask for ReadFactors {
     const ONLY_READS: bool = true;
 
     async fn ask(&self, db: &mut Connection) -> Result<Factors, Fault> {
-        let factors = db.prepared(FACTORS).await?;
+        let factors = db.prepared(OF_USER.postgres()).await?;
         let codes = db.prepared(RECOVERY_CODES_LEFT).await?;
         factors_of(&db.client, &factors, &codes, self.0).await
     }
@@ -42,21 +42,8 @@ pub(super) async fn factors_of(
 ) -> Result<Factors, Fault> {
     let rows = client.query(factors, &[&user]).await?;
     Ok(Factors {
-        all: rows.iter().map(factor_of).collect::<Result<_, _>>()?,
+        all: rows.iter().map(read).collect::<Result<_, _>>()?,
         recovery_codes_left: count(client, codes, user).await?,
-    })
-}
-
-fn factor_of(row: &Row) -> Result<Factor, Fault> {
-    Ok(Factor {
-        id: row.try_get(0)?,
-        method: MfaMethod::named(row.try_get(1)?).ok_or(Fault::Unreadable("mfa_factors"))?,
-        name: row.try_get(2)?,
-        secret: row.try_get(3)?,
-        last_step: row.try_get(4)?,
-        created_at: row.try_get(5)?,
-        last_used_at: row.try_get(6)?,
-        expires_at: row.try_get(7)?,
     })
 }
 
@@ -70,16 +57,6 @@ impl Ask for Enrollment {
 
     async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
         let Self { user, factor } = self;
-        let Factor {
-            id,
-            method,
-            name,
-            secret,
-            last_step,
-            created_at,
-            last_used_at: _,
-            expires_at,
-        } = factor;
         let counters = Counters::prepare(db).await?;
         let confirmed = db.prepared(CONFIRMED).await?;
         let clear = db
@@ -87,30 +64,18 @@ impl Ask for Enrollment {
                 "DELETE FROM mfa_factors WHERE user_id = $1 AND method = $2 AND expires_at IS NOT NULL",
             )
             .await?;
-        let insert = db
-            .prepared(
-                "INSERT INTO mfa_factors (user_id, id, method, name, secret, last_step, created_at, expires_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .await?;
+        let insert = db.prepared(INSERT.postgres()).await?;
         let transaction = begin(db).await?;
         let client = transaction.client();
         let _counted = counters.lock(client, *user).await?;
         if count(client, &confirmed, *user).await? >= FACTORS_MAX {
             return Ok(false);
         }
-        let method = method.name();
-        let name = name.as_deref().map(text);
-        let name = name.as_deref();
-        client.execute(&clear, &[user, &method]).await?;
         client
-            .execute(
-                &insert,
-                &[
-                    user, id, &method, &name, secret, last_step, created_at, expires_at,
-                ],
-            )
+            .execute(&clear, &[user, &factor.method.name()])
             .await?;
+        let row = row(*user, factor);
+        client.execute(&insert, &parameters(&row)).await?;
         transaction.commit().await?;
         Ok(true)
     }
@@ -197,7 +162,7 @@ impl Ask for Confirming {
         } = self;
         let counters = Counters::prepare(db).await?;
         let confirm = Confirm::prepare(db).await?;
-        let told = db.prepared(EVENT).await?;
+        let told = db.prepared(INSERT_EVENT.postgres()).await?;
         let transaction = begin(db).await?;
         let client = transaction.client();
         let _counted = counters.lock(client, *user).await?;
@@ -231,7 +196,7 @@ impl Ask for Removal {
         let confirmed = db.prepared(CONFIRMED).await?;
         let forget_codes = db.prepared(FORGET_RECOVERY_CODES).await?;
         let forget_devices = db.prepared(FORGET_DEVICES).await?;
-        let told = db.prepared(EVENT).await?;
+        let told = db.prepared(INSERT_EVENT.postgres()).await?;
         let transaction = begin(db).await?;
         let client = transaction.client();
         let _counted = counters.lock(client, *user).await?;

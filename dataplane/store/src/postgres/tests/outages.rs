@@ -57,8 +57,8 @@ async fn all_fail_in_time(store: &Arc<Store>) -> String {
 async fn a_killed_server_is_told_at_once_and_used_again_when_it_is_back() {
     let fixture = Postgres::on(Arc::new(Server::start()), PostgresOptions::default()).await;
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let session = signed_in(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let session = signed_in(&store, user).await;
     for _ in 0..2 {
         fixture.server.tell("kill");
         let sentence = all_fail_in_time(&store).await;
@@ -70,8 +70,8 @@ async fn a_killed_server_is_told_at_once_and_used_again_when_it_is_back() {
         fixture.server.tell("start");
         let took = until_ok(|| store.run(Probe)).await;
         assert!(took < ANSWERED_WITHIN, "{took:?}");
-        assert!(read(&*store, session).await.is_some());
-        committed(&*store, existing(user)).await;
+        assert!(read(&store, session).await.is_some());
+        committed(&store, existing(user)).await;
     }
     assert_eq!(store.flush().await, Ok(()));
     let recorded = "SELECT count(*) FROM events WHERE kind = 'refresh'";
@@ -82,21 +82,21 @@ async fn a_killed_server_is_told_at_once_and_used_again_when_it_is_back() {
 async fn a_server_that_hangs_is_given_up_in_time_and_used_again_when_it_goes_on() {
     let fixture = Postgres::on(Arc::new(Server::start()), PostgresOptions::default()).await;
     let store = fixture.store();
-    committed(&*store, create("ann")).await;
+    committed(&store, create("ann")).await;
     fixture.server.tell("freeze");
     all_fail_in_time(&store).await;
     fixture.server.tell("thaw");
     let took = until_ok(|| store.run(Probe)).await;
     assert!(took < ANSWERED_WITHIN, "{took:?}");
-    committed(&*store, create("cid")).await;
+    committed(&store, create("cid")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_somebody_locks_holds_up_only_those_who_need_it() {
     let fixture = Postgres::empty().await;
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
-    let ben = created(&*store, "ben", Profile::default()).await;
+    let ann = created(&store, "ann", Profile::default()).await;
+    let ben = created(&store, "ben", Profile::default()).await;
     let other = fixture.server.client(&fixture.user).await;
     other
         .batch_execute(&format!(
@@ -110,7 +110,7 @@ async fn a_row_that_somebody_locks_holds_up_only_those_who_need_it() {
     assert_says(&unavailable(blocked), &["longer than it may"]);
     assert!(began.elapsed() < ANSWERED_WITHIN + TOLERANCE);
     other.batch_execute("ROLLBACK").await.expect("it lets go");
-    committed(&*store, existing(ann)).await;
+    committed(&store, existing(ann)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,7 +122,7 @@ async fn whoever_finds_the_queue_full_is_told_that_it_is_busy() {
     };
     let fixture = Postgres::on(Server::shared(), options).await;
     let store = fixture.store();
-    let ann = created(&*store, "ann", Profile::default()).await;
+    let ann = created(&store, "ann", Profile::default()).await;
     let other = fixture.server.client(&fixture.user).await;
     other
         .batch_execute(&format!(
@@ -139,7 +139,7 @@ async fn whoever_finds_the_queue_full_is_told_that_it_is_busy() {
     unavailable(two);
     assert_eq!(three, Err(StoreError::Busy));
     other.batch_execute("ROLLBACK").await.expect("it lets go");
-    committed(&*store, existing(ann)).await;
+    committed(&store, existing(ann)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -219,7 +219,7 @@ async fn a_caller_who_goes_away_leaves_no_transaction_open() {
     };
     let fixture = Postgres::on(Server::shared(), options).await;
     let store = fixture.store();
-    let ann = created(&*store, "ann", verified("ann@shop.example")).await;
+    let ann = created(&store, "ann", verified("ann@shop.example")).await;
     for wait in 0..60 {
         let subject = next_id().to_string();
         let going = store.run(link(ann, &subject, "ann@shop.example"));
@@ -242,8 +242,8 @@ async fn a_caller_who_goes_away_leaves_no_transaction_open() {
 async fn a_rotation_that_met_a_restart_is_there_or_not_and_never_half() {
     let fixture = Postgres::on(Arc::new(Server::start()), PostgresOptions::default()).await;
     let store = fixture.store();
-    let user = created(&*store, "ann", Profile::default()).await;
-    let session = signed_in(&*store, user).await;
+    let user = created(&store, "ann", Profile::default()).await;
+    let session = signed_in(&store, user).await;
     let rotating = {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
@@ -263,7 +263,7 @@ async fn a_rotation_that_met_a_restart_is_there_or_not_and_never_half() {
     let (answered, under_way) = rotating.await.expect("nobody else rotates");
     fixture.server.tell("start");
     until_ok(|| store.run(Probe)).await;
-    let (session, _) = read(&*store, session).await.expect("it is there");
+    let (session, _) = read(&store, session).await.expect("it is there");
     assert!([answered, under_way].contains(&session.refresh_digest));
 }
 

@@ -47,7 +47,7 @@ async fn one_of_fifty_rotations_over_two_stores_wins() {
     let fixture = Postgres::empty().await;
     let stores = two(&fixture).await;
     let user = created_user(&stores).await;
-    let session = signed_in(&*stores[0], user).await;
+    let session = signed_in(&stores[0], user).await;
     let events = fixture.events().await;
     let answers = at_once(&stores, |store| async move {
         store.run(rotation(session, digest(session))).await
@@ -140,8 +140,8 @@ async fn an_identity_taken_meanwhile_does_not_use_up_the_token() {
 async fn a_user_disabled_at_one_store_is_out_at_the_other() {
     let fixture = Postgres::empty().await;
     let [one, other] = two(&fixture).await;
-    let user = created(&*one, "ann", Profile::default()).await;
-    let session = signed_in(&*one, user).await;
+    let user = created(&one, "ann", Profile::default()).await;
+    let session = signed_in(&one, user).await;
     let load = {
         let other = Arc::clone(&other);
         tokio::spawn(async move {
@@ -200,7 +200,7 @@ async fn profiles_that_change_at_two_stores_at_once_do_not_deadlock() {
 async fn two_stores_sweep_at_once_and_each_row_is_counted_once() {
     let fixture = Postgres::empty().await;
     let [one, other] = two(&fixture).await;
-    let user = created(&*one, "ann", Profile::default()).await;
+    let user = created(&one, "ann", Profile::default()).await;
     let mut ids = HashSet::new();
     for number in 0..400 {
         let signin = Signin {
@@ -208,7 +208,7 @@ async fn two_stores_sweep_at_once_and_each_row_is_counted_once() {
             ..existing(user)
         };
         ids.insert(signin.session.id);
-        committed(&*one, signin).await;
+        committed(&one, signin).await;
     }
     let later = NOW + 8 * DAY;
     let (mut swept, mut rounds) = (0, 0);
@@ -260,13 +260,13 @@ async fn events_of_both_stores_are_written() {
 }
 
 async fn created_user(stores: &[Arc<Store>; 2]) -> uuid::Uuid {
-    created(&*stores[0], "ann", Profile::default()).await
+    created(&stores[0], "ann", Profile::default()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_guesses_at_two_replicas_stay_in_bounds() {
     let fixture = Postgres::empty().await;
     let stores = two(&fixture).await;
-    let user = created(&*stores[0], "ann", Profile::default()).await;
+    let user = created(&stores[0], "ann", Profile::default()).await;
     assert_eq!(guesses(&stores, user).await, 10);
 }

@@ -1,6 +1,6 @@
 //! Who the users of many identities are, in one statement.
 
-use super::{Connection, Fault, Gather, Gathered, USER_COLUMNS, history_of, user_columns, user_of};
+use super::{Connection, Fault, Gather, Gathered, USER_COLUMNS, history_of, read, user_columns};
 use crate::postgres::together::{AskTogether, column, place_of};
 
 /// Each by the primary keys, however small the tables were when the statement was planned.
@@ -54,7 +54,7 @@ impl AskTogether for Gather {
                 continue;
             };
             *answer = Some(Gathered {
-                user: Some(user_of(&row, 1)?),
+                user: Some(read(&row, 1)?),
                 email_owners: Vec::new(),
                 history: if asked.history {
                     history_of(&row, 1 + USER_COLUMNS)?

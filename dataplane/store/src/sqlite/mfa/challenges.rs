@@ -1,16 +1,17 @@
 //! A user's challenges, and what is counted of its answers.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
 use super::factors::factors;
 use crate::attempts::Attempts;
-use crate::mfa::{CHALLENGES_MAX, Challenge, FoundChallenge, OpenChallenge};
+use crate::mfa::{CHALLENGES_MAX, FoundChallenge, OpenChallenge};
 use crate::sqlite::events::insert_event;
 use crate::sqlite::job::Write;
 use crate::sqlite::signin::{check, is_ended, is_first_use};
-use crate::sqlite::users::{insert_identity, insert_user, user_columns, user_of};
+use crate::sqlite::users::{insert_identity, insert_user};
+use crate::statements::challenges::{INSERT, OF_DIGEST, read, row};
 use crate::{Account, Profile, SigninOutcome, User};
 
 impl Write for OpenChallenge {
@@ -21,12 +22,9 @@ impl Write for OpenChallenge {
             account,
             login,
             replay,
-            digest,
-            provider,
-            expires_at,
-            content,
             event,
             now,
+            ..
         } = self;
         let (user_id, valid_from) = match check(db, account)? {
             Ok(owner) => owner,
@@ -54,20 +52,10 @@ impl Write for OpenChallenge {
             }
         }
         make_room(db, user_id, &event.network, *now)?;
-        db.prepare_cached(
-            "INSERT INTO challenges (digest, user_id, provider, network, created_at, expires_at, tries, content) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
-        )?
-        .execute(params![
-            digest,
-            user_id.as_bytes(),
-            provider,
-            event.network,
-            // Sessions may have been revoked within this very second; this one came after.
-            (*now).max(valid_from),
-            expires_at,
-            content
-        ])?;
+        // Sessions may have been revoked within this very second; this one came after.
+        let created_at = (*now).max(valid_from);
+        db.prepare_cached(INSERT.sqlite())?
+            .execute(params_from_iter(row(self, user_id, created_at)))?;
         insert_event(db, event)?;
         Ok(SigninOutcome::Committed)
     }
@@ -89,24 +77,8 @@ pub(super) fn found(
     digest: &[u8; 32],
 ) -> rusqlite::Result<Option<FoundChallenge>> {
     let found = db
-        .prepare_cached(concat!(
-            "SELECT c.digest, c.provider, c.created_at, c.expires_at, c.consumed_at, c.tries, c.content, c.pending, ",
-            user_columns!(),
-            " FROM challenges c JOIN users u ON u.id = c.user_id WHERE c.digest = ?1"
-        ))?
-        .query_row([digest], |row| {
-            let challenge = Challenge {
-                digest: row.get(0)?,
-                provider: row.get(1)?,
-                created_at: row.get(2)?,
-                expires_at: row.get(3)?,
-                consumed_at: row.get(4)?,
-                tries: row.get(5)?,
-                content: row.get(6)?,
-                pending: row.get(7)?,
-            };
-            Ok((challenge, user_of(row, 8)?))
-        })
+        .prepare_cached(OF_DIGEST.sqlite())?
+        .query_row([digest], |row| read(row))
         .optional()?;
     let Some((challenge, user)) = found else {
         return Ok(None);

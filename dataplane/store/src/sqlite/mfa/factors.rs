@@ -1,25 +1,20 @@
 //! Factors, recovery codes and remembered devices.
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params, params_from_iter};
 use uuid::Uuid;
-use vestibule_crds::signin_policy::MfaMethod;
 
 use crate::mfa::{
-    ConfirmOutcome, Confirmation, Confirming, DEVICES_MAX, Enrollment, FACTORS_MAX, Factor,
-    Factors, KnowsDevice, NewDevice, Removal,
+    ConfirmOutcome, Confirmation, Confirming, DEVICES_MAX, Enrollment, FACTORS_MAX, Factors,
+    KnowsDevice, NewDevice, Removal,
 };
 use crate::sqlite::events::insert_event;
 use crate::sqlite::job::{Read, Write};
-use crate::sqlite::users::id_of;
+use crate::statements::factors::{INSERT, OF_USER, read, row};
 
 pub(super) fn factors(db: &Connection, user: Uuid) -> rusqlite::Result<Factors> {
     let all = db
-        .prepare_cached(
-            "SELECT id, method, name, secret, last_step, created_at, last_used_at, expires_at FROM mfa_factors \
-             WHERE user_id = ?1 ORDER BY id",
-        )?
-        .query_map([user.as_bytes()], factor_of)?
+        .prepare_cached(OF_USER.sqlite())?
+        .query_map([user.as_bytes()], |row| read(row))?
         .collect::<Result<_, _>>()?;
     let recovery_codes_left: i64 = db
         .prepare_cached(
@@ -29,22 +24,6 @@ pub(super) fn factors(db: &Connection, user: Uuid) -> rusqlite::Result<Factors> 
     Ok(Factors {
         all,
         recovery_codes_left: usize::try_from(recovery_codes_left).unwrap_or(0),
-    })
-}
-
-fn factor_of(row: &Row<'_>) -> rusqlite::Result<Factor> {
-    let method: String = row.get(1)?;
-    Ok(Factor {
-        id: id_of(row, 0)?,
-        method: MfaMethod::named(&method).ok_or_else(|| {
-            rusqlite::Error::InvalidColumnType(1, "method".to_owned(), Type::Text)
-        })?,
-        name: row.get(2)?,
-        secret: row.get(3)?,
-        last_step: row.get(4)?,
-        created_at: row.get(5)?,
-        last_used_at: row.get(6)?,
-        expires_at: row.get(7)?,
     })
 }
 
@@ -63,37 +42,15 @@ impl Write for Enrollment {
 
     fn write(&self, db: &Connection) -> rusqlite::Result<bool> {
         let Self { user, factor } = self;
-        let Factor {
-            id,
-            method,
-            name,
-            secret,
-            last_step,
-            created_at,
-            last_used_at: _,
-            expires_at,
-        } = factor;
         if confirmed(db, *user)? >= FACTORS_MAX {
             return Ok(false);
         }
         db.prepare_cached(
             "DELETE FROM mfa_factors WHERE user_id = ?1 AND method = ?2 AND expires_at IS NOT NULL",
         )?
-        .execute(params![user.as_bytes(), method.name()])?;
-        db.prepare_cached(
-            "INSERT INTO mfa_factors (user_id, id, method, name, secret, last_step, created_at, expires_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            user.as_bytes(),
-            id.as_bytes(),
-            method.name(),
-            name,
-            secret,
-            last_step,
-            created_at,
-            expires_at
-        ])?;
+        .execute(params![user.as_bytes(), factor.method.name()])?;
+        db.prepare_cached(INSERT.sqlite())?
+            .execute(params_from_iter(row(*user, factor)))?;
         Ok(true)
     }
 }

@@ -38,7 +38,7 @@ fn private_files(fixture: &Sqlite) -> Vec<(String, u32)> {
 #[tokio::test]
 async fn files_are_private_to_their_owner() {
     let fixture = Sqlite::empty();
-    committed(&*fixture.store(), create("ann")).await;
+    committed(&fixture.store(), create("ann")).await;
     let private = [
         "vestibule.db",
         "vestibule.db-shm",
@@ -57,7 +57,7 @@ async fn files_that_others_could_read_are_made_private() {
     fixture.close();
     fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o644)).expect("a mode is set");
     fixture.open();
-    committed(&*fixture.store(), create("ann")).await;
+    committed(&fixture.store(), create("ann")).await;
     assert!(
         private_files(&fixture)
             .iter()
