@@ -54,15 +54,51 @@ pub struct Metrics {
     events_dropped: Counter,
     /// Of the audit stream, not of the store.
     pub audit_lines_dropped: Counter,
-    rows_swept: Counter,
-    store_writes: Counter,
-    store_transactions: Counter,
-    store_queued: Gauge,
+    store: StoreMetrics,
     pub connections: Gauge,
     connections_refused: Counter,
     pub bounded: Bounded,
     pub providers: Gauge,
     pub refused_objects: Gauge,
+}
+
+/// The work of the store.
+struct StoreMetrics {
+    rows_swept: Counter,
+    writes: Counter,
+    transactions: Counter,
+    queued: Gauge,
+}
+
+impl StoreMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        Self {
+            rows_swept: register(
+                registry,
+                "rows_swept",
+                "Expired rows deleted from the store",
+                Counter::default(),
+            ),
+            writes: register(
+                registry,
+                "store_writes",
+                "Writes that the store has committed or refused",
+                Counter::default(),
+            ),
+            transactions: register(
+                registry,
+                "store_transactions",
+                "Transactions that the writes shared",
+                Counter::default(),
+            ),
+            queued: register(
+                registry,
+                "store_queued",
+                "Writes that wait in the store's queue",
+                Gauge::default(),
+            ),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -126,30 +162,7 @@ impl Default for Metrics {
                 "Lines of the audit stream that could not be written",
                 Counter::default(),
             ),
-            rows_swept: register(
-                &mut registry,
-                "rows_swept",
-                "Expired rows deleted from the store",
-                Counter::default(),
-            ),
-            store_writes: register(
-                &mut registry,
-                "store_writes",
-                "Writes that the store has committed or refused",
-                Counter::default(),
-            ),
-            store_transactions: register(
-                &mut registry,
-                "store_transactions",
-                "Transactions that the writes shared",
-                Counter::default(),
-            ),
-            store_queued: register(
-                &mut registry,
-                "store_queued",
-                "Writes that wait in the store's queue",
-                Gauge::default(),
-            ),
+            store: StoreMetrics::register(&mut registry),
             connections: register(
                 &mut registry,
                 "connections",
@@ -240,7 +253,8 @@ impl Metrics {
     }
 
     pub fn rows_swept(&self, rows: usize) {
-        self.rows_swept
+        self.store
+            .rows_swept
             .inc_by(u64::try_from(rows).unwrap_or(u64::MAX));
     }
 
@@ -251,14 +265,17 @@ impl Metrics {
     /// In the OpenMetrics text format.
     pub fn render(&self, store: Work) -> String {
         // The store counts for itself; these only show its numbers.
-        self.store_writes
+        self.store
+            .writes
             .inner()
             .store(store.writes, Ordering::Relaxed);
-        self.store_transactions
+        self.store
+            .transactions
             .inner()
             .store(store.transactions, Ordering::Relaxed);
         self.bounded.refusals_dropped(store.refusals_dropped);
-        self.store_queued
+        self.store
+            .queued
             .set(i64::try_from(store.queued).unwrap_or(i64::MAX));
         let mut text = String::new();
         match encode(&mut text, &self.registry) {

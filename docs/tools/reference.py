@@ -361,7 +361,7 @@ def registered(folder):
             continue
         structs = dict(re.findall(r"struct (\w+) \{\n(.*?)\n\}", text, re.DOTALL))
         added = re.findall(r'\.register\(\s*"(\w+)",\s*"((?:[^"\\]|\\[\s\S])*)",\s*([\w.]+?)(?:\.clone\(\))?,?\s*\)', text)
-        fields = re.findall(r'(\w+): register\(\s*&mut registry,\s*"(\w+)",\s*"((?:[^"\\]|\\[\s\S])*)"', text)
+        fields = re.findall(r'(\w+): register\(\s*(?:&mut )?registry,\s*"(\w+)",\s*"((?:[^"\\]|\\[\s\S])*)"', text)
         for name, said, value in added + [(name, said, field) for field, name, said in fields]:
             said = re.sub(r"\\\s+", "", said)
             declared = declaration(text, value.rsplit(".", 1)[-1])
