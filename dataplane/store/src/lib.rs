@@ -34,11 +34,11 @@ pub mod population;
 pub mod postgres;
 pub mod refusals;
 mod rotated;
-mod rounds;
 pub mod sessions;
 pub mod sqlite;
 mod statements;
 mod store;
+mod sweep_cursor;
 pub mod trace;
 
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

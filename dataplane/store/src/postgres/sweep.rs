@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::pool::{Ask, Pool};
 use super::population::FORGET;
 use crate::refusals::Refusals;
-use crate::rounds::{SESSION_KEPT_SECONDS, choose, too_young};
+use crate::sweep_cursor::{SESSION_KEPT_SECONDS, choose, too_young};
 use crate::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError, Sweep};
 
 /// Rows that one statement deletes.

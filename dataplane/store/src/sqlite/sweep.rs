@@ -14,7 +14,7 @@ use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::job::Write;
-use crate::rounds::{SESSION_KEPT_SECONDS, choose, too_young};
+use crate::sweep_cursor::{SESSION_KEPT_SECONDS, choose, too_young};
 use crate::{DAY_SECONDS, EVENT_RETENTION_SECONDS, POPULATION_RETENTION_DAYS, StoreError, Sweep};
 
 /// Rows that one write deletes, so that a sweep keeps no sign-in waiting for long.

@@ -6,7 +6,7 @@ use super::{Cursor, DELETE_ROWS_MAX, LOOK_ROWS_MAX};
 use crate::postgres::connect::Connection;
 use crate::postgres::fault::Fault;
 use crate::postgres::pool::{Ask, Pool};
-use crate::rounds::choose;
+use crate::sweep_cursor::choose;
 use crate::{StoreError, Sweep};
 
 /// One look: there is a year's time for each of them.

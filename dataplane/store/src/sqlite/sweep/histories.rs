@@ -3,9 +3,9 @@
 use rusqlite::{Connection, params};
 
 use super::{DELETE_ROWS_MAX, FIRST, Id, LOOK_ROWS_MAX};
-use crate::rounds::choose;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::job::Write;
+use crate::sweep_cursor::choose;
 use crate::{StoreError, Sweep};
 
 /// One look: there is a year's time for each of them.
