@@ -304,20 +304,25 @@ impl UserAdministration<'_> {
     }
 
     fn event(&self, user: &User, detail: impl Into<String>) -> Event {
-        Event {
-            at: self.now,
-            kind: EventKind::UserChange,
-            outcome: "ok",
-            class: EventClass::Accepted,
-            policy: user.policy.clone(),
-            provider: String::new(),
-            user_id: Some(user.id),
-            session_id: None,
-            request_id: String::new(),
-            network: String::new(),
-            detail: detail.into(),
-            count: 1,
-        }
+        change_event(self.now, &user.policy, user.id, detail.into())
+    }
+}
+
+/// The audit event of a change by an administrator.
+fn change_event(now: i64, policy: &str, user: Uuid, detail: String) -> Event {
+    Event {
+        at: now,
+        kind: EventKind::UserChange,
+        outcome: "ok",
+        class: EventClass::Accepted,
+        policy: policy.to_owned(),
+        provider: String::new(),
+        user_id: Some(user),
+        session_id: None,
+        request_id: String::new(),
+        network: String::new(),
+        detail,
+        count: 1,
     }
 }
 

@@ -148,18 +148,7 @@ async fn perform(office: &Office, args: &UsersArgs) -> anyhow::Result<ExitCode> 
                 after: *after,
                 limit: *limit,
             };
-            let users = office.ask(ask).await?.users;
-            let is_full = users.len() == usize::try_from(*limit).unwrap_or(usize::MAX);
-            let next = users.last().filter(|_| is_full).map(|user| user.id);
-            match output {
-                Output::Json => println!("{:#}", serde_json::json!({"users": users, "next": next})),
-                Output::Text => {
-                    print_table(&users);
-                    if let Some(next) = next {
-                        println!("there may be more: --after {next}");
-                    }
-                }
-            }
+            list(office, ask, *limit, output).await?;
         }
         UsersCommand::Show(user) => {
             let users = found(office, user).await?;
@@ -206,21 +195,7 @@ async fn perform(office: &Office, args: &UsersArgs) -> anyhow::Result<ExitCode> 
                 after: *after,
                 limit: *limit,
             };
-            let sessions = office.ask(ask).await?.sessions;
-            let is_full = sessions.len() == usize::try_from(*limit).unwrap_or(usize::MAX);
-            let next = sessions.last().filter(|_| is_full).map(|last| last.id);
-            match output {
-                Output::Json => {
-                    let page = serde_json::json!({"sessions": sessions, "next": next});
-                    println!("{page:#}");
-                }
-                Output::Text => {
-                    print_sessions(&sessions);
-                    if let Some(next) = next {
-                        println!("there may be more: --after {next}");
-                    }
-                }
-            }
+            list_sessions(office, ask, *limit, output).await?;
         }
         UsersCommand::RevokeSessions { user, session } => {
             let ask = Ask::RevokeSessions {
@@ -241,6 +216,50 @@ async fn perform(office: &Office, args: &UsersArgs) -> anyhow::Result<ExitCode> 
     }
     office.close().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// One page of users, and where the next begins.
+async fn list(office: &Office, ask: Ask, limit: u32, output: Output) -> anyhow::Result<()> {
+    let users = office.ask(ask).await?.users;
+    let last = users.last().map(|user| user.id);
+    let next = last.filter(|_| is_full(users.len(), limit));
+    match output {
+        Output::Json => println!("{:#}", serde_json::json!({"users": users, "next": next})),
+        Output::Text => print_table(&users),
+    }
+    print_next(next, output);
+    Ok(())
+}
+
+/// One page of a user's sessions, and where the next begins.
+async fn list_sessions(
+    office: &Office,
+    ask: Ask,
+    limit: u32,
+    output: Output,
+) -> anyhow::Result<()> {
+    let sessions = office.ask(ask).await?.sessions;
+    let last = sessions.last().map(|session| session.id);
+    let next = last.filter(|_| is_full(sessions.len(), limit));
+    match output {
+        Output::Json => {
+            let page = serde_json::json!({"sessions": sessions, "next": next});
+            println!("{page:#}");
+        }
+        Output::Text => print_sessions(&sessions),
+    }
+    print_next(next, output);
+    Ok(())
+}
+
+fn is_full(count: usize, limit: u32) -> bool {
+    count == usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+fn print_next(next: Option<Uuid>, output: Output) {
+    if let (Some(next), Output::Text) = (next, output) {
+        println!("there may be more: --after {next}");
+    }
 }
 
 async fn found(office: &Office, user: &UserArgs) -> anyhow::Result<Vec<UserRecord>> {

@@ -74,11 +74,8 @@ pub(super) async fn complete(
     let session = session.new_session()?;
     let (session_id, ends_at) = (session.id, session.ends_at);
     attempt.frame.audit.session_id = Some(session_id);
-    let device = if remember_device && earns_trust(method) {
-        Some(DeviceToken::new(app.id(now)?, app.random()?))
-    } else {
-        None
-    };
+    let trusted = remember_device && earns_trust(method);
+    let device = trusted.then(|| new_device(app, now)).transpose()?;
     let remembered = lifetime(policy.spec.mfa.remember_device);
     let learnt = kept.history.as_ref();
     let history = learnt.and_then(|learnt| learnt.history());
@@ -133,6 +130,10 @@ pub(super) async fn complete(
         risk_assessment: kept.risk.clone(),
         ..LoginResponse::of_session(token, &refresh, info, standing)
     })
+}
+
+fn new_device(app: &App, now: i64) -> Result<DeviceToken, Failure> {
+    Ok(DeviceToken::new(app.id(now)?, app.random()?))
 }
 
 /// What becomes of the account, and the user as it is then.

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 use vestibule_crds::secret::Secret;
 
+use super::change_event;
 use crate::encoding::sha256;
 use crate::password::hashing;
 use vestibule_store::LocalPassword;
 use vestibule_store::passwords::ImportUser;
-use vestibule_store::{Event, EventClass, EventKind, IdentityKey, Profile, User, UserStatus};
+use vestibule_store::{IdentityKey, Profile, User, UserStatus};
 
 pub const LINE_BYTES_MAX: usize = 8 * 1024;
 const TEXT_BYTES_MAX: usize = 512;
@@ -150,20 +151,7 @@ fn user_of(policy: &str, text: &str, now: i64) -> Result<ImportUser, String> {
         },
         hash: password_hash,
         identity,
-        event: Event {
-            at: now,
-            kind: EventKind::UserChange,
-            outcome: "ok",
-            class: EventClass::Accepted,
-            policy: policy.to_owned(),
-            provider: String::new(),
-            user_id: Some(id),
-            session_id: None,
-            request_id: String::new(),
-            network: String::new(),
-            detail: String::new(),
-            count: 1,
-        },
+        event: change_event(now, policy, id, String::new()),
     })
 }
 
