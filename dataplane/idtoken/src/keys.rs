@@ -40,7 +40,7 @@ pub const UNKNOWN_KEY_WINDOW_SECONDS: i64 = 10;
 /// The longest pause after failures in a row.
 const BACKOFF_SECONDS_MAX: i64 = 30;
 
-/// The target of spans, which tells them from log messages.
+/// The target of spans, which distinguishes them from log messages.
 pub const TRACE_TARGET: &str = "vestibule_trace";
 
 /// The keys of a provider.
@@ -112,7 +112,7 @@ pub struct RemoteKeys {
     changes: Changes,
 }
 
-/// Numbers every change of any provider's keys, so that who asks can be told what changed since.
+/// Numbers every change of any provider's keys, so that a caller can learn what changed since.
 #[derive(Debug, Clone, Default)]
 pub struct Changes(Arc<AtomicU64>);
 

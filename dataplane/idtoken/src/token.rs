@@ -8,9 +8,9 @@ use vestibule_crds::verification_key::KID_BYTES_MAX;
 
 use crate::strict_json::{self, NotStrictJson};
 
-/// The longest ID token that is looked at.
+/// The longest ID token that is read.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
-/// The longest issuer, subject and audience that is looked at.
+/// The longest issuer, subject and audience that is read.
 const SUBJECT_CHARS_MAX: usize = 255;
 const ISSUER_BYTES_MAX: usize = 2048;
 const AUDIENCES_MAX: usize = 64;

@@ -15,7 +15,7 @@ use crate::token::UnverifiedToken;
 
 pub mod logout;
 
-/// Everything that a check may look at.
+/// Everything that a check may read.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     pub token: &'a UnverifiedToken<'a>,
@@ -46,7 +46,7 @@ impl Check {
     }
 }
 
-/// What can be known before a key is looked for: a token of somebody else causes no fetch.
+/// What can be known before a key is looked for: a token of another issuer causes no fetch.
 pub fn check_header(facts: &Facts) -> Result<(), Refused> {
     HEADER_CHECKS.iter().try_for_each(|check| check.run(facts))
 }
@@ -278,7 +278,7 @@ fn other_kind(token: &UnverifiedToken, accepted: &[AcceptedClaim]) -> Option<Str
 /// A claim, and when it is in an ID token all the same: by its value and the other claims.
 type Sign = (AcceptedClaim, fn(&Value, &Value) -> bool);
 
-/// Claims that tell other kinds of tokens from ID tokens.
+/// Claims that distinguish other kinds of tokens from ID tokens.
 const SIGNS: &[Sign] = &[
     // Keycloak: `ID`, `Bearer`, `Refresh`, `Logout`, `Offline`.
     (AcceptedClaim::Typ, |value, _| {
@@ -294,19 +294,19 @@ const SIGNS: &[Sign] = &[
     (AcceptedClaim::Scp, |_, _| false),
     // Entra ID, for applications.
     (AcceptedClaim::Idtyp, |_, _| false),
-    // RFC 9068, 2.2: beside a scope.
+    // RFC 9068, 2.2: along with a scope.
     (AcceptedClaim::ClientId, |_, claims| {
         claims.get("scope").is_none_or(Value::is_null)
     }),
     // RFC 7800: bound to a key that the caller does not show here.
     (AcceptedClaim::Cnf, |_, _| false),
-    // RFC 8693, 4.1: somebody acts for the subject.
+    // RFC 8693, 4.1: another party acts for the subject.
     (AcceptedClaim::Act, |_, _| false),
     // RFC 8417: security events.
     (AcceptedClaim::Events, |_, _| false),
 ];
 
-/// Clients that may have asked for a token: the audiences, and those that the operator names beside them.
+/// Clients that may have asked for a token: the audiences, and those that the operator names in addition.
 fn authorized_parties(provider: &Provider) -> impl Iterator<Item = &str> {
     let parties = provider
         .audiences
