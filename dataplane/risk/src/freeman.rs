@@ -2,7 +2,7 @@
 //! You? A Statistical Approach to Measuring User Authenticity" (NDSS 2016), equation 7, weighted and smoothed as the
 //! das-group reference implementation publishes it.
 //!
-//! A context that nobody has ever used scores below one that others use much: never decide on this alone.
+//! A context that no user has ever used scores below one that others use much: never decide on this alone.
 
 use super::Values;
 use super::history::{Kind, Population, UserHistory};

@@ -10,7 +10,7 @@ pub const VALUES_MAX: usize = 64;
 /// How long a value is remembered that the user does not show again.
 const KEPT_SECONDS: i64 = 366 * 86_400;
 
-/// Bytes at the beginning of a stored history that tell its age.
+/// Bytes at the beginning of a stored history that hold its age.
 pub const HEAD_BYTES: usize = stored::HEAD_BYTES;
 
 /// Whether nothing of a stored history would be remembered any more, whatever its user showed; `head` is how it begins. False for
@@ -19,7 +19,7 @@ pub fn is_forgotten(head: &[u8], now: i64) -> bool {
     stored::last_at(head).is_some_and(|last_at| last_at < now.saturating_sub(KEPT_SECONDS))
 }
 
-/// What is looked at; the numbers are part of what is stored.
+/// The kinds of values; the numbers are part of what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The address: all 32 bits of IPv4, the /64 of IPv6.

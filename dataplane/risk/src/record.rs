@@ -1,4 +1,4 @@
-//! An assessment as the audit trail keeps it: what was decided, why, by which engine and policy, and all that it takes to decide
+//! An assessment as an audit event keeps it: what was decided, why, by which engine and policy, and all that it takes to decide
 //! it again, with that policy or another.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub struct Record {
 pub enum Replayed {
     /// The same.
     Stands,
-    /// Something else: the record was changed, or the engine is another than it says.
+    /// Something else: the record was changed, or another engine made it than it says.
     Differs,
     /// It was not scored, or by another version of the engine.
     Unknown,
