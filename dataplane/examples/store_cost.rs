@@ -145,7 +145,7 @@ async fn run(
     measured(signins, began, cpu)
 }
 
-/// The statements of a sign-in, prepared once and run by nobody but us.
+/// The statements of a sign-in, prepared once and run by this program alone.
 fn bare(path: &Path, users: u64, signins: usize, batch: usize) -> anyhow::Result<Cost> {
     let db = Connection::open(path)?;
     db.pragma_update(None, "synchronous", "FULL")?;
