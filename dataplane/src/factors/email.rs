@@ -235,7 +235,7 @@ impl std::fmt::Debug for MailServer {
     }
 }
 
-/// Its text holds a code, and an address is nobody else's business.
+/// Redacted: its text holds a code, and an address is private.
 impl std::fmt::Debug for Letter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Letter")

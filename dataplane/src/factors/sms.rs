@@ -22,7 +22,8 @@ use vestibule_idtoken::keys::fetch::{BoundedFetcher, FetchError, unreachable};
 
 /// For everything: resolution, connection and the head of the answer.
 pub const SEND_TIME_MAX: Duration = Duration::from_secs(3);
-/// Digits of an international number (E.164); shorter ones are emergency and short numbers, which cost whoever sends to them.
+/// Digits of an international number (E.164); shorter ones are emergency and short numbers, which
+/// cost the sender money.
 const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 const NUMBER_BYTES_MAX: usize = 32;
 /// How Standard Webhooks writes a key in base64.

@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | known | any | any | any | its user, when active |
 //! | unknown | Never, or the address is not verified or not of a listed domain | – | Create / Deny | new user / `user_not_provisioned` |
-//! | unknown | VerifiedEmail | none whom a provider verified that may link | Create / Deny | new user / `user_not_provisioned` |
+//! | unknown | VerifiedEmail | none that a provider which may link has verified | Create / Deny | new user / `user_not_provisioned` |
 //! | unknown | VerifiedEmail | one | any | link, when that user is active |
 //! | unknown | VerifiedEmail | several | any | `link_required` |
 //!
@@ -83,7 +83,7 @@ pub fn plan(
             return Err(Code::LinkRequired.because("several users have this verified address"));
         }
         (Some(_), Some(owner), None) => {
-            // A disabled user does not get in by another door, nor a second account.
+            // A disabled user does not get in through another identity, nor gets a second account.
             return Ok(Plan::Link {
                 user: active(owner)?,
             });

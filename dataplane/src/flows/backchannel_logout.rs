@@ -1,4 +1,4 @@
-//! A provider says that somebody signed out there (OpenID Connect Back-Channel Logout 1.0): the sessions that it names end here.
+//! A provider says that a user signed out there (OpenID Connect Back-Channel Logout 1.0): the sessions that it names end here.
 
 use std::sync::Arc;
 

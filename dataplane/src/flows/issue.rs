@@ -243,7 +243,7 @@ impl<'a> Kind<'a> {
     fn of(policy: &'a ActivePolicy, carried: &'a SessionClaims, wanted: Wanted) -> Self {
         static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
         let token = &policy.spec.token;
-        // Only this service is meant, also where another looks at no scope.
+        // Only this service is meant, also where another service checks no scope.
         let own = |scope, ttl| Self {
             scope,
             aud: Audience::One(token.issuer.as_str()),

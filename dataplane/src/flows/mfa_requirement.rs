@@ -146,7 +146,7 @@ pub fn offer(mfa: &Mfa, level: Level, factors: &Factors, contact: Contact) -> Of
         }),
         NoEnrollmentAction::Deny => Vec::new(),
     };
-    // Whoever has a factor that is not offered any more enrols no other one with a challenge alone.
+    // A user with a factor that is not offered any more enrols no other one with a challenge alone.
     let may_enroll = level == Level::Low
         && mfa.no_enrollment.low == LowRiskEnrollment::Enroll
         && factors.confirmed().next().is_none();

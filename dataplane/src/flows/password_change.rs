@@ -121,7 +121,7 @@ async fn run(
     Ok(LoginResponse::of_session(token, &refresh, info, standing))
 }
 
-/// A try counts before it is looked at, so that a thousand at once are no more than one after the other.
+/// A try counts before it is verified, so that a thousand at once are no more than one after the other.
 async fn check_current(
     app: &App,
     current: Secret,
@@ -129,7 +129,7 @@ async fn check_current(
     user: &User,
     now: i64,
 ) -> Result<(), Failure> {
-    let wrong = || Code::PasswordInvalid.because("the current password is another");
+    let wrong = || Code::PasswordInvalid.because("the current password does not match");
     match app
         .store
         .run(CountPasswordTry { user: user.id, now })

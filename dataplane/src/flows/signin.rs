@@ -46,7 +46,7 @@ use scoring::Scored;
 use session_claims::carry;
 pub use verified::{VerifiedIdentity, verify};
 
-/// How often a sign-in is decided anew because its account changed between the read and the commit.
+/// How often a sign-in is decided again because its account changed between the read and the commit.
 const DECISIONS_MAX: usize = 4;
 
 pub async fn signin(
@@ -58,7 +58,7 @@ pub async fn signin(
     Ok(response)
 }
 
-/// The same through any door, with the key of the policy whose tokens they are.
+/// The same in any client context, with the key of the policy whose tokens they are.
 pub(crate) async fn signin_at(
     app: &Arc<App>,
     client_context: &ClientContext<'_>,
@@ -271,7 +271,8 @@ impl Attempt<'_, '_> {
                 }
                 Some(_) | None => false,
             };
-            let (assessment, learnt) = self.assess(app, policy, risk, context, stored.as_ref())?;
+            let (assessment, new_history) =
+                self.assess(app, policy, risk, context, stored.as_ref())?;
             decided.seen = Some(AssessedRisk {
                 acting: risk.acting,
                 level: assessment.level,
@@ -279,7 +280,7 @@ impl Attempt<'_, '_> {
                 hard: assessment.is_hard(),
             });
             decided.assessed = Some(RiskAssessmentInfo::of(&assessment, risk));
-            decided.history = Some(learnt);
+            decided.history = Some(new_history);
         }
         Ok(decided)
     }
@@ -394,7 +395,7 @@ impl Attempt<'_, '_> {
         let Scored {
             assessment,
             facts,
-            learnt,
+            new_history,
         } = scoring::assess(risk, context, stored, population);
         let record = risk::record(&assessment, facts, risk, &policy.spec.revision);
         match (risk.acting, assessment.action) {
@@ -405,7 +406,7 @@ impl Attempt<'_, '_> {
             | (Acting::Observe, _) => {}
         }
         self.frame.audit.assessment = record;
-        Ok((assessment, learnt))
+        Ok((assessment, new_history))
     }
 }
 
@@ -437,7 +438,7 @@ pub(crate) fn decide_again(outcome: SigninOutcome) -> Result<(), Failure> {
     match outcome {
         SigninOutcome::Committed | SigninOutcome::Changed => Ok(()),
         SigninOutcome::Replayed => Err(Code::TokenReplayed
-            .because("the token has signed somebody in before")
+            .because("the token was used for a sign-in before")
             .into()),
         SigninOutcome::UserNotActive(status) => match account::status_refusal(status) {
             Some(refused) => Err(refused.into()),
@@ -509,7 +510,7 @@ impl OpenSession<'_> {
     }
 }
 
-/// Where codes may be sent: what is stored of the user whom the sign-in finds.
+/// Where codes may be sent: what is stored of the user that the sign-in finds.
 fn contact(gathered: &Gathered) -> Contact {
     match (&gathered.user, gathered.email_owners.as_slice()) {
         (Some(user), _) => Contact::of(user),

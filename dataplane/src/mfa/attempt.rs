@@ -1,5 +1,5 @@
 //! What every request about a second factor does around its own story: the address is held to its failures, and how it ended
-//! stands in the audit trail.
+//! stands in the audit event.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl<'c> Attempt<'c> {
         self.frame.end(app, result)
     }
 
-    /// The challenge of this token, if it can still be answered: user, provider and policy are looked at again.
+    /// The challenge of this token, if it can still be answered: user, provider and policy are checked again.
     pub(super) async fn find(&mut self, app: &App, text: &str) -> Result<Open, Failure> {
         let token =
             ChallengeToken::parse(text).ok_or_else(|| invalid("it is no challenge token"))?;

@@ -1,4 +1,5 @@
-//! A sign-in that was challenged comes to its end: what proves it, the session, what is learnt and the event in one commit.
+//! A pending sign-in is completed: the proof, the session, what the risk engine learns and the audit
+//! event in one commit.
 
 use std::sync::Arc;
 
@@ -80,10 +81,10 @@ pub(super) async fn complete(
         None
     };
     let remembered = lifetime(policy.spec.mfa.remember_device);
-    let learnt = kept.history.as_ref();
-    let history = learnt.and_then(|learnt| learnt.history());
-    let counted = learnt.zip(history.as_ref());
-    let counted = counted.map(|(learnt, history)| (learnt.values, history.is_first()));
+    let new_history = kept.history.as_ref();
+    let history = new_history.and_then(|new_history| new_history.history());
+    let counted = new_history.zip(history.as_ref());
+    let counted = counted.map(|(new_history, history)| (new_history.values, history.is_first()));
     let signin = Signin {
         account,
         session,
@@ -160,7 +161,7 @@ fn account(app: &Arc<App>, open: &Open) -> (Account, User) {
     }
 }
 
-/// A device is remembered only after a factor that is more than a code somebody else could have been given.
+/// A device is remembered only after a factor that is more than a code, which another person could hold.
 const fn earns_trust(method: MfaMethod) -> bool {
     match method {
         MfaMethod::Webauthn | MfaMethod::Totp | MfaMethod::SmsOtp => true,
