@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::USER_AGENT;
 use woothee::parser::Parser;
 
-/// As much of a user agent as is looked at.
+/// As much of a user agent as is read.
 const BYTES_MAX: usize = 512;
 /// Agents that a thread remembers, until there are more.
 const KNOWN_MAX: usize = 256;
@@ -29,7 +29,7 @@ thread_local! {
     static KNOWN: RefCell<HashMap<Box<str>, Option<Rc<Read>>>> = RefCell::default();
 }
 
-/// As much of it as is looked at.
+/// As much of it as is read.
 pub fn shortened(agent: &str) -> &str {
     &agent[..agent.floor_char_boundary(BYTES_MAX)]
 }
@@ -58,7 +58,8 @@ pub fn read(agent: &str) -> Option<Rc<Read>> {
     })
 }
 
-/// The browser, or other program, and its operating system, for whoever must know a device again; none where it is not plain.
+/// The browser, or other program, and its operating system, so that a user recognises a device;
+/// none where it is not clear.
 pub fn device(headers: &HeaderMap) -> Option<String> {
     let read = read(headers.get(USER_AGENT)?.to_str().ok()?)?;
     // Both are words of the parser's own list.
@@ -82,7 +83,7 @@ pub fn class(headers: &HeaderMap) -> String {
     device(headers).unwrap_or_else(product)
 }
 
-/// The parser's word for what it cannot tell.
+/// The parser's word for what it does not recognise.
 const UNKNOWN: &str = woothee::woothee::VALUE_UNKNOWN;
 
 #[cfg(test)]

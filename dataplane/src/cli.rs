@@ -18,7 +18,7 @@ mod installer;
 
 pub use installer::InstallerArgs;
 
-/// Sign-in for the services of a cluster, with an ID token that somebody else issued.
+/// Sign-in for the services of a cluster, with an ID token from an OpenID provider.
 #[derive(Debug, Parser)]
 #[command(name = "vestibule", version, about, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
@@ -128,7 +128,7 @@ pub struct ServeArgs {
     pub issuers: IssuerArgs,
     #[command(flatten)]
     pub installer: InstallerArgs,
-    /// File with the token that whoever changes something through the admin listener must show
+    /// File with the token that every change through the admin listener requires
     #[arg(long, value_name = "FILE", env = "VESTIBULE_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
     /// Geolocation database (MaxMind DB: City, Country or ASN; several in an order of trust) for risk scores; read again when it
@@ -143,7 +143,7 @@ pub struct ServeArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Where audit events go besides the database, a line of JSON each: stdout, or a file, opened anew when it was renamed
+    /// Where audit events go besides the database, a line of JSON each: stdout, or a file, opened again when it was renamed
     #[arg(long, value_name = "stdout|FILE", env = "VESTIBULE_AUDIT_LOG")]
     pub audit_log: Option<AuditTarget>,
     /// Collector of traces (OpenTelemetry, OTLP over HTTP), such as http://collector:4318; headers for it are read from
@@ -470,7 +470,7 @@ pub struct UsersArgs {
     pub command: UsersCommand,
 }
 
-/// Not from the environment of a data plane: whoever names a database means it.
+/// Not from the environment of a data plane: a database is named on purpose.
 #[derive(Clone, Args)]
 pub struct UsersDatabaseArgs {
     /// The database itself, instead of a data plane: postgres://…

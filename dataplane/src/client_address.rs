@@ -1,4 +1,4 @@
-//! Who is at the other end: the peer, or whom a trusted proxy names (`X-Forwarded-For`; `Forwarded`, RFC 7239).
+//! The address at the other end: the peer, or the client that a trusted proxy names (`X-Forwarded-For`; `Forwarded`, RFC 7239).
 //!
 //! The list is read from its end: each address that a trusted proxy vouches for is stepped over, and the first that is not
 //! a trusted proxy is the client. Whatever stands before it was written by the client and means nothing.
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// Entries that are looked at, from the end.
+/// Entries that are read, from the end.
 const HOPS_MAX: usize = 16;
 
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
@@ -31,7 +31,7 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     client
 }
 
-/// The network of an address, for the audit trail: /24 of IPv4, /48 of IPv6.
+/// The network of an address, for the audit event: /24 of IPv4, /48 of IPv6.
 pub fn network(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => {

@@ -30,9 +30,9 @@ pub mod snapshot;
 use files::Files;
 use key_store::{EncryptionKeysOfPolicies, Keeper, KeeperError, KeysOfPolicies};
 
-/// How often the directory is looked at when nothing says that it changed: a watch does not see through every link.
+/// How often the directory is checked when nothing says that it changed: a watch does not see through every link.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looking costs at most this share of the time, however many files there are.
+/// Checking costs at most this share of the time, however many files there are.
 const LOOK_SHARE: u32 = 50;
 
 /// A manifest directory that is being served.
@@ -48,7 +48,7 @@ pub struct Manifests {
     served: Option<Arc<Snapshot>>,
     /// When a managed key is due, seconds since the Unix epoch.
     keys_due: Option<i64>,
-    /// What the log has been told, so that it is told once.
+    /// What is logged already, so that it is logged once.
     complaints: Vec<String>,
 }
 
@@ -122,7 +122,7 @@ impl Manifests {
         }
     }
 
-    /// One look, and a reload when something changed; how long to pause.
+    /// One check, and a reload when something changed; how long to pause.
     fn step(&mut self) -> Result<Duration, ConfigError> {
         let (changed, look_again) = self.look(true)?;
         let now = self.app.clock.now();
@@ -207,7 +207,7 @@ impl Manifests {
     }
 }
 
-/// Tells of changes below `directory`, and not of reading it: our own look would be the next event, and so for ever.
+/// Reports changes below `directory`, but not reads: our own check would be the next event, and so for ever.
 fn watch(
     directory: &Path,
     changed: mpsc::Sender<notify::Event>,

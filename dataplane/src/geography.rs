@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use vestibule_risk::Place;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Of one file; all of it is held in memory. City databases have about 70 MiB.
 const FILE_BYTES_MAX: u64 = 512 << 20;
@@ -35,7 +35,7 @@ pub struct GeographyError {
     reason: String,
 }
 
-/// Databases, taken over anew when a file changes.
+/// Databases, loaded again when a file changes.
 #[derive(Default)]
 pub struct Geography {
     databases: Vec<Database>,

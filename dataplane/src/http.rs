@@ -1,4 +1,4 @@
-//! The public listener's paths: what each takes, and how an answer looks on the wire.
+//! The public listener's paths: what each takes, and what an answer is on the wire.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -313,7 +313,7 @@ fn json(body: impl Into<Bytes>, cache: HeaderValue) -> Answer {
     answer
 }
 
-/// A body that nobody may keep.
+/// A body that may not be stored.
 fn private_json(body: &impl serde::Serialize) -> Result<Answer, Failure> {
     let mut bytes = Vec::with_capacity(ANSWER_BYTES);
     serde_json::to_writer(&mut bytes, body)

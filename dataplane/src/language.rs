@@ -1,4 +1,4 @@
-//! The language in which people are told something, by `Accept-Language` (RFC 9110, section 12.5.4), and the sentences.
+//! The language of texts for people, by `Accept-Language` (RFC 9110, section 12.5.4), and the sentences.
 //!
 //! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for, `mail` and `sms` what is
 //! sent with a code, `page` what the page says on which one is given.
@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
 use serde_json::Value;
 
-/// Ranges that are looked at.
+/// Ranges that are read.
 const RANGES_MAX: usize = 32;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

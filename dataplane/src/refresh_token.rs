@@ -2,7 +2,7 @@
 //!
 //! A token is a family id and a secret. The store has the SHA-256 of the whole, never the token. Rotating derives the
 //! successor from the token's secret and a stored random salt: when an answer is lost, the same old token leads to the
-//! same successor again, so a session has one live token at any time and a second use never forks it.
+//! same successor again, so a session has one current token at any time and a second use never forks it.
 //!
 //! The session's id is derived from the family id, which stands in no access token: who knows a `sid` can neither refresh
 //! nor make the service believe that a token was reused.
@@ -29,11 +29,11 @@ pub struct RefreshToken([u8; FAMILY_BYTES + SECRET_BYTES]);
 /// What a presented token means for its session.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Presented {
-    /// It is the session's live token.
+    /// It is the session's current token.
     ActiveConfig,
-    /// It was rotated a moment ago: the live token that it leads to.
+    /// It was rotated a moment ago: the current token that it leads to.
     Superseded(RefreshToken),
-    /// It was rotated longer ago, or never was this session's: somebody else may hold a copy.
+    /// It was rotated longer ago, or never was this session's: another party may hold a copy.
     Reused,
     /// It was rotated a moment ago, and comes from another network or another kind of program than what rotated it.
     Elsewhere,
@@ -156,7 +156,7 @@ pub fn judge(
     }
 }
 
-/// Whether the session knows `token`, as its live one or as one that was rotated a moment ago.
+/// Whether the session knows `token`, as its current one or as one that was rotated a moment ago.
 pub fn is_current(token: &RefreshToken, session: &Session, grace_seconds: i64, now: i64) -> bool {
     let digest = token.digest();
     let mut rotated = session.rotated.iter();
@@ -313,7 +313,7 @@ mod tests {
                 let judged = judge(token, &session, &elsewhere, GRACE, 1002);
                 assert_eq!(judged, Presented::Elsewhere);
             }
-            // Who has the live token rotates it, wherever that is.
+            // The holder of the current token rotates it, wherever that is.
             let judged = judge(&third, &session, &elsewhere, GRACE, 1002);
             assert_eq!(judged, Presented::ActiveConfig);
         }

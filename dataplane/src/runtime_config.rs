@@ -75,7 +75,7 @@ pub struct ActivePolicy {
     pub relying_party: Option<RelyingParty>,
     pub mail_server: Option<MailServer>,
     pub sms_webhook: Option<Webhook>,
-    /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
+    /// The only clients that may use the OAuth endpoints, even where none is left. None: they are open.
     pub clients: Option<Vec<Arc<ActiveClient>>>,
     /// In the order of the snapshot.
     pub keys: Vec<PolicyKey>,
@@ -122,7 +122,7 @@ pub struct Publication {
     pub proof_key: ProofKey,
 }
 
-/// What building a snapshot needs beside it.
+/// What building a runtime configuration needs besides the snapshot.
 #[derive(Debug)]
 struct Context {
     http: HttpIssuers,
@@ -413,17 +413,17 @@ impl ActivePolicy {
         }
         // A method that cannot be built is not there; the policy is, and so are the others.
         let name = &spec.name;
-        let told = |error: &dyn std::fmt::Display| {
+        let log = |error: &dyn std::fmt::Display| {
             tracing::error!("policy {name}: a method of second factors cannot be used: {error}");
         };
         let timeout = std::time::Duration::from_secs(spec.mfa.challenge_ttl.as_secs());
         let relying_party = spec.mfa.webauthn.as_ref().and_then(|site| {
             let relying_party = RelyingParty::new(site, timeout);
-            relying_party.inspect_err(|error| told(error)).ok()
+            relying_party.inspect_err(|error| log(error)).ok()
         });
         let mail_server = spec.mfa.email.as_ref().and_then(|email| {
             let mail_server = MailServer::new(email, spec.egress);
-            mail_server.inspect_err(|error| told(error)).ok()
+            mail_server.inspect_err(|error| log(error)).ok()
         });
         let extra_claims =
             ExtraClaims::parse(&spec.extra_claims).map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! Traces: what of a request took how long, sent to a collector (OpenTelemetry, OTLP over HTTP) where one is named.
 //!
-//! Spans are those of `tracing`, with a target of their own: the log leaves them out, and where nobody collects them they cost a
-//! look at a flag. They say which route, which step and which outcome, and nothing of a person.
+//! Spans are those of `tracing`, with a target of their own: the log leaves them out, and where none are collected they cost one
+//! check of a flag. They say which route, which step and which outcome, and nothing of a person.
 
 use std::time::Duration;
 

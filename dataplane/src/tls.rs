@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::encoding::sha256;
 
-/// How often the files are looked at; a mounted Secret changes by a symlink swap that no watch of a file sees.
+/// How often the files are checked; a mounted Secret changes by a symlink swap that no watch of a file sees.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, PartialEq, Eq)]

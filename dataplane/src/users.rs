@@ -1,4 +1,4 @@
-//! Users as an administrator sees and changes them: one list of things to ask, answered in the data plane for whoever has the
+//! Users as an administrator sees and changes them: one list of operations, answered in the data plane for holders of the
 //! admin token, and in the command itself where it reaches the database.
 
 pub mod import;
@@ -58,7 +58,7 @@ pub enum Ask {
         policy: String,
         lines: Vec<ImportLine>,
     },
-    /// The live ones, the newest first.
+    /// The active ones, the newest first.
     Sessions {
         user: Uuid,
         /// The last session of the page before.

@@ -22,7 +22,7 @@ use vestibule_store::{Event, EventKind};
 pub const EACH_MAX: u32 = 5;
 /// Of all refusals together.
 pub const ALL_MAX: u32 = 600;
-/// Kinds of refusals that are told apart at once, and of all with what locks users and ends sessions.
+/// Kinds of refusals that are counted separately at once, and of all with what locks users and ends sessions.
 const KINDS_MAX: usize = 1024;
 const ALL_KINDS_MAX: usize = 4 * KINDS_MAX;
 const WINDOW_SECONDS: i64 = 60;

@@ -44,7 +44,7 @@ pub struct Step {
 pub enum Outcome {
     Passed,
     Refused,
-    /// An earlier step leaves nothing to look at.
+    /// An earlier step leaves nothing to check.
     Skipped,
 }
 
@@ -107,7 +107,7 @@ fn token(argument: &str) -> anyhow::Result<String> {
 }
 
 /// Every step, in the order of a sign-in. A sign-in would stop at the first that refuses; the others are shown as well, as
-/// far as there is something to look at.
+/// far as there is something to check.
 pub async fn explain(
     active: &ActiveConfig,
     text: &str,

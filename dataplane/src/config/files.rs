@@ -1,4 +1,4 @@
-//! The files of a manifest directory, read so that a file which somebody is still writing does not count yet.
+//! The files of a manifest directory, read so that a file which is still being written does not count yet.
 //!
 //! Editors write a new file and rename it, Kubernetes swaps a symbolic link, `cp` and `cat` write in place. A file that
 //! changed is read only when it has been at rest for a moment; one that is empty, or whose last line has no end, is waited
@@ -31,11 +31,11 @@ struct TokenTimes {
 #[derive(Debug)]
 struct Known {
     stamp: TokenTimes,
-    /// When this stamp was first seen.
+    /// When these file times were first seen.
     seen: std::time::Instant,
     /// The last content that could be read as manifests.
     accepted: Option<String>,
-    /// Whether the content of `stamp` has been looked at.
+    /// Whether the content of `stamp` has been read.
     read: bool,
     error: Option<String>,
 }
@@ -47,12 +47,12 @@ pub struct Files {
     known: BTreeMap<PathBuf, Known>,
 }
 
-/// What a look came to.
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// The accepted contents or the errors are not what they were.
     pub changed: bool,
-    /// A file is not at rest yet: look again after this.
+    /// A file is not at rest yet: check again after this.
     pub look_again: Option<Duration>,
 }
 
@@ -64,7 +64,7 @@ impl Files {
         }
     }
 
-    /// Looks at the directory; `patient` is false where there is nothing to fall back on, at the start.
+    /// Checks the directory; `patient` is false where there is nothing to fall back on, at the start.
     pub fn look(&mut self, now: std::time::Instant, patient: bool) -> io::Result<Look> {
         let mut found = BTreeMap::new();
         list(&self.directory, 0, &mut found)?;
@@ -118,7 +118,7 @@ impl Files {
         }
         let error = match fs::read_to_string(&path) {
             Ok(text) => {
-                // Who writes in place empties the file first, and may do so between the look at its stamp and the reading.
+                // A writer in place empties the file first, and may do so between the check of its times and the reading.
                 let cut_off = !text.ends_with('\n');
                 let changed_meanwhile = stamp_of(&path).as_ref() != Some(&known.stamp);
                 if patient && (changed_meanwhile || cut_off && at_rest < CUT_OFF_REST) {
@@ -156,7 +156,7 @@ impl Files {
         self.known.iter().filter_map(accepted).collect()
     }
 
-    /// Why files are not read, or not read anew.
+    /// Why files are not read, or not read again.
     pub fn errors(&self) -> Vec<String> {
         self.known
             .values()

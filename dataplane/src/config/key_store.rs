@@ -46,7 +46,7 @@ pub enum KeeperError {
     #[error("a signing key for policy {0} could not be made: {1}")]
     Generation(String, SigningKeyError),
     #[error(
-        "{}: it is not a file of encryption keys; restore it: without them nobody's second factor works",
+        "{}: it is not a file of encryption keys; restore it: without them no user's second factor works",
         .0.display()
     )]
     UnreadableEncryption(PathBuf),
@@ -59,7 +59,7 @@ pub enum KeeperError {
 pub struct Kept {
     /// Whether keys were made or dropped, so that the configuration must be compiled again.
     pub changed: bool,
-    /// When to look again, seconds since the Unix epoch.
+    /// When to check again, seconds since the Unix epoch.
     pub next_look: Option<i64>,
 }
 

@@ -26,7 +26,7 @@ mod copies;
 pub use cluster::Cluster;
 use copies::{LastGood, Mounted};
 
-/// How often the mounted copy is looked at; the kubelet takes longer than this to bring a change.
+/// How often the mounted copy is checked; the kubelet takes longer than this to bring a change.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Where snapshots come from.
@@ -68,7 +68,7 @@ struct Loader {
     last_good: Option<LastGood>,
     /// Of what is served.
     head: Mutex<Option<Head>>,
-    /// Whether the cluster itself says what to serve; while it does, copies are not looked at.
+    /// Whether the cluster itself says what to serve; while it does, copies are not read.
     watching: AtomicBool,
 }
 

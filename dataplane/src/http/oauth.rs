@@ -1,4 +1,4 @@
-//! Failures of the OAuth endpoints on the wire (RFC 6749, section 5.2): OAuth's own names, and beside them our codes, which
+//! Failures of the OAuth endpoints on the wire (RFC 6749, section 5.2): OAuth's own names, together with our codes, which
 //! are the same as everywhere.
 
 use bytes::Bytes;

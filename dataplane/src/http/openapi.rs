@@ -22,7 +22,7 @@ use crate::dto::{
 #[openapi(
     info(
         title = "Vestibule",
-        description = "Sign-in for the services of a Kubernetes cluster, with an ID token that somebody else issued.",
+        description = "Sign-in for the services of a Kubernetes cluster, with an ID token from an OpenID provider.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(handlers::signin, handlers::refresh, handlers::revoke, handlers::signout, handlers::userinfo, handlers::password,
@@ -56,7 +56,7 @@ impl Modify for BearerToken {
 }
 
 /// The member is optional in the schema, as the contract has it, and a request without it is answered with 400
-/// `id_token_required`: the schema says so beside the members.
+/// `id_token_required`: the schema says so separately from the members.
 struct NeedsIdToken;
 
 impl Modify for NeedsIdToken {

@@ -1,4 +1,4 @@
-//! What ran into a limit: connections that gave nothing, and refusals that were too many for the audit trail.
+//! What ran into a limit: connections that gave nothing, and refusals that were too many to audit one by one.
 
 use std::sync::atomic::Ordering;
 

@@ -78,7 +78,7 @@ pub fn credentials(headers: &HeaderMap, form: &mut Form) -> Result<Option<Creden
             secrets,
         }) => {
             if client_id.is_some_and(|client_id| client_id != named) {
-                return Err(invalid("client_id is another than the header's"));
+                return Err(invalid("client_id differs from the header's"));
             }
             let client_id = named;
             Ok(Some(Credentials::Secret { client_id, secrets }))

@@ -89,7 +89,7 @@ impl Hashing {
         let (done, working) = oneshot::channel();
         let thread = std::thread::Builder::new().name("password".to_owned());
         let began = thread.spawn(move || {
-            // PendingSignin until the work is done, also when whoever asked has gone away.
+            // Held until the work is done, also when the caller has gone away.
             let _permit = permit;
             step_back();
             let _gone = done.send(work());
@@ -131,7 +131,7 @@ fn hash(password: &Secret, salt: &[u8]) -> Option<Secret> {
     Some(Secret::new(hash.ok()?.to_string()))
 }
 
-/// False too for a hash that cannot be read: nobody's password is its password.
+/// False too for a hash that cannot be read: no password matches it.
 fn verify(password: &Secret, hash: &Secret) -> bool {
     let (password, hash) = (password.expose(), hash.expose());
     if check(hash).is_err() {

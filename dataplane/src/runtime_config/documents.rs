@@ -198,7 +198,7 @@ impl Documents {
         Self { by_path, origins }
     }
 
-    /// Where the document of `/auth/userinfo` is, as whoever asked this host sees it.
+    /// Where the document of `/auth/userinfo` is, as a client of this host sees it.
     pub fn resource_metadata(&self, host: Option<&str>) -> Option<String> {
         let origin = match self.origins.as_slice() {
             [(_, only)] => only,

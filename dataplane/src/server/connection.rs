@@ -47,7 +47,7 @@ pub(super) async fn within(
                 return Poll::Ready(None);
             }
             let ending = progress.deadline(bounds);
-            // A handler has limits of its own, and may end without a word to this task: look again.
+            // A handler has limits of its own, and may end without a signal to this task: check again.
             let deadline = ending.map_or_else(|| Instant::now() + bounds.idle, |(at, _)| at);
             if timer.is_elapsed() || deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
@@ -69,7 +69,7 @@ pub(super) async fn within(
     .await
 }
 
-/// Answers requests until the connection ends, or is told to once those under way are answered.
+/// Answers requests until the connection ends; on shutdown, until those under way are answered.
 pub(super) async fn serve<S, H, F>(
     stream: S,
     peer: SocketAddr,

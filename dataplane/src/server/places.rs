@@ -20,7 +20,7 @@ use super::progress::{Progress, Waiting};
 
 /// Of the last quarter of the places, the part that one network may hold.
 const SHARES: usize = 2;
-/// Connections that are looked at to find the one that gives the least.
+/// Connections that are examined to find the one that gives the least.
 const LOOKED_AT_MAX: usize = 128;
 /// A connection that keeps an answer, a head or a body back counts as having waited so many times as long as an idle one.
 const STALLED_WEIGHT: u32 = 8;
@@ -52,7 +52,7 @@ struct State {
     next: u64,
     open: BTreeMap<u64, Entry>,
     networks: HashMap<Network, Holding>,
-    /// Up to where the connections were looked at last.
+    /// Up to where the connections were examined last.
     cursor: u64,
 }
 
@@ -127,7 +127,7 @@ impl Places {
         Admission::Displaced(self.place(number))
     }
 
-    /// Tells all connections to end once the requests under way are answered.
+    /// Asks all connections to end once the requests under way are answered.
     pub(super) fn part(&self) {
         for entry in self.lock().open.values() {
             entry.progress.part();
@@ -148,7 +148,7 @@ impl Places {
 }
 
 impl Entry {
-    /// An idle client may have a request on its way: it is told to go, the others are cut off.
+    /// An idle client may have a request on its way: its connection ends gracefully, the others are cut off.
     fn give_up(&self) {
         if self
             .progress

@@ -99,7 +99,7 @@ impl UserAdministration<'_> {
 }
 
 impl SessionRecord {
-    /// As whoever may see it sees it.
+    /// The part of a session that its user and an administrator may see.
     pub fn of(session: Session) -> Self {
         let Session {
             id,

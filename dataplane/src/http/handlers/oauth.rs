@@ -48,7 +48,7 @@ pub async fn token(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer
 /// What a token says
 ///
 /// Introspection (RFC 7662), for clients that the policy allows it to: the claims of an access or refresh token of the client's policy
-/// that is live now. Its session goes on, its user is active, its provider is served and not suspended.
+/// that is active now. Its session goes on, its user is active, its provider is served and not suspended.
 #[utoipa::path(
     post,
     path = "/oauth2/introspect",
@@ -105,7 +105,7 @@ pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answe
     conclude(protocol::REVOCATION_PATH, answered.await, caller)
 }
 
-/// A failure is told in OAuth's form.
+/// A failure is answered in OAuth's form.
 pub(super) fn conclude(
     path: &'static str,
     answered: Result<Answer, OauthFailure>,
