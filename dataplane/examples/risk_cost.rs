@@ -1,6 +1,7 @@
 //! What an assessment costs, with as much history as is ever kept: 64 values of each kind.
 //!
-//! `cargo run --release -p vestibule-dataplane --example risk_cost` prints p50 and p99, with their limits.
+//! `cargo run --release -p vestibule-dataplane --example risk_cost` prints p50 and p99, with their
+//! limits.
 
 #![allow(clippy::print_stdout, reason = "it is what it does")]
 

@@ -1,7 +1,8 @@
-//! Is this token what the provider's configuration asks for? (OpenID Connect Core 1.0, section 3.1.3.7; RFC 8725)
+//! Is this token what the provider's configuration asks for? (OpenID Connect Core 1.0, section
+//! 3.1.3.7; RFC 8725)
 //!
-//! Two tables of checks with the signature between them. A sign-in stops at the first that fails; `vestibule explain`
-//! shows them all. Both run the same entries.
+//! Two tables of checks with the signature between them. A sign-in stops at the first that fails;
+//! `vestibule explain` shows them all. Both run the same entries.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -245,16 +246,17 @@ const NONCE: Check = Check {
 
 /// What shows that a token is of another kind than an ID token, in words; none for an ID token.
 ///
-/// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names another kind of token.
-/// Providers also say it in claims, and some access tokens have the client as their audience: they are known by what only
-/// they hold. A claim that is null is absent.
+/// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names
+/// another kind of token. Providers also say it in claims, and some access tokens have the client
+/// as their audience: they are known by what only they hold. A claim that is null is absent.
 fn other_kind(token: &UnverifiedToken, accepted: &[AcceptedClaim]) -> Option<String> {
     let types = ["jwt", "id+jwt", "id_token+jwt"];
     if !token.jws.header.has_type_among(&types) {
         let typ = token.jws.header.typ.as_deref().unwrap_or_default();
         return Some(format!("the header's typ {}", shown(typ)));
     }
-    // Back-Channel Logout 1.0, section 2.4: only a logout token has this event, whatever else is accepted.
+    // Back-Channel Logout 1.0, section 2.4: only a logout token has this event, whatever else is
+    // accepted.
     let event = token
         .claims
         .get("events")
@@ -306,7 +308,8 @@ const SIGNS: &[Sign] = &[
     (AcceptedClaim::Events, |_, _| false),
 ];
 
-/// Clients that may have asked for a token: the audiences, and those that the operator names in addition.
+/// Clients that may have asked for a token: the audiences, and those that the operator names in
+/// addition.
 fn authorized_parties(provider: &Provider) -> impl Iterator<Item = &str> {
     let parties = provider
         .audiences
@@ -315,7 +318,8 @@ fn authorized_parties(provider: &Provider) -> impl Iterator<Item = &str> {
     parties.map(String::as_str)
 }
 
-/// A party that is named must be ours. Without one, a token for several is ours only if each of them is.
+/// A party that is named must be ours. Without one, a token for several is ours only if each of
+/// them is.
 fn authorized_party(facts: &Facts) -> bool {
     match facts.token.text("azp") {
         Some(party) => authorized_parties(facts.provider).any(|allowed| allowed == party),

@@ -1,7 +1,7 @@
 //! How often sign-ins of a subject failed lately: in memory, for each process, and bounded.
 //!
-//! A sliding count made of two fixed windows: all of this one, and as much of the last one as still reaches into the time
-//! that is asked about.
+//! A sliding count made of two fixed windows: all of this one, and as much of the last one as still
+//! reaches into the time that is asked about.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};

@@ -1,9 +1,10 @@
-//! What all users of a policy have shown together: a user who is unlike everybody is not more suspect than one who is
-//! like many others, and only this data distinguishes the two.
+//! What all users of a policy have shown together: a user who is unlike everybody is not more
+//! suspect than one who is like many others, and only this data distinguishes the two.
 //!
-//! A row that every sign-in changes would make all of them wait for each other, so each data plane counts in memory and adds to
-//! the store every [`ADD_EVERY`]. What several data planes have counted comes together every [`READ_EVERY`]; one that is killed
-//! loses a few seconds of counts, which a statistic does not notice.
+//! A row that every sign-in changes would make all of them wait for each other, so each data plane
+//! counts in memory and adds to the store every [`ADD_EVERY`]. What several data planes have
+//! counted comes together every [`READ_EVERY`]; one that is killed loses a few seconds of counts,
+//! which a statistic does not notice.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,8 +14,8 @@ use std::time::Duration;
 use super::Values;
 use super::history::{Kind, Popularity, Population};
 
-/// Values of one kind of one policy that are counted one by one; the rest weigh as if no user had shown them, which hardly
-/// any did.
+/// Values of one kind of one policy that are counted one by one; the rest weigh as if no user had
+/// shown them, which hardly any did.
 pub const VALUES_MAX: usize = 65_536;
 /// Values that wait to be added to the store; more are not counted until it takes them.
 const PENDING_MAX: usize = 65_536;

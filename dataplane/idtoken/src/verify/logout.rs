@@ -1,7 +1,8 @@
 //! Verifies logout tokens, with which a provider says that a user signed out (OpenID Connect
 //! Back-Channel Logout 1.0, section 2.6).
 //!
-//! The checks of an ID token that a logout token shares are the same entries; the others distinguish the two.
+//! The checks of an ID token that a logout token shares are the same entries; the others
+//! distinguish the two.
 
 use serde_json::Value;
 
