@@ -1,8 +1,10 @@
-//! Codes by text message: one signed request to the policy's webhook, which knows how messages are sent.
+//! Codes by text message: one signed request to the policy's webhook, which knows how messages are
+//! sent.
 //!
-//! The signature is that of Standard Webhooks 1.0, for which there are libraries in most languages: `webhook-id` is the same
-//! when a request is repeated, `webhook-timestamp` says when it was signed, and `webhook-signature` is `v1,` and the base64 of
-//! the HMAC-SHA-256 of both and the body, joined by dots.
+//! The signature is that of Standard Webhooks 1.0, for which there are libraries in most languages:
+//! `webhook-id` is the same when a request is repeated, `webhook-timestamp` says when it was
+//! signed, and `webhook-signature` is `v1,` and the base64 of the HMAC-SHA-256 of both and the
+//! body, joined by dots.
 
 use std::time::Duration;
 
@@ -99,7 +101,8 @@ impl Webhook {
         }
     }
 
-    /// The webhook has taken it over, or it is an error. Repeating it with the same `id` sends it once.
+    /// The webhook has taken it over, or it is an error. Repeating it with the same `id` sends it
+    /// once.
     pub async fn send(&self, message: &Message<'_>) -> Result<(), SendError> {
         let asking = self.ask(message);
         let asked = tokio::time::timeout(SEND_TIME_MAX, asking).await;
@@ -154,7 +157,8 @@ impl Webhook {
 }
 
 impl PhoneNumber {
-    /// An international number as people write it: with `+` or `00`, perhaps spaces, hyphens, dots and brackets.
+    /// An international number as people write it: with `+` or `00`, perhaps spaces, hyphens, dots
+    /// and brackets.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > NUMBER_BYTES_MAX {
             return None;

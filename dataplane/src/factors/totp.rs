@@ -1,4 +1,5 @@
-//! Time-based one-time passwords (RFC 6238): SHA-1, 30 seconds, 6 digits, which is what authenticator apps agree on.
+//! Time-based one-time passwords (RFC 6238): SHA-1, 30 seconds, 6 digits, which is what
+//! authenticator apps agree on.
 
 use std::fmt;
 
@@ -39,7 +40,8 @@ impl Secret {
         BASE32_NOPAD.encode(&self.0)
     }
 
-    /// The time step whose code this is: this one, the one before or the one after, for clocks that differ.
+    /// The time step whose code this is: this one, the one before or the one after, for clocks that
+    /// differ.
     pub fn step_of(&self, code: &str, now: i64) -> Option<i64> {
         let current = now.div_euclid(STEP_SECONDS);
         let mut found = None;

@@ -1,7 +1,9 @@
-//! Passkeys and security keys (Web Authentication Level 3): the two ceremonies, each in a beginning whose state is kept with a
-//! challenge and an end that is given it back once. User presence and user verification are always asked for.
+//! Passkeys and security keys (Web Authentication Level 3): the two ceremonies, each in a beginning
+//! whose state is kept with a challenge and an end that is given it back once. User presence and
+//! user verification are always asked for.
 //!
-//! What leaves and comes back is the JSON of `PublicKeyCredential.parseCreationOptionsFromJSON` and its siblings.
+//! What leaves and comes back is the JSON of `PublicKeyCredential.parseCreationOptionsFromJSON` and
+//! its siblings.
 
 use std::time::Duration;
 
@@ -186,15 +188,16 @@ impl RelyingParty {
         if credentials.len() > CREDENTIALS_MAX {
             return Err(CeremonyError::TooManyCredentials);
         }
-        // Without a counter in the state none is compared there: the counter at the end is the one that
-        // counts, and a step back is reported rather than refused.
+        // Without a counter in the state none is compared there: the counter at the end is the one
+        // that counts, and a step back is reported rather than refused.
         let passkeys = credentials.iter().map(Credential::without_counter);
         let passkeys: Vec<Passkey> = passkeys.collect();
         let (challenge, state) = self.webauthn.start_passkey_authentication(&passkeys)?;
         Ok(begun(&challenge.public_key, &state))
     }
 
-    /// `credentials` are the user's as they are now: one that was removed since the beginning counts no more.
+    /// `credentials` are the user's as they are now: one that was removed since the beginning
+    /// counts no more.
     pub fn end_authentication(
         &self,
         state: &[u8],

@@ -43,8 +43,9 @@ impl Plan {
     }
 }
 
-/// The address by which this sign-in may find an existing account, and by which its own account may be found: verified by
-/// a provider whose linking covers it. What another provider verified leads nowhere.
+/// The address by which this sign-in may find an existing account, and by which its own account may
+/// be found: verified by a provider whose linking covers it. What another provider verified leads
+/// nowhere.
 pub fn linkable_email<'a>(provider: &Provider, claims: &'a MappedClaims) -> Option<&'a str> {
     let Linking::VerifiedEmail { email_domains } = &provider.linking else {
         return None;
@@ -122,8 +123,8 @@ pub fn status_refusal(status: UserStatus) -> Option<Refused> {
     }
 }
 
-/// The provider's word replaces what is stored, but for what it leaves out, and but for a verified address, which only
-/// another verified one replaces.
+/// The provider's word replaces what is stored, but for what it leaves out, and but for a verified
+/// address, which only another verified one replaces.
 fn merged(stored: &Profile, said: Profile) -> Profile {
     let keep_email = said.email.is_none() || (stored.email_verified && !said.email_verified);
     let was_linkable = stored.email_linkable && (keep_email || stored.email == said.email);

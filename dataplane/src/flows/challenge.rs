@@ -1,8 +1,10 @@
-//! A pending sign-in waits for a second factor. It is stored under the SHA-256 of a token, until it is answered once.
+//! A pending sign-in waits for a second factor. It is stored under the SHA-256 of a token, until it
+//! is answered once.
 //!
-//! A new user is created with the challenge, without a profile: tries are counted for a user, and the
-//! holder of a valid ID token could otherwise reset the count by never finishing. What the provider says of a person, a link to an account, the
-//! session and all that the risk engine learns come with the completion.
+//! A new user is created with the challenge, without a profile: tries are counted for a user, and
+//! the holder of a valid ID token could otherwise reset the count by never finishing. What the
+//! provider says of a person, a link to an account, the session and all that the risk engine learns
+//! come with the completion.
 
 use std::fmt;
 
@@ -82,7 +84,8 @@ pub struct PendingSignin {
     /// Missing in what an older version kept.
     #[serde(default)]
     pub origin: Origin,
-    /// When the ID token was issued. 0 in what an older version kept: any logout at the provider since ends it.
+    /// When the ID token was issued. 0 in what an older version kept: any logout at the provider
+    /// since ends it.
     #[serde(default)]
     pub issued_at: i64,
     pub level: PendingLevel,
@@ -167,7 +170,8 @@ impl PendingSignin {
         }
     }
 
-    /// Why a factor is asked for: the heaviest of the risk's reasons, or that this policy always does.
+    /// Why a factor is asked for: the heaviest of the risk's reasons, or that this policy always
+    /// does.
     pub fn reason(&self, language: Language) -> &'static str {
         let heaviest = self.risk.as_ref().and_then(|risk| risk.reasons.first());
         language.reason(match heaviest {

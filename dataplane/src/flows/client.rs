@@ -1,5 +1,5 @@
-//! The client context of a sign-in, a refresh or a revocation: through which API it comes, for which
-//! client, and what that requires of the policy and the session.
+//! The client context of a sign-in, a refresh or a revocation: through which API it comes, for
+//! which client, and what that requires of the policy and the session.
 //!
 //! | client context | the policy has clients | the session's client | |
 //! |---|---|---|---|
@@ -127,7 +127,8 @@ impl ClientContext<'_> {
         }
     }
 
-    /// To more tokens of a session that its own user or a second factor has opened: the client's, where it has one.
+    /// To more tokens of a session that its own user or a second factor has opened: the client's,
+    /// where it has one.
     pub fn admit_session(&self, policy: &ActivePolicy, owner: Option<&str>) -> Result<(), Failure> {
         match (self, owner) {
             (Self::Api, None) => admit_api(policy),

@@ -1,14 +1,15 @@
-//! What every request does around its own story: who asks and from where, the limits of the policy that it turns out to
-//! be about, and the audit event at its end.
+//! What every request does around its own story: who asks and from where, the limits of the policy
+//! that it turns out to be about, and the audit event at its end.
 //!
 //! | known so far | the client's address | failures are counted by |
 //! |---|---|---|
 //! | no policy | the peer's: no proxy is trusted | that address |
 //! | the policy | as the policy's `trustedProxies` say | that address and the provider, up to the policy's limit |
 //!
-//! Nothing of one policy reaches another: neither its proxies, nor its limit, nor failures at its providers. Above the
-//! limit a request goes on, without a fetch from a provider, and succeeds if it is good: junk that comes through one caller
-//! shuts out no other. What is refused then is answered with 429, counts no more and leaves no audit event.
+//! Nothing of one policy reaches another: neither its proxies, nor its limit, nor failures at its
+//! providers. Above the limit a request goes on, without a fetch from a provider, and succeeds if
+//! it is good: junk that comes through one caller shuts out no other. What is refused then is
+//! answered with 429, counts no more and leaves no audit event.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ pub struct Frame<'c> {
     client: IpAddr,
     limit: Limit,
     policy: Option<Arc<ActivePolicy>>,
-    /// Who has proved to be this user: failing raises that user's risk. No one raises another user's by failing in that user's name.
+    /// Who has proved to be this user: failing raises that user's risk. No one raises another
+    /// user's by failing in that user's name.
     suspect: Option<IdentityKey>,
 }
 
@@ -109,7 +111,8 @@ impl<'c> Frame<'c> {
         self.client
     }
 
-    /// Whether the address has failed too often: then only what is good goes on, and nothing is fetched for it.
+    /// Whether the address has failed too often: then only what is good goes on, and nothing is
+    /// fetched for it.
     pub fn is_limited(&self) -> bool {
         self.limit.exceeded.is_some()
     }
@@ -168,7 +171,8 @@ impl<'c> Frame<'c> {
         Err(failure)
     }
 
-    /// Counts one failure, unless concurrent ones have used the limit up: then seconds until the next.
+    /// Counts one failure, unless concurrent ones have used the limit up: then seconds until the
+    /// next.
     fn count(&self, app: &App) -> Option<u32> {
         let address = of_address(self.client);
         let key = (address, self.limit.scope.as_str());

@@ -21,7 +21,8 @@ use vestibule_store::{
 /// How often a refresh is decided again because another one was first. Each loss means that another
 /// refresh won, and the next read finds its successor.
 const DECISIONS_MAX: usize = 8;
-/// The outcome of the audit event when a token that was rotated a moment ago leads to its successor.
+/// The outcome of the audit event when a token that was rotated a moment ago leads to its
+/// successor.
 pub const GRACE_USED: &str = "grace_used";
 
 pub async fn refresh(

@@ -46,8 +46,8 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Ends the session of a refresh or access token. A token that is not valid has no session to end: that is no error
-/// (RFC 7009, section 2.2).
+/// Ends the session of a refresh or access token. A token that is not valid has no session to end:
+/// that is no error (RFC 7009, section 2.2).
 pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(), Failure> {
     revoke_at(app, &ClientContext::Api, token, caller).await
 }
@@ -96,7 +96,8 @@ pub(crate) async fn revoke_at(
 /// What a token is presented for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opens {
-    /// Who one is, and the end of one's own session: any token but one that only changes the password.
+    /// Who one is, and the end of one's own session: any token but one that only changes the
+    /// password.
     Services,
     /// A read of the own account: an account token.
     Account,
@@ -114,8 +115,8 @@ pub(crate) struct Bearer {
     pub(crate) policy: Arc<ActivePolicy>,
 }
 
-/// Key, issuer, subject, session and user of the token must be of one policy, and the token must open what it is
-/// presented for.
+/// Key, issuer, subject, session and user of the token must be of one policy, and the token must
+/// open what it is presented for.
 pub(crate) async fn authenticate(
     app: &Arc<App>,
     frame: &mut Frame<'_>,
@@ -183,8 +184,8 @@ pub(crate) fn is_over(session: &Session, user: &User, now: i64) -> bool {
         || session.created_at < user.sessions_valid_from
 }
 
-/// The session that a token names, if it is of the policy whose key signed the token, and of the user that it names: the
-/// holder of one policy's key opens no session of another.
+/// The session that a token names, if it is of the policy whose key signed the token, and of the
+/// user that it names: the holder of one policy's key opens no session of another.
 pub(crate) async fn session_of(
     app: &App,
     presented: &PresentedToken,

@@ -1,6 +1,7 @@
 //! One sign-in: peek, provider, key, verify, gather, plan, assess, decide, commit, issue.
 //!
-//! All reads come first, then decisions without I/O, then one commit. A refused user is never created.
+//! All reads come first, then decisions without I/O, then one commit. A refused user is never
+//! created.
 
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ use scoring::Scored;
 use session_claims::carry;
 pub use verified::{VerifiedIdentity, verify};
 
-/// How often a sign-in is decided again because its account changed between the read and the commit.
+/// How often a sign-in is decided again because its account changed between the read and the
+/// commit.
 const DECISIONS_MAX: usize = 4;
 
 pub async fn signin(
@@ -433,7 +435,8 @@ impl Fresh {
     }
 }
 
-/// What a commit that wrote nothing means: nothing where the sign-in is to be decided again, on what the store has now.
+/// What a commit that wrote nothing means: nothing where the sign-in is to be decided again, on
+/// what the store has now.
 pub(crate) fn decide_again(outcome: SigninOutcome) -> Result<(), Failure> {
     match outcome {
         SigninOutcome::Committed | SigninOutcome::Changed => Ok(()),
@@ -490,7 +493,8 @@ impl OpenSession<'_> {
             ends_at,
             now,
         } = self;
-        // A session that only changes the password is gone with its access token: it has no refresh token.
+        // A session that only changes the password is gone with its access token: it has no refresh
+        // token.
         let ttl = if carried.scope == CHANGE_SCOPE {
             CHANGE_SECONDS
         } else {

@@ -1,5 +1,5 @@
-//! A pending sign-in is completed: the proof, the session, what the risk engine learns and the audit
-//! event in one commit.
+//! A pending sign-in is completed: the proof, the session, what the risk engine learns and the
+//! audit event in one commit.
 
 use std::sync::Arc;
 
@@ -161,7 +161,8 @@ fn account(app: &Arc<App>, open: &Open) -> (Account, User) {
     }
 }
 
-/// A device is remembered only after a factor that is more than a code, which another person could hold.
+/// A device is remembered only after a factor that is more than a code, which another person could
+/// hold.
 const fn earns_trust(method: MfaMethod) -> bool {
     match method {
         MfaMethod::Webauthn | MfaMethod::Totp | MfaMethod::SmsOtp => true,
@@ -175,8 +176,8 @@ fn proved_upstream(carried: &SessionClaims) -> Vec<String> {
     upstream.map_or_else(Vec::new, |upstream| upstream.amr.clone())
 }
 
-/// Values of RFC 8176 for what was proved here: the factor, `mfa` where it is of another kind than what the provider asked
-/// for, and `rba` where risk asked for it.
+/// Values of RFC 8176 for what was proved here: the factor, `mfa` where it is of another kind than
+/// what the provider asked for, and `rba` where risk asked for it.
 fn amr(trusted: &[String], method: MfaMethod, by_risk: bool) -> Vec<String> {
     /// Something that the person has.
     const POSSESSION: [&str; 7] = ["otp", "sms", "hwk", "swk", "sc", "tel", "pop"];
@@ -186,7 +187,8 @@ fn amr(trusted: &[String], method: MfaMethod, by_risk: bool) -> Vec<String> {
         MfaMethod::SmsOtp => "sms",
         MfaMethod::Totp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => "otp",
     };
-    // A provider that says how it asked, and only for something that the person has, asked for the same kind.
+    // A provider that says how it asked, and only for something that the person has, asked for the
+    // same kind.
     let same_kind = !trusted.is_empty()
         && trusted
             .iter()

@@ -1,4 +1,5 @@
-//! A mail to a user about a change to the own second factors: a user who did not make it learns of it.
+//! A mail to a user about a change to the own second factors: a user who did not make it learns of
+//! it.
 //!
 //! It is sent in the background, and neither delays the request nor makes it fail.
 
@@ -36,7 +37,8 @@ impl Notice {
         }
     }
 
-    /// To the verified address of the user, where the policy sends mail; otherwise there is no recipient.
+    /// To the verified address of the user, where the policy sends mail; otherwise there is no
+    /// recipient.
     pub(super) fn send(
         self,
         app: &Arc<App>,

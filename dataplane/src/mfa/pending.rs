@@ -1,7 +1,8 @@
-//! What a challenge waits for once a method was chosen: a code that was sent, or the answer to a ceremony.
+//! What a challenge waits for once a method was chosen: a code that was sent, or the answer to a
+//! ceremony.
 //!
-//! Of a code only a digest is stored, over the challenge's token as well, which is not stored: a reader of the database
-//! cannot try the million codes that there are.
+//! Of a code only a digest is stored, over the challenge's token as well, which is not stored: a
+//! reader of the database cannot try the million codes that there are.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;

@@ -121,8 +121,8 @@ pub(super) fn upstream(provider: &Provider, claims: &serde_json::Value) -> Optio
     upstream.honoured(provider)
 }
 
-/// Whether the provider asked for a second factor that the operator honours, recently enough. A token that does not say
-/// when is not recent.
+/// Whether the provider asked for a second factor that the operator honours, recently enough. A
+/// token that does not say when is not recent.
 pub(super) fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
     upstream(provider, claims).is_some_and(|upstream| upstream.is_recent(provider, now))
 }
