@@ -50,7 +50,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Users are read and changed by callers who show the token in this file; by none without a file.
+    /// Users are read and changed by callers who show the token in this file; by none without a
+    /// file.
     pub fn with_token_file(path: Option<PathBuf>) -> Self {
         Self {
             token: users::Token(path),

@@ -1,4 +1,5 @@
-//! What a user agent says of itself, in a few words of ours: nothing of it is kept letter for letter in the store.
+//! What a user agent says of itself, in a few words of ours: nothing of it is kept letter for
+//! letter in the store.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -70,8 +71,8 @@ pub fn device(headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// What kind of program asks: the browser and its operating system, or the first product that the agent names (RFC 9110,
-/// section 10.1.5); empty where it says nothing.
+/// What kind of program asks: the browser and its operating system, or the first product that the
+/// agent names (RFC 9110, section 10.1.5); empty where it says nothing.
 pub fn class(headers: &HeaderMap) -> String {
     let said = headers
         .get(USER_AGENT)

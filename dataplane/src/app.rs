@@ -116,7 +116,8 @@ impl App {
         Ok(bytes)
     }
 
-    /// Queues an audit event, or counts it where many are equal; one that the store has no room for is counted as dropped.
+    /// Queues an audit event, or counts it where many are equal; one that the store has no room for
+    /// is counted as dropped.
     pub fn record(&self, event: Event) {
         match self.condenser.take(event) {
             Condensed::Write(event) => self.write_event(event),

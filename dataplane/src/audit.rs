@@ -1,8 +1,9 @@
-//! The audit trail as a stream, for log collectors: each event a line of JSON, on standard output or in a file.
+//! The audit trail as a stream, for log collectors: each event a line of JSON, on standard output
+//! or in a file.
 //!
-//! It has the same rows as the store, so refusals that are counted there are one line with a `count` here.
-//! No sign-in waits for it. What a slow reader or a full disk has no room for is counted and dropped here; the store
-//! has every event all the same.
+//! It has the same rows as the store, so refusals that are counted there are one line with a
+//! `count` here. No sign-in waits for it. What a slow reader or a full disk has no room for is
+//! counted and dropped here; the store has every event all the same.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -108,8 +109,8 @@ pub struct AuditStream {
 }
 
 impl AuditStream {
-    /// Opens the file, if it is one, so that a mistake in its name shows at the start. `dropped` counts the lines that could
-    /// not be written.
+    /// Opens the file, if it is one, so that a mistake in its name shows at the start. `dropped`
+    /// counts the lines that could not be written.
     pub fn start(target: &AuditTarget, dropped: Counter) -> io::Result<Self> {
         let mut out = Out::open(target)?;
         let (messages, waiting) = sync_channel(WAITING_MAX);

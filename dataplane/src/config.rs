@@ -1,7 +1,8 @@
-//! Where the configuration comes from: manifests in a directory, here, or what the operator published ([`snapshot`]).
+//! Where the configuration comes from: manifests in a directory, here, or what the operator
+//! published ([`snapshot`]).
 //!
-//! The embedded way to run: a directory of manifests, compiled as the operator would compile them, and again whenever a
-//! file changes or a managed key is due.
+//! The embedded way to run: a directory of manifests, compiled as the operator would compile them,
+//! and again whenever a file changes or a managed key is due.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ pub mod snapshot;
 use files::Files;
 use key_store::{EncryptionKeysOfPolicies, Keeper, KeeperError, KeysOfPolicies};
 
-/// How often the directory is checked when nothing says that it changed: a watch does not see through every link.
+/// How often the directory is checked when nothing says that it changed: a watch does not see
+/// through every link.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Checking costs at most this share of the time, however many files there are.
 const LOOK_SHARE: u32 = 50;
@@ -89,7 +91,8 @@ impl Manifests {
         Ok(manifests)
     }
 
-    /// Follows changes for ever, on a thread of its own: compiling is work for a processor, not for a runtime.
+    /// Follows changes for ever, on a thread of its own: compiling is work for a processor, not for
+    /// a runtime.
     pub fn follow(mut self) {
         let (changed, changes) = mpsc::channel();
         let watcher = watch(&self.directory, changed);
@@ -207,7 +210,8 @@ impl Manifests {
     }
 }
 
-/// Reports changes below `directory`, but not reads: our own check would be the next event, and so for ever.
+/// Reports changes below `directory`, but not reads: our own check would be the next event, and so
+/// for ever.
 fn watch(
     directory: &Path,
     changed: mpsc::Sender<notify::Event>,

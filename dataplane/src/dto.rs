@@ -1,4 +1,5 @@
-//! The bodies of the API. Every response field is optional; an absent value is left out, never `null`.
+//! The bodies of the API. Every response field is optional; an absent value is left out, never
+//! `null`.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! Why a request did not succeed: what the caller must change ([`Refused`]), or that trying again may help ([`TryAgain`]).
+//! Why a request did not succeed: what the caller must change ([`Refused`]), or that trying again
+//! may help ([`TryAgain`]).
 //!
 //! Every code has one fixed sentence. What was expected and found is for the audit event alone.
 
@@ -38,7 +39,8 @@ pub struct TryAgain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TryAgainReason {
     ProviderUnavailable,
-    /// The token names a key that was not there at the last fetch, and it is too early for the next one.
+    /// The token names a key that was not there at the last fetch, and it is too early for the next
+    /// one.
     KeyNotSeen,
     StoreUnavailable,
     NotReady,

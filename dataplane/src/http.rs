@@ -58,7 +58,8 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     let route = route(head.uri.path());
     let name = route.map_or(DOCUMENT, Route::template);
     let span = telemetry::request(&head.method, name, &head.headers);
-    // As large as the largest route makes it: in a box it is moved once, and not by everybody who passes it on.
+    // As large as the largest route makes it: in a box it is moved once, and not by everybody who
+    // passes it on.
     let answering = Box::pin(answer(&app, peer, &head, body, route, name));
     let answer = answering.instrument(span.clone()).await;
     let outcome = Outcome::of(&answer);

@@ -1,9 +1,10 @@
-//! How often a client address may fail, and a user may sign in, in a minute. In memory, for each process, and bounded: a
-//! flood of addresses forgets old counts before it takes memory.
+//! How often a client address may fail, and a user may sign in, in a minute. In memory, for each
+//! process, and bounded: a flood of addresses forgets old counts before it takes memory.
 //!
-//! Of N data planes at most N times a limit is let through. Sharing the counts now and then would not lower that: a caller that
-//! asks all of them at once is through before they have shared anything, and asking the store at each failure would make a flood its
-//! load. What must be exact is counted in the store: wrong codes and passwords of a user, and the single use of a token.
+//! Of N data planes at most N times a limit is let through. Sharing the counts now and then would
+//! not lower that: a caller that asks all of them at once is through before they have shared
+//! anything, and asking the store at each failure would make a flood its load. What must be exact
+//! is counted in the store: wrong codes and passwords of a user, and the single use of a token.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};

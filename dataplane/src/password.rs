@@ -1,4 +1,5 @@
-//! The life of a local password. Pure: what is stored, the policy and the time in, what follows out.
+//! The life of a local password. Pure: what is stored, the policy and the time in, what follows
+//! out.
 //!
 //! E is when it expires, `changed_at` + `max_age`; intervals are closed on the left.
 //!
@@ -10,8 +11,9 @@
 //! | in grace | E ≤ now < E + `grace_period` | no | `expired_grace` | yes |
 //! | expired | E + `grace_period` ≤ now | yes | `expired` | to change it |
 //!
-//! An administrator can require a change: then it must be changed, whatever the time says, and there is no grace.
-//! In a policy without `spec.password` no user has a password, whatever is stored.
+//! An administrator can require a change: then it must be changed, whatever the time says, and
+//! there is no grace. In a policy without `spec.password` no user has a password, whatever is
+//! stored.
 
 pub mod hashing;
 

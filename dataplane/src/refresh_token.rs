@@ -1,11 +1,12 @@
 //! Refresh tokens: opaque, single-use, and with a successor that only their holder can compute.
 //!
-//! A token is a family id and a secret. The store has the SHA-256 of the whole, never the token. Rotating derives the
-//! successor from the token's secret and a stored random salt: when an answer is lost, the same old token leads to the
-//! same successor again, so a session has one current token at any time and a second use never forks it.
+//! A token is a family id and a secret. The store has the SHA-256 of the whole, never the token.
+//! Rotating derives the successor from the token's secret and a stored random salt: when an answer
+//! is lost, the same old token leads to the same successor again, so a session has one current
+//! token at any time and a second use never forks it.
 //!
-//! The session's id is derived from the family id, which stands in no access token: who knows a `sid` can neither refresh
-//! nor make the service believe that a token was reused.
+//! The session's id is derived from the family id, which stands in no access token: who knows a
+//! `sid` can neither refresh nor make the service believe that a token was reused.
 
 use std::fmt;
 
@@ -35,7 +36,8 @@ pub enum Presented {
     Superseded(RefreshToken),
     /// It was rotated longer ago, or never was this session's: another party may hold a copy.
     Reused,
-    /// It was rotated a moment ago, and comes from another network or another kind of program than what rotated it.
+    /// It was rotated a moment ago, and comes from another network or another kind of program than
+    /// what rotated it.
     Elsewhere,
 }
 
@@ -51,8 +53,8 @@ impl Holder {
 }
 
 impl RefreshToken {
-    /// The first token of a session. `random` must be fresh; the family begins with the time, so that sessions are stored
-    /// in order.
+    /// The first token of a session. `random` must be fresh; the family begins with the time, so
+    /// that sessions are stored in order.
     pub fn first(now: i64, random: [u8; FAMILY_BYTES + SECRET_BYTES]) -> Self {
         let mut bytes = random;
         let milliseconds = u64::try_from(now).unwrap_or(0).saturating_mul(1000);
@@ -87,8 +89,8 @@ impl RefreshToken {
         sha256(&self.0)
     }
 
-    /// The token that takes this one's place when this holder rotates it. Another holder derives another one, so that
-    /// nothing need be stored to tell them apart.
+    /// The token that takes this one's place when this holder rotates it. Another holder derives
+    /// another one, so that nothing need be stored to tell them apart.
     pub fn successor(&self, salt: &[u8; 16], holder: &Holder) -> Self {
         self.derived(salt, Some(holder))
     }

@@ -1,5 +1,5 @@
-//! What is being served: a snapshot with its keys parsed and its expressions compiled, built off the request path and
-//! swapped in as one [`Arc`]. A request keeps the one that it started with.
+//! What is being served: a snapshot with its keys parsed and its expressions compiled, built off
+//! the request path and swapped in as one [`Arc`]. A request keeps the one that it started with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,13 +69,15 @@ pub struct ActivePolicy {
     pub extra_claims: ExtraClaims,
     /// `namespace/name`: what the store calls it.
     pub key: String,
-    /// What secrets of second factors are sealed with; none while a managed key has not been made yet.
+    /// What secrets of second factors are sealed with; none while a managed key has not been made
+    /// yet.
     pub sealing: Option<SealingKeys>,
     /// What each method needs, where the policy has it.
     pub relying_party: Option<RelyingParty>,
     pub mail_server: Option<MailServer>,
     pub sms_webhook: Option<Webhook>,
-    /// The only clients that may use the OAuth endpoints, even where none is left. None: they are open.
+    /// The only clients that may use the OAuth endpoints, even where none is left. None: they are
+    /// open.
     pub clients: Option<Vec<Arc<ActiveClient>>>,
     /// In the order of the snapshot.
     pub keys: Vec<PolicyKey>,
@@ -178,7 +180,8 @@ impl RuntimeConfig {
         self.swap(snapshot, &Seeds::new())
     }
 
-    /// The same for what the operator published: its keys of providers are there with the first request.
+    /// The same for what the operator published: its keys of providers are there with the first
+    /// request.
     pub fn serve_published(
         &self,
         published: Published,

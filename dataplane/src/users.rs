@@ -1,5 +1,5 @@
-//! Users as an administrator sees and changes them: one list of operations, answered in the data plane for holders of the
-//! admin token, and in the command itself where it reaches the database.
+//! Users as an administrator sees and changes them: one list of operations, answered in the data
+//! plane for holders of the admin token, and in the command itself where it reaches the database.
 
 pub mod import;
 pub mod sessions;

@@ -1,5 +1,5 @@
-//! The audit context: what becomes known about a request on its way, for the audit event at its end,
-//! however it ends.
+//! The audit context: what becomes known about a request on its way, for the audit event at its
+//! end, however it ends.
 
 use uuid::Uuid;
 

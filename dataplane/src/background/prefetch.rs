@@ -1,5 +1,5 @@
-//! Keeps the keys of every provider at hand in a cluster, whether people sign in or not: the operator reports from here which
-//! providers can be reached, and seeds fresh pods with the keys.
+//! Keeps the keys of every provider at hand in a cluster, whether people sign in or not: the
+//! operator reports from here which providers can be reached, and seeds fresh pods with the keys.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! `vestibule migrate`: the schema alone, for setups where the data plane has no right to change it.
+//! `vestibule migrate`: the schema alone, for setups where the data plane has no right to change
+//! it.
 
 use std::process::ExitCode;
 use std::time::Duration;

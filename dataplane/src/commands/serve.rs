@@ -178,7 +178,8 @@ pub async fn start(
         threads: Arc::new(Threads::here()),
     };
     let (app_of_admin, state_of_admin) = (Arc::clone(&app), Arc::clone(&admin));
-    // It answers until the process ends, so that readiness can be seen to be false while requests drain.
+    // It answers until the process ends, so that readiness can be seen to be false while requests
+    // drain.
     tokio::spawn(admin_server.run(
         move |peer, request| {
             admin::handle(

@@ -1,4 +1,5 @@
-//! `vestibule users`: administrators see and change users, through a data plane that runs or in its database.
+//! `vestibule users`: administrators see and change users, through a data plane that runs or in its
+//! database.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -274,7 +275,8 @@ async fn set_status(
     print_changed(&office.ask(ask).await?, output)
 }
 
-/// From a file or standard input: what stands on a command line is seen by others. One end of line is none of it.
+/// From a file or standard input: what stands on a command line is seen by others. One end of line
+/// is none of it.
 fn read_password(file: Option<&Path>) -> anyhow::Result<Secret> {
     let mut text = zeroize::Zeroizing::new(String::new());
     match file {

@@ -1,8 +1,10 @@
-//! The files of a manifest directory, read so that a file which is still being written does not count yet.
+//! The files of a manifest directory, read so that a file which is still being written does not
+//! count yet.
 //!
-//! Editors write a new file and rename it, Kubernetes swaps a symbolic link, `cp` and `cat` write in place. A file that
-//! changed is read only when it has been at rest for a moment; one that is empty, or whose last line has no end, is waited
-//! for longer, since it looks cut off. A file with a document that cannot be read keeps the content that it had.
+//! Editors write a new file and rename it, Kubernetes swaps a symbolic link, `cp` and `cat` write
+//! in place. A file that changed is read only when it has been at rest for a moment; one that is
+//! empty, or whose last line has no end, is waited for longer, since it looks cut off. A file with
+//! a document that cannot be read keeps the content that it had.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,7 +66,8 @@ impl Files {
         }
     }
 
-    /// Checks the directory; `patient` is false where there is nothing to fall back on, at the start.
+    /// Checks the directory; `patient` is false where there is nothing to fall back on, at the
+    /// start.
     pub fn look(&mut self, now: std::time::Instant, patient: bool) -> io::Result<Look> {
         let mut found = BTreeMap::new();
         list(&self.directory, 0, &mut found)?;
@@ -118,7 +121,8 @@ impl Files {
         }
         let error = match fs::read_to_string(&path) {
             Ok(text) => {
-                // A writer in place empties the file first, and may do so between the check of its times and the reading.
+                // A writer in place empties the file first, and may do so between the check of its
+                // times and the reading.
                 let cut_off = !text.ends_with('\n');
                 let changed_meanwhile = stamp_of(&path).as_ref() != Some(&known.stamp);
                 if patient && (changed_meanwhile || cut_off && at_rest < CUT_OFF_REST) {
@@ -189,8 +193,8 @@ impl Look {
     }
 }
 
-/// Manifests below `directory`. Hidden entries are left out: Kubernetes keeps the data behind its links in them, and
-/// editors their own files.
+/// Manifests below `directory`. Hidden entries are left out: Kubernetes keeps the data behind its
+/// links in them, and editors their own files.
 fn list(
     directory: &Path,
     depth: usize,

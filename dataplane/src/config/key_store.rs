@@ -1,8 +1,8 @@
-//! Managed keys of the embedded way to run: made at the first start and kept in the data directory; those that sign are
-//! rotated on time.
+//! Managed keys of the embedded way to run: made at the first start and kept in the data directory;
+//! those that sign are rotated on time.
 //!
-//! Each file is replaced as a whole: a crash leaves the old keys or the new ones, never half of them. A key is durable before
-//! anything is signed or sealed with it.
+//! Each file is replaced as a whole: a crash leaves the old keys or the new ones, never half of
+//! them. A key is durable before anything is signed or sealed with it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,8 @@ pub const ENCRYPTION_FILE: &str = "encryption-keys.json";
 
 /// By `namespace/name` of the policy.
 pub type KeysOfPolicies = BTreeMap<String, Vec<ManagedKey>>;
-/// By `namespace/name` of the policy: what the secrets of its second factors are sealed with. Never dropped.
+/// By `namespace/name` of the policy: what the secrets of its second factors are sealed with. Never
+/// dropped.
 pub type EncryptionKeysOfPolicies = BTreeMap<String, Secret>;
 
 #[derive(Debug)]

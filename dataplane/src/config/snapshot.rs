@@ -6,7 +6,8 @@
 //! | the same Secrets, mounted | at the start, and while the API server cannot be reached, when newer than what is served |
 //! | the copy in memory that this pod left before its container restarted | at the start, when newer than the mounted one |
 //!
-//! Whatever does not load in every respect replaces nothing: what is served goes on, and `/revision` says what was refused.
+//! Whatever does not load in every respect replaces nothing: what is served goes on, and
+//! `/revision` says what was refused.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -55,8 +55,8 @@ impl Modify for BearerToken {
     }
 }
 
-/// The member is optional in the schema, as the contract has it, and a request without it is answered with 400
-/// `id_token_required`: the schema says so separately from the members.
+/// The member is optional in the schema, as the contract has it, and a request without it is
+/// answered with 400 `id_token_required`: the schema says so separately from the members.
 struct NeedsIdToken;
 
 impl Modify for NeedsIdToken {

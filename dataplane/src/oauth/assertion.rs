@@ -1,4 +1,5 @@
-//! JWTs that prove a client: its own assertion (RFC 7523, section 3), or the token of its Kubernetes service account.
+//! JWTs that prove a client: its own assertion (RFC 7523, section 3), or the token of its
+//! Kubernetes service account.
 
 use serde_json::{Map, Value};
 
@@ -122,8 +123,8 @@ pub async fn by_own_key(
     }
 }
 
-/// All but the signature; when it expires. The audience is the issuer or the token endpoint and nothing else: an assertion for
-/// several audiences could be passed on by one of them.
+/// All but the signature; when it expires. The audience is the issuer or the token endpoint and
+/// nothing else: an assertion for several audiences could be passed on by one of them.
 fn check_assertion(
     policy: &ActivePolicy,
     client_id: &str,

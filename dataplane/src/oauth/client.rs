@@ -16,7 +16,8 @@ use crate::oauth::credentials::{Credentials, credentials};
 use crate::runtime_config::ActiveConfig;
 use crate::runtime_config::clients::{Declared, Proof, SecretDigest};
 
-/// How many wrong secrets for one client are answered in a minute, from all addresses; more are asked to try later.
+/// How many wrong secrets for one client are answered in a minute, from all addresses; more are
+/// asked to try later.
 const WRONG_SECRETS_PER_MINUTE: u32 = 60;
 
 /// None where the request shows no proof of a client at all. The audit event has the name that

@@ -1,5 +1,6 @@
-//! What a token says, while it is active (RFC 7662): checked against the session, the user, the provider and the policy as they
-//! are now, and not a token's own word. A token that is not active is answered with `{"active": false}`, without a reason.
+//! What a token says, while it is active (RFC 7662): checked against the session, the user, the
+//! provider and the policy as they are now, and not a token's own word. A token that is not active
+//! is answered with `{"active": false}`, without a reason.
 
 use std::sync::Arc;
 
@@ -126,7 +127,8 @@ async fn of_refresh_token(
     Ok(Some(members))
 }
 
-/// Whether user, provider and policy still let this session go on, and it is one of the client's policy.
+/// Whether user, provider and policy still let this session go on, and it is one of the client's
+/// policy.
 fn is_allowed(
     active: &ActiveConfig,
     client: &AuthenticatedClient,

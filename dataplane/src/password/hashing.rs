@@ -1,5 +1,6 @@
-//! Hashing of passwords, which is slow on purpose: off the threads that serve and behind them, a bounded number at once, and a
-//! bounded number that wait. What comes beyond is asked to come again.
+//! Hashing of passwords, which is slow on purpose: off the threads that serve and behind them, a
+//! bounded number at once, and a bounded number that wait. What comes beyond is asked to come
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,8 @@ use vestibule_crds::secret::Secret;
 /// Memory and passes of new hashes (OWASP's first choice for argon2id).
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
-/// Of hashes that come from elsewhere: one that asks for more costs more than anybody's sign-in is worth.
+/// Of hashes that come from elsewhere: one that asks for more costs more than anybody's sign-in is
+/// worth.
 const MEMORY_KIB_MAX: u32 = 256 * 1024;
 const PASSES_MAX: u32 = 16;
 const LANES_MAX: u32 = 16;
@@ -99,7 +101,8 @@ impl Hashing {
     }
 }
 
-/// Lets the threads that serve go first where both want a core. A thread has a priority of its own on Linux alone.
+/// Lets the threads that serve go first where both want a core. A thread has a priority of its own
+/// on Linux alone.
 fn step_back() {
     if cfg!(target_os = "linux") {
         // Where it may not, it hashes all the same.

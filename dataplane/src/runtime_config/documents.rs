@@ -125,7 +125,8 @@ fn discovery(policy: &ActivePolicy, jwks_uri: &str) -> Value {
     document
 }
 
-/// How the policy's clients prove themselves. The token of a service account comes as an assertion does.
+/// How the policy's clients prove themselves. The token of a service account comes as an assertion
+/// does.
 fn authentication_methods(policy: &ActivePolicy) -> Vec<&'static str> {
     let Some(clients) = &policy.clients else {
         return vec!["none"];

@@ -1,4 +1,5 @@
-//! Claim rules that several providers have are parsed and kept once: most have the default mapping and no rule of their own.
+//! Claim rules that several providers have are parsed and kept once: most have the default mapping
+//! and no rule of their own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

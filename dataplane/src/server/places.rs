@@ -7,7 +7,8 @@
 //! | its network's share is used up | takes the place of one of its own network |
 //! | all places are taken | takes the place of any |
 //!
-//! A place is taken over only from a connection that waits for its client. Where all work, the new one is refused.
+//! A place is taken over only from a connection that waits for its client. Where all work, the new
+//! one is refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -22,7 +23,8 @@ use super::progress::{Progress, Waiting};
 const SHARES: usize = 2;
 /// Connections that are examined to find the one that gives the least.
 const LOOKED_AT_MAX: usize = 128;
-/// A connection that keeps an answer, a head or a body back counts as having waited so many times as long as an idle one.
+/// A connection that keeps an answer, a head or a body back counts as having waited so many times
+/// as long as an idle one.
 const STALLED_WEIGHT: u32 = 8;
 
 /// An IPv4 address, or the /64 that one IPv6 host commonly has.
@@ -148,7 +150,8 @@ impl Places {
 }
 
 impl Entry {
-    /// An idle client may have a request on its way: its connection ends gracefully, the others are cut off.
+    /// An idle client may have a request on its way: its connection ends gracefully, the others are
+    /// cut off.
     fn give_up(&self) {
         if self
             .progress

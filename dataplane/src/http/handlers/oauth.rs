@@ -1,4 +1,5 @@
-//! The OAuth endpoints: read the form, run the story, write the answer. Their annotations are the OpenAPI document.
+//! The OAuth endpoints: read the form, run the story, write the answer. Their annotations are the
+//! OpenAPI document.
 
 use std::sync::Arc;
 
