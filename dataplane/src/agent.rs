@@ -1,5 +1,5 @@
-//! What a user agent says of itself, in a few words of ours: nothing of it is kept letter for
-//! letter in the store.
+//! Parses the `User-Agent` header into the names of a program and its system: nothing of it is kept
+//! letter for letter in the store.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

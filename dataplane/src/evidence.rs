@@ -1,5 +1,5 @@
-//! What of a request is evidence: keyed hashes, so that neither an address nor a user agent is ever
-//! stored.
+//! What the risk engine sees of a request: keyed hashes, so that neither an address nor a user
+//! agent is ever stored.
 
 use std::fmt;
 use std::net::IpAddr;

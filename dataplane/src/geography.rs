@@ -1,5 +1,6 @@
-//! Where an address is, by databases that the operator of the data plane supplies (MaxMind DB
-//! format 2.0): the network's operator, the country, the place. What they do not say is neutral.
+//! Geolocation: where an address is, by databases that the operator of the data plane supplies
+//! (MaxMind DB format 2.0): the network's operator, the country, the place. What they do not say is
+//! neutral.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What an operator watches, in the OpenMetrics text format. Every label has a bounded set of
+//! Metrics in the OpenMetrics text format. Every label has a bounded set of
 //! values: codes, never names that a caller chose.
 
 use std::fmt;

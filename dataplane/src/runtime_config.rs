@@ -1,5 +1,6 @@
-//! What is being served: a snapshot with its keys parsed and its expressions compiled, built off
-//! the request path and swapped in as one [`Arc`]. A request keeps the one that it started with.
+//! The runtime configuration: a snapshot with its keys parsed and its expressions compiled, built
+//! off the request path and swapped in as one [`Arc`]. A request keeps the one that it started
+//! with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! The server's certificate and key, reloaded when their files change, and the CA for client
+//! TLS: the server's certificate and key, reloaded when their files change, and the CA for client
 //! certificates.
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A compact JWS (RFC 7515, section 3.1) taken apart, and nothing of it believed yet.
+//! Parses a compact JWS (RFC 7515, section 3.1); nothing of it is verified yet.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! What a sign-in shows against what was seen before, whatever a policy makes of it. The audit
+//! Facts of a sign-in compared with what was seen before, independent of any policy. The audit
 //! trail keeps it, so that another policy can be tried on what has happened.
 
 use serde::{Deserialize, Serialize};

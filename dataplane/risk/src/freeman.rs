@@ -1,4 +1,4 @@
-//! How much likelier an attacker than the user is, by what the user and all users did before:
+//! How much more likely an attacker is than the user, by what the user and all users did before:
 //! Freeman et al., "Who Are You? A Statistical Approach to Measuring User Authenticity" (NDSS
 //! 2016), equation 7, weighted and smoothed as the das-group reference implementation publishes it.
 //!

@@ -1,4 +1,4 @@
-//! From signals that fired to a score, and what each of them has to do with it.
+//! Computes the score from the signals that fired, and the share of each in it.
 
 use super::Reason;
 

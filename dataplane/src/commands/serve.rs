@@ -237,7 +237,7 @@ impl Running {
         admin.draining.store(true, Ordering::SeqCst);
         tracing::info!("stopping: no new connections, requests under way are answered");
         public.await.context("the listener ended")?;
-        counting.await.context("the census ended")?;
+        counting.await.context("the population task ended")?;
         population::add(&app).await;
         app.record_counted(i64::MAX);
         // A store that is gone does not keep the process from stopping.

@@ -1,5 +1,5 @@
-//! Codes by text message: one signed request to the policy's webhook, which knows how messages are
-//! sent.
+//! Sends codes by text message: one signed request to the policy's webhook, which knows how
+//! messages are sent.
 //!
 //! The signature is that of Standard Webhooks 1.0, for which there are libraries in most languages:
 //! `webhook-id` is the same when a request is repeated, `webhook-timestamp` says when it was

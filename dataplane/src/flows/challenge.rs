@@ -1,5 +1,5 @@
-//! A pending sign-in waits for a second factor. It is stored under the SHA-256 of a token, until it
-//! is answered once.
+//! Pending sign-ins wait for a second factor. Each is stored under the SHA-256 of a token, until
+//! its challenge is answered.
 //!
 //! A new user is created with the challenge, without a profile: tries are counted for a user, and
 //! the holder of a valid ID token could otherwise reset the count by never finishing. What the

@@ -1,5 +1,5 @@
-//! What ran into a limit: connections that gave nothing, and refusals that were too many to audit
-//! one by one.
+//! Metrics of limits that were reached: connections that gave nothing, and refusals that were too
+//! many to audit one by one.
 
 use std::sync::atomic::Ordering;
 

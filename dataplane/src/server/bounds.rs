@@ -1,4 +1,5 @@
-//! How long a connection may give nothing, and how many one address may hold when places run out.
+//! Limits of connections: how long one may make no progress, and how many one address may hold when
+//! places run out.
 
 use std::time::Duration;
 

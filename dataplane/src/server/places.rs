@@ -1,4 +1,4 @@
-//! Who may hold a connection when places run out.
+//! Decides which connections are served when places run out.
 //!
 //! | open connections | a new one |
 //! |---|---|

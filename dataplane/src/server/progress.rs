@@ -1,4 +1,4 @@
-//! What one connection is doing, so that one timer can end it when it gives nothing.
+//! The progress of one connection, so that one timer can end it when it makes none.
 //!
 //! | state | waits for | ends after |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! Sessions as an administrator sees and ends them.
+//! How an administrator lists and ends a user's sessions.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
