@@ -39,7 +39,7 @@ pub struct Record {
 pub enum Replayed {
     /// The same.
     Stands,
-    /// Something else: the record was changed, or another engine made it than it says.
+    /// Something else: the record was changed, or made by another engine than it says.
     Differs,
     /// It was not scored, or by another version of the engine.
     Unknown,

@@ -8,7 +8,7 @@
 //!
 //! Nothing of one policy reaches another: neither its proxies, nor its limit, nor failures at its
 //! providers. Above the limit a request goes on, without a fetch from a provider, and succeeds if
-//! it is good: junk that comes through one caller shuts out no other. What is refused then is
+//! it is good: junk that comes through one caller shuts no one out. What is refused then is
 //! answered with 429, counts no more and leaves no audit event.
 
 use std::net::IpAddr;

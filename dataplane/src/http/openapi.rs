@@ -56,7 +56,7 @@ impl Modify for BearerToken {
 }
 
 /// The member is optional in the schema, as the contract has it, and a request without it is
-/// answered with 400 `id_token_required`: the schema says so separately from the members.
+/// answered with 400 `id_token_required`: the schema says so next to the members.
 struct NeedsIdToken;
 
 impl Modify for NeedsIdToken {

@@ -153,8 +153,8 @@ fn document(status: StatusCode, code: &'static str, detail: String, request_id: 
     answer
 }
 
-/// Once, here, for every failure. What a caller did wrong is the caller's business and stands in
-/// the audit event.
+/// Once, here, for every failure. What a caller did wrong is the caller's business and is in the
+/// audit event.
 pub fn log(failure: &Failure, path: &str, request_id: &str) {
     match failure {
         Failure::Refused(refused) if refused.code == Code::Internal => {

@@ -1,5 +1,5 @@
 //! What every request about a second factor does around its own story: the address is held to its
-//! failures, and how it ended stands in the audit event.
+//! failures, and how it ended is in the audit event.
 
 use std::sync::Arc;
 

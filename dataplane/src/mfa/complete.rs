@@ -161,8 +161,8 @@ fn account(app: &Arc<App>, open: &Open) -> (Account, User) {
     }
 }
 
-/// A device is remembered only after a factor that is more than a code, which another person could
-/// hold.
+/// A device is remembered only after a factor that is more than a code that another person could
+/// have been given.
 const fn earns_trust(method: MfaMethod) -> bool {
     match method {
         MfaMethod::Webauthn | MfaMethod::Totp | MfaMethod::SmsOtp => true,

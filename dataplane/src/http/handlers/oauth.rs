@@ -49,7 +49,7 @@ pub async fn token(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Answer
 /// What a token says
 ///
 /// Introspection (RFC 7662), for clients that the policy allows it to: the claims of an access or refresh token of the client's policy
-/// that is active now. Its session goes on, its user is active, its provider is served and not suspended.
+/// that is live now. Its session goes on, its user is active, its provider is served and not suspended.
 #[utoipa::path(
     post,
     path = "/oauth2/introspect",
