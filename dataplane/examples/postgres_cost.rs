@@ -1,8 +1,10 @@
-//! What the PostgreSQL store costs beside one bare insert: `cargo run --release --example postgres_cost -- URL [USERS] [SIGNINS]`.
+//! What the PostgreSQL store costs, compared with one bare insert:
+//! `cargo run --release --example postgres_cost -- URL [USERS] [SIGNINS]`.
 //!
-//! Signs known users in from 16 tasks at once, then refreshes their sessions, then inserts one row each over 16 bare
-//! connections, in the same run on the same server. CPU time is this process's and that of the server's processes, which must
-//! run on this machine, as Linux counts it (in hundredths of a second: give it enough sign-ins).
+//! Signs known users in from 16 tasks at once, then refreshes their sessions, then inserts one row
+//! each over 16 bare connections, in the same run on the same server. CPU time is this process's
+//! and that of the server's processes, which must run on this machine, as Linux counts it (in
+//! hundredths of a second: give it enough sign-ins).
 
 use std::fs;
 use std::sync::Arc;

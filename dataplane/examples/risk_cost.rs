@@ -1,6 +1,7 @@
 //! What an assessment costs, with as much history as is ever kept: 64 values of each kind.
 //!
-//! `cargo run --release -p vestibule-dataplane --example risk_cost` prints p50 and p99, beside their bars.
+//! `cargo run --release -p vestibule-dataplane --example risk_cost` prints p50 and p99, with their
+//! limits.
 
 #![allow(clippy::print_stdout, reason = "it is what it does")]
 
@@ -56,7 +57,7 @@ fn main() {
         user: Some(user),
         population: Some(population),
     };
-    // The last of the known values, and one that is not known: both look at all of them.
+    // The last of the known values, and one that is not known: both read all of them.
     for (what, value) in [("known", 63), ("all new", 1000)] {
         let context = context(value);
         let mut nanoseconds: Vec<u128> = (0..TIMES)

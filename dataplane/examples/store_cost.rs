@@ -1,8 +1,10 @@
-//! What the SQLite store costs beyond its own statements: `cargo run --release --example store_cost -- [USERS] [SIGNINS] [TASKS]`.
+//! What the SQLite store costs beyond its own statements:
+//! `cargo run --release --example store_cost -- [USERS] [SIGNINS] [TASKS]`.
 //!
-//! Each line signs known users in from so many tasks at once, and then runs the same statements bare, from one thread and
-//! in batches of the size that the store came to, in the same run on the same disk. CPU time is the whole process's, user
-//! and system, as Linux counts it (in hundredths of a second: give it enough sign-ins).
+//! Each line signs known users in from so many tasks at once, and then runs the same statements
+//! bare, from one thread and in batches of the size that the store came to, in the same run on the
+//! same disk. CPU time is the whole process's, user and system, as Linux counts it (in hundredths
+//! of a second: give it enough sign-ins).
 
 use std::fs;
 use std::path::Path;
@@ -145,7 +147,7 @@ async fn run(
     measured(signins, began, cpu)
 }
 
-/// The statements of a sign-in, prepared once and run by nobody but us.
+/// The statements of a sign-in, prepared once and run by this program alone.
 fn bare(path: &Path, users: u64, signins: usize, batch: usize) -> anyhow::Result<Cost> {
     let db = Connection::open(path)?;
     db.pragma_update(None, "synchronous", "FULL")?;

@@ -37,12 +37,12 @@ pub mod users;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// What the admin listener knows beside the application.
+/// What the admin listener knows in addition to the application.
 #[derive(Debug, Default)]
 pub struct Admin {
-    /// Set when the process has been told to stop.
+    /// Set when the process is to stop.
     pub draining: AtomicBool,
-    /// What whoever reads or changes users must show.
+    /// What a caller who reads or changes users must show.
     token: users::Token,
     /// This pod's name in its namespace, which the proofs of its answers hold.
     pod: String,
@@ -50,7 +50,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Users are read and changed by whoever shows what stands in this file; nobody without one.
+    /// Users are read and changed by callers who show the token in this file; by none without a
+    /// file.
     pub fn with_token_file(path: Option<PathBuf>) -> Self {
         Self {
             token: users::Token(path),
@@ -119,7 +120,7 @@ pub async fn handle(
     }
 }
 
-/// Ready: a configuration is served, the store can be written to, and the process has not been told to stop.
+/// Ready: a configuration is served, the store can be written to, and the process is not stopping.
 async fn readiness(app: &App, admin: &Admin) -> Answer {
     let not_ready = |why: String| text(StatusCode::SERVICE_UNAVAILABLE, why);
     if admin.draining.load(Ordering::SeqCst) {
@@ -196,7 +197,7 @@ fn reveal_revision(app: &App, admin: &Admin, uri: &Uri, headers: &HeaderMap) -> 
     let mut revision = revision(app, admin);
     let asker = asker(app, admin, uri, headers);
     if asker == Asker::Anybody {
-        // Names of objects and their errors are nobody's business.
+        // Names of objects and their errors are not for unauthenticated callers.
         revision.refused.objects = Vec::new();
         revision.refused.error = revision.refused.error.map(|_| WITHHELD.to_owned());
     }

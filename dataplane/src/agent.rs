@@ -1,4 +1,5 @@
-//! What a user agent says of itself, in a few words of ours: nothing of it is kept letter for letter in the store.
+//! Parses the `User-Agent` header into the names of a program and its system: nothing of it is kept
+//! letter for letter in the store.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,7 +9,7 @@ use http::HeaderMap;
 use http::header::USER_AGENT;
 use woothee::parser::Parser;
 
-/// As much of a user agent as is looked at.
+/// As much of a user agent as is read.
 const BYTES_MAX: usize = 512;
 /// Agents that a thread remembers, until there are more.
 const KNOWN_MAX: usize = 256;
@@ -29,7 +30,7 @@ thread_local! {
     static KNOWN: RefCell<HashMap<Box<str>, Option<Rc<Read>>>> = RefCell::default();
 }
 
-/// As much of it as is looked at.
+/// As much of it as is read.
 pub fn shortened(agent: &str) -> &str {
     &agent[..agent.floor_char_boundary(BYTES_MAX)]
 }
@@ -58,7 +59,8 @@ pub fn read(agent: &str) -> Option<Rc<Read>> {
     })
 }
 
-/// The browser, or other program, and its operating system, for whoever must know a device again; none where it is not plain.
+/// The browser, or other program, and its operating system, so that a user recognises a device;
+/// none where it is not clear.
 pub fn device(headers: &HeaderMap) -> Option<String> {
     let read = read(headers.get(USER_AGENT)?.to_str().ok()?)?;
     // Both are words of the parser's own list.
@@ -69,8 +71,8 @@ pub fn device(headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// What kind of program asks: the browser and its operating system, or the first product that the agent names (RFC 9110,
-/// section 10.1.5); empty where it says nothing.
+/// What kind of program asks: the browser and its operating system, or the first product that the
+/// agent names (RFC 9110, section 10.1.5); empty where it says nothing.
 pub fn class(headers: &HeaderMap) -> String {
     let said = headers
         .get(USER_AGENT)
@@ -82,7 +84,7 @@ pub fn class(headers: &HeaderMap) -> String {
     device(headers).unwrap_or_else(product)
 }
 
-/// The parser's word for what it cannot tell.
+/// The parser's word for what it does not recognise.
 const UNKNOWN: &str = woothee::woothee::VALUE_UNKNOWN;
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use vestibule_risk::failures::RecentFailures;
 use vestibule_risk::population::Populations;
 use vestibule_store::{Event, Store};
 
-/// Mails to users that are sent at the same time, beside the requests that they are about.
+/// Mails to users that are sent at the same time, apart from the requests that caused them.
 const NOTICES_MAX: usize = 16;
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct App {
     /// Where addresses are.
     pub geography: Arc<Geography>,
     pub metrics: Metrics,
-    /// Mails to users that are under way beside their requests.
+    /// Mails to users that are under way, apart from their requests.
     pub notices: Arc<Semaphore>,
     /// Refusals that are counted instead of written.
     pub condenser: Condenser,
@@ -116,7 +116,8 @@ impl App {
         Ok(bytes)
     }
 
-    /// Queues an audit event, or counts it where many are equal; one that the store has no room for is counted as dropped.
+    /// Queues an audit event, or counts it where many are equal; one that the store has no room for
+    /// is counted as dropped.
     pub fn record(&self, event: Event) {
         match self.condenser.take(event) {
             Condensed::Write(event) => self.write_event(event),

@@ -1,8 +1,9 @@
-//! The audit trail as a stream, for whoever collects logs: each event a line of JSON, on standard output or in a file.
+//! The audit trail as a stream, for log collectors: each event a line of JSON, on standard output
+//! or in a file.
 //!
-//! It has the same rows as the store, so refusals that are counted there are one line with a `count` here.
-//! Nobody who signs in waits for it. What a slow reader or a full disk has no room for is counted and dropped here; the store
-//! has every event all the same.
+//! It has the same rows as the store, so refusals that are counted there are one line with a
+//! `count` here. No sign-in waits for it. What a slow reader or a full disk has no room for is
+//! counted and dropped here; the store has every event all the same.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -108,8 +109,8 @@ pub struct AuditStream {
 }
 
 impl AuditStream {
-    /// Opens the file, if it is one, so that a mistake in its name is told at the start. `dropped` counts the lines that could
-    /// not be written.
+    /// Opens the file, if it is one, so that a mistake in its name shows at the start. `dropped`
+    /// counts the lines that could not be written.
     pub fn start(target: &AuditTarget, dropped: Counter) -> io::Result<Self> {
         let mut out = Out::open(target)?;
         let (messages, waiting) = sync_channel(WAITING_MAX);
@@ -124,7 +125,7 @@ impl AuditStream {
     pub fn flush(&self, wait: Duration) {
         let (done, written) = sync_channel(1);
         if self.messages.try_send(Message::Flush(done)).is_ok() {
-            // A reader that takes nothing keeps nobody from stopping.
+            // A reader that takes nothing does not keep the process from stopping.
             let _late = written.recv_timeout(wait);
         }
     }
@@ -160,7 +161,7 @@ fn write(out: &mut Out, waiting: &Receiver<Message>, dropped: &Counter) {
             }
         }
         for done in flushed {
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         }
     }
@@ -187,7 +188,7 @@ impl Out {
         match self {
             Self::Stdout => write_all(io::stdout().lock(), batch),
             Self::File { path, file } => {
-                // Whoever rotates logs renames the file, and expects a new one in its place.
+                // Log rotation renames the file, and expects a new one in its place.
                 if !is_still(path, file) {
                     *file = append(path)?;
                 }

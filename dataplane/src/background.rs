@@ -1,4 +1,4 @@
-//! What runs beside requests, for as long as the process lives.
+//! Background tasks, which run for as long as the process lives.
 
 pub mod population;
 pub mod prefetch;

@@ -110,7 +110,8 @@ pub(super) fn check_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), 
     let wanted = parts
         .next()
         .is_some_and(|essence| essence.eq_ignore_ascii_case(wanted));
-    // Both are UTF-8 (RFC 8259, section 8.1; RFC 6749, appendix B), whether the request says so or not.
+    // Both are UTF-8 (RFC 8259, section 8.1; RFC 6749, appendix B), whether the request says so or
+    // not.
     let utf8 = parts.all(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         !name.eq_ignore_ascii_case("charset")

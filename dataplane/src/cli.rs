@@ -18,7 +18,7 @@ mod installer;
 
 pub use installer::InstallerArgs;
 
-/// Sign-in for the services of a cluster, with an ID token that somebody else issued.
+/// Sign-in for the services of a cluster, with an ID token from an OpenID provider.
 #[derive(Debug, Parser)]
 #[command(name = "vestibule", version, about, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
@@ -36,7 +36,8 @@ Exit codes:
 pub enum Command {
     /// Run the data plane
     Serve(Box<ServeArgs>),
-    /// Start a provider and a data plane on this machine, sign in once step by step, and keep serving
+    /// Start a provider and a data plane on this machine, sign in once step by step, and keep
+    /// serving
     Demo(DemoArgs),
     /// Compile manifests and say what would be refused, before it is applied
     Check(CheckArgs),
@@ -44,12 +45,13 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Bring a database's schema up to date, which serve does by itself where its user may
     Migrate(MigrateArgs),
-    /// Move a store from a SQLite file into an empty PostgreSQL database; what was interrupted goes on when it is run again
+    /// Move a store from a SQLite file into an empty PostgreSQL database; what was interrupted goes
+    /// on when it is run again
     Copy(CopyArgs),
     /// Write a copy of the SQLite file that a data plane goes on using
     Backup(BackupArgs),
-    /// Decide the scored sign-ins of the last days again: whether what was decided stands, and with --policy what another
-    /// policy would have decided
+    /// Decide the scored sign-ins of the last days again: whether what was decided stands, and with
+    /// --policy what another policy would have decided
     Replay(ReplayArgs),
     /// See and change users, through a data plane that runs or in its PostgreSQL database
     Users(UsersArgs),
@@ -64,8 +66,8 @@ pub enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Directory of manifests (YAML or JSON) to compile, serve and watch [default: what the operator publishes in this
-    /// pod's namespace]
+    /// Directory of manifests (YAML or JSON) to compile, serve and watch [default: what the
+    /// operator publishes in this pod's namespace]
     #[arg(long, value_name = "DIR", env = "VESTIBULE_MANIFESTS")]
     pub manifests: Option<PathBuf>,
     #[command(flatten)]
@@ -128,11 +130,11 @@ pub struct ServeArgs {
     pub issuers: IssuerArgs,
     #[command(flatten)]
     pub installer: InstallerArgs,
-    /// File with the token that whoever changes something through the admin listener must show
+    /// File with the token that every change through the admin listener requires
     #[arg(long, value_name = "FILE", env = "VESTIBULE_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
-    /// Geolocation database (MaxMind DB: City, Country or ASN; several in an order of trust) for risk scores; read again when it
-    /// changes, and held in memory
+    /// Geolocation database (MaxMind DB: City, Country or ASN; several in an order of trust) for
+    /// risk scores; read again when it changes, and held in memory
     #[arg(
         long,
         value_name = "FILE",
@@ -143,14 +145,16 @@ pub struct ServeArgs {
     /// Form of the log on standard error [default: text on a terminal, json elsewhere]
     #[arg(long, value_name = "FORM", env = "VESTIBULE_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Where audit events go besides the database, a line of JSON each: stdout, or a file, opened anew when it was renamed
+    /// Where audit events go besides the database, a line of JSON each: stdout, or a file, opened
+    /// again when it was renamed
     #[arg(long, value_name = "stdout|FILE", env = "VESTIBULE_AUDIT_LOG")]
     pub audit_log: Option<AuditTarget>,
-    /// Collector of traces (OpenTelemetry, OTLP over HTTP), such as http://collector:4318; headers for it are read from
-    /// OTEL_EXPORTER_OTLP_HEADERS
+    /// Collector of traces (OpenTelemetry, OTLP over HTTP), such as http://collector:4318; headers
+    /// for it are read from OTEL_EXPORTER_OTLP_HEADERS
     #[arg(long, value_name = "URL", env = "VESTIBULE_OTLP_ENDPOINT", value_parser = collector)]
     pub otlp_endpoint: Option<Url>,
-    /// Share of the requests that are traced, 0 to 1, where the caller's `traceparent` does not say whether
+    /// Share of the requests that are traced, 0 to 1, where the caller's `traceparent` does not say
+    /// whether
     #[arg(
         long,
         value_name = "SHARE",
@@ -159,7 +163,8 @@ pub struct ServeArgs {
         value_parser = share
     )]
     pub otlp_share: f64,
-    /// Connections served at once; a further one takes the place of one that gives nothing, or is closed
+    /// Connections served at once; a further one takes the place of one that gives nothing, or is
+    /// closed
     #[arg(
         long,
         value_name = "NUMBER",
@@ -171,7 +176,8 @@ pub struct ServeArgs {
     pub audit: AuditArgs,
 }
 
-/// How much of the audit trail refusals may be; what was accepted is kept for its 180 days, however much it is.
+/// How much of the audit trail refusals may be; what was accepted is kept for its 180 days, however
+/// much it is.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct AuditArgs {
     /// Refused requests that the audit trail keeps at most; the oldest are deleted first
@@ -204,8 +210,8 @@ impl AuditArgs {
 #[derive(Clone, Args)]
 pub struct DatabaseArgs {
     /// Where users and sessions are kept: sqlite:PATH, or
-    /// postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE with several hosts if need be
-    /// [default: sqlite:vestibule.db in the data directory]
+    /// postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE with several hosts
+    /// if need be [default: sqlite:vestibule.db in the data directory]
     #[arg(
         long = "database",
         value_name = "URL",
@@ -319,8 +325,8 @@ pub struct ReplayArgs {
     /// Only sign-ins of this SigninPolicy
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub of: Option<String>,
-    /// File with the SigninPolicy to try instead: its risk.signals, thresholds and actions count, its ipLists and the windows of
-    /// its failures do not, since addresses are not stored
+    /// File with the SigninPolicy to try instead: its risk.signals, thresholds and actions count,
+    /// its ipLists and the windows of its failures do not, since addresses are not stored
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// Form of the report
@@ -331,7 +337,8 @@ pub struct ReplayArgs {
 /// Where a data plane of a cluster finds what the operator publishes.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SnapshotArgs {
-    /// Directory where the Secrets of the snapshot are mounted: what a pod starts with while the API server is away
+    /// Directory where the Secrets of the snapshot are mounted: what a pod starts with while the
+    /// API server is away
     #[arg(
         long,
         value_name = "DIR",
@@ -470,7 +477,7 @@ pub struct UsersArgs {
     pub command: UsersCommand,
 }
 
-/// Not from the environment of a data plane: whoever names a database means it.
+/// Not from the environment of a data plane: a database is named on purpose.
 #[derive(Clone, Args)]
 pub struct UsersDatabaseArgs {
     /// The database itself, instead of a data plane: postgres://…
@@ -545,7 +552,8 @@ pub enum UsersCommand {
         #[arg(long)]
         require_change: bool,
     },
-    /// A user's live sessions, the newest first: when and where each was used last, and from which device
+    /// A user's live sessions, the newest first: when and where each was used last, and from which
+    /// device
     Sessions {
         #[command(flatten)]
         user: UserArgs,

@@ -1,14 +1,16 @@
-//! Who is at the other end: the peer, or whom a trusted proxy names (`X-Forwarded-For`; `Forwarded`, RFC 7239).
+//! The address at the other end: the peer, or the client that a trusted proxy names
+//! (`X-Forwarded-For`; `Forwarded`, RFC 7239).
 //!
-//! The list is read from its end: each address that a trusted proxy vouches for is stepped over, and the first that is not
-//! a trusted proxy is the client. Whatever stands before it was written by the client and means nothing.
+//! The list is read from its end: each address that a trusted proxy vouches for is stepped over,
+//! and the first that is not a trusted proxy is the client. Whatever stands before it was written
+//! by the client and means nothing.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// Entries that are looked at, from the end.
+/// Entries that are read, from the end.
 const HOPS_MAX: usize = 16;
 
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
@@ -31,7 +33,7 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     client
 }
 
-/// The network of an address, for the audit trail: /24 of IPv4, /48 of IPv6.
+/// The network of an address, for the audit event: /24 of IPv4, /48 of IPv6.
 pub fn network(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => {
@@ -45,8 +47,8 @@ pub fn network(ip: IpAddr) -> String {
     }
 }
 
-/// The network that a refresh token is held to, of a client that no proxy names. Pods of one service stand in several
-/// networks of the cluster, so all private ones are one.
+/// The network that a refresh token is held to, of a client that no proxy names. Pods of one
+/// service stand in several networks of the cluster, so all private ones are one.
 pub fn holder_network(ip: IpAddr) -> String {
     let is_private = match ip {
         IpAddr::V4(ip) => {
@@ -68,8 +70,9 @@ fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
-/// Each hop in order, over all lines of the header; `None` for one that is not an address. `X-Forwarded-For` wins when
-/// both headers are there: it is what most proxies set, and a proxy that sets one passes the other on unread.
+/// Each hop in order, over all lines of the header; `None` for one that is not an address.
+/// `X-Forwarded-For` wins when both headers are there: it is what most proxies set, and a proxy
+/// that sets one passes the other on unread.
 fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lines = |name: &str| -> Vec<Option<String>> {
         headers

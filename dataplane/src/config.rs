@@ -1,7 +1,8 @@
-//! Where the configuration comes from: manifests in a directory, here, or what the operator published ([`snapshot`]).
+//! Where the configuration comes from: manifests in a directory, here, or what the operator
+//! published ([`snapshot`]).
 //!
-//! The embedded way to run: a directory of manifests, compiled as the operator would compile them, and again whenever a
-//! file changes or a managed key is due.
+//! The embedded way to run: a directory of manifests, compiled as the operator would compile them,
+//! and again whenever a file changes or a managed key is due.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,9 +31,10 @@ pub mod snapshot;
 use files::Files;
 use key_store::{EncryptionKeysOfPolicies, Keeper, KeeperError, KeysOfPolicies};
 
-/// How often the directory is looked at when nothing says that it changed: a watch does not see through every link.
+/// How often the directory is checked when nothing says that it changed: a watch does not see
+/// through every link.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looking costs at most this share of the time, however many files there are.
+/// Checking costs at most this share of the time, however many files there are.
 const LOOK_SHARE: u32 = 50;
 
 /// A manifest directory that is being served.
@@ -48,7 +50,7 @@ pub struct Manifests {
     served: Option<Arc<Snapshot>>,
     /// When a managed key is due, seconds since the Unix epoch.
     keys_due: Option<i64>,
-    /// What the log has been told, so that it is told once.
+    /// What is logged already, so that it is logged once.
     complaints: Vec<String>,
 }
 
@@ -89,7 +91,8 @@ impl Manifests {
         Ok(manifests)
     }
 
-    /// Follows changes for ever, on a thread of its own: compiling is work for a processor, not for a runtime.
+    /// Follows changes for ever, on a thread of its own: compiling is work for a processor, not for
+    /// a runtime.
     pub fn follow(mut self) {
         let (changed, changes) = mpsc::channel();
         let watcher = watch(&self.directory, changed);
@@ -122,7 +125,7 @@ impl Manifests {
         }
     }
 
-    /// One look, and a reload when something changed; how long to pause.
+    /// One check, and a reload when something changed; how long to pause.
     fn step(&mut self) -> Result<Duration, ConfigError> {
         let (changed, look_again) = self.look(true)?;
         let now = self.app.clock.now();
@@ -207,7 +210,8 @@ impl Manifests {
     }
 }
 
-/// Tells of changes below `directory`, and not of reading it: our own look would be the next event, and so for ever.
+/// Reports changes below `directory`, but not reads: our own check would be the next event, and so
+/// for ever.
 fn watch(
     directory: &Path,
     changed: mpsc::Sender<notify::Event>,

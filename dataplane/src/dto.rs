@@ -1,4 +1,5 @@
-//! The bodies of the API. Every response field is optional; an absent value is left out, never `null`.
+//! The bodies of the API. Every response field is optional; an absent value is left out, never
+//! `null`.
 
 use std::borrow::Cow;
 
@@ -15,7 +16,7 @@ use crate::refresh_token::RefreshToken;
 use vestibule_risk::Assessment;
 use vestibule_store::{User, UserStatus};
 
-/// The longest JWT that is looked at.
+/// The longest JWT that is read.
 pub const TOKEN_CHARS_MAX: usize = 16_384;
 /// The longest name of a Kubernetes object.
 pub const PROVIDER_CHARS_MAX: usize = 253;
@@ -169,7 +170,7 @@ pub struct ChallengeInfo {
     /// What may be enrolled to complete the sign-in. Present where no method was chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enrollable: Option<Vec<&'static str>>,
-    /// Origins of the pages that may be told of the sign-in. Present where no method was chosen.
+    /// Origins of the pages that may receive the result of the sign-in. Present where no method was chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origins: Option<Vec<String>>,
     /// Why a second factor is asked for, as the sign-in said it, in the language of `Accept-Language`. Present where no method was
@@ -233,7 +234,7 @@ pub struct EnrollmentInfo {
     pub last_used_at: Option<String>,
 }
 
-/// What a provider sends when somebody signs out there.
+/// What a provider sends when a user signs out there.
 #[derive(Clone, PartialEq, Eq, ToSchema)]
 pub struct LogoutRequest {
     /// Compact JWS from the provider, at most 16 KiB.
@@ -271,7 +272,7 @@ pub struct SessionInfo {
     pub network: Option<String>,
 }
 
-/// Tokens, codes and secrets are nobody's to see.
+/// Tokens, codes and secrets are redacted in `Debug`.
 macro_rules! redacted {
     ($($name:ident),*) => {
         $(impl std::fmt::Debug for $name {

@@ -1,4 +1,5 @@
-//! What of a request is evidence: keyed hashes, so that neither an address nor a user agent is ever stored.
+//! What the risk engine sees of a request: keyed hashes, so that neither an address nor a user
+//! agent is ever stored.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ impl Hashing {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key.0))
     }
 
-    /// A private address is no evidence, and an agent that nobody can read is a device of its own.
+    /// A private address is no evidence, and an agent that cannot be parsed is a device of its own.
     pub fn values(&self, client: IpAddr, location: &Location, agent: Option<&str>) -> Values {
         let mut values = Values::default();
         let mut set = |kind: Kind, text: &[&[u8]]| {
@@ -63,7 +64,7 @@ impl Hashing {
         values
     }
 
-    /// 64 bits: enough to tell one user's values apart, and a policy's.
+    /// 64 bits: enough to distinguish one user's values, and a policy's.
     fn hash(&self, kind: Kind, parts: &[&[u8]]) -> u64 {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(&[kind as u8]);

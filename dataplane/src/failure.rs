@@ -1,6 +1,7 @@
-//! Why a request did not succeed: what the caller must change ([`Refused`]), or that trying again may help ([`TryAgain`]).
+//! Why a request did not succeed: what the caller must change ([`Refused`]), or that trying again
+//! may help ([`TryAgain`]).
 //!
-//! Every code has one fixed sentence. What was expected and found is for the audit trail alone.
+//! Every code has one fixed sentence. What was expected and found is for the audit event alone.
 
 use std::borrow::Cow;
 
@@ -20,7 +21,7 @@ pub struct Refused {
     pub code: Code,
     /// The rule's own sentence, written by the operator: replaces the fixed one.
     pub message: Option<String>,
-    /// Expected and found, for the audit trail.
+    /// Expected and found, for the audit event.
     pub audit: Cow<'static, str>,
     /// How recent an authentication is wanted, in seconds (RFC 9470, section 3).
     pub max_age: Option<i64>,
@@ -31,14 +32,15 @@ pub struct Refused {
 pub struct TryAgain {
     pub reason: TryAgainReason,
     pub retry_after_seconds: u32,
-    /// What happened, for the log and the audit trail.
+    /// What happened, for the log and the audit event.
     pub audit: Cow<'static, str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TryAgainReason {
     ProviderUnavailable,
-    /// The token names a key that was not there at the last fetch, and it is too early for the next one.
+    /// The token names a key that was not there at the last fetch, and it is too early for the next
+    /// one.
     KeyNotSeen,
     StoreUnavailable,
     NotReady,
@@ -79,7 +81,7 @@ codes! {
     TokenAlgorithmNotAllowed "token_algorithm_not_allowed" "The token is signed with an algorithm that this provider or its key is not allowed to use.";
     TokenKeyUnknown "token_key_unknown" "The token is signed with a key that the provider does not publish.";
     TokenSignatureInvalid "token_signature_invalid" "The token's signature does not verify.";
-    TokenIssuerMismatch "token_issuer_mismatch" "The token was issued by somebody else than this provider.";
+    TokenIssuerMismatch "token_issuer_mismatch" "The token was not issued by this provider.";
     TokenAudienceMismatch "token_audience_mismatch" "The token was issued for another audience.";
     TokenExpired "token_expired" "The token has expired: get a new one from the provider.";
     TokenNotYetValid "token_not_yet_valid" "The token is not valid yet: check the clocks of the provider and of this service.";

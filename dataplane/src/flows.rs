@@ -1,4 +1,4 @@
-//! The stories that requests tell, from the caller to the audit event: a sign-in, a refresh, a
+//! What each request does, from the caller to the audit event: a sign-in, a refresh, a
 //! changed password, a sign-out, a logout at the provider, and the own sessions.
 
 pub mod account;

@@ -1,5 +1,6 @@
-//! Where an address is, by databases that the operator of the data plane supplies (MaxMind DB format 2.0): the network's
-//! operator, the country, the place. What they do not say is neutral.
+//! Geolocation: where an address is, by databases that the operator of the data plane supplies
+//! (MaxMind DB format 2.0): the network's operator, the country, the place. What they do not say is
+//! neutral.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 
 use vestibule_risk::Place;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Of one file; all of it is held in memory. City databases have about 70 MiB.
 const FILE_BYTES_MAX: u64 = 512 << 20;
@@ -35,7 +36,7 @@ pub struct GeographyError {
     reason: String,
 }
 
-/// Databases, taken over anew when a file changes.
+/// Databases, loaded again when a file changes.
 #[derive(Default)]
 pub struct Geography {
     databases: Vec<Database>,
@@ -55,13 +56,13 @@ struct Database {
 }
 
 struct Version {
-    stamp: TokenTimes,
+    stamp: FileTimes,
     reader: Reader<Vec<u8>>,
 }
 
 /// A file that was replaced or written has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct TokenTimes {
+struct FileTimes {
     bytes: u64,
     modified: Option<SystemTime>,
 }
@@ -122,7 +123,7 @@ impl Geography {
     /// Takes over files that have changed; those that cannot be used stay as they were.
     pub fn reload(&self) -> Vec<Result<&Path, GeographyError>> {
         let changed = self.databases.iter().filter_map(|database| {
-            let stamp = TokenTimes::of(&database.path);
+            let stamp = FileTimes::of(&database.path);
             if matches!(&stamp, Ok(stamp) if *stamp == database.current.load().stamp) {
                 return None;
             }
@@ -176,7 +177,7 @@ impl Version {
             path: path.display().to_string(),
             reason,
         };
-        let stamp = TokenTimes::of(path).map_err(|error| failed(error.to_string()))?;
+        let stamp = FileTimes::of(path).map_err(|error| failed(error.to_string()))?;
         if stamp.bytes > FILE_BYTES_MAX {
             return Err(failed(format!(
                 "it has more than {} MiB",
@@ -210,7 +211,7 @@ impl Version {
     }
 }
 
-impl TokenTimes {
+impl FileTimes {
     fn of(path: &Path) -> std::io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         Ok(Self {

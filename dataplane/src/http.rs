@@ -1,4 +1,4 @@
-//! The public listener's paths: what each takes, and how an answer looks on the wire.
+//! The public listener's paths: what each takes, and what an answer is on the wire.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -58,7 +58,8 @@ pub async fn handle(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> 
     let route = Route::find(head.uri.path());
     let name = route.map_or(DOCUMENT, Route::template);
     let span = telemetry::request(&head.method, name, &head.headers);
-    // As large as the largest route makes it: in a box it is moved once, and not by everybody who passes it on.
+    // As large as the largest route makes it: in a box it is moved once, and not by everybody who
+    // passes it on.
     let answering = Box::pin(answer(&app, peer, &head, body, route, name));
     let answer = answering.instrument(span.clone()).await;
     let outcome = Outcome::of(&answer);
@@ -156,7 +157,7 @@ fn json(body: impl Into<Bytes>, cache: HeaderValue) -> Answer {
     answer
 }
 
-/// A body that nobody may keep.
+/// A body that may not be stored.
 fn private_json(body: &impl serde::Serialize) -> Result<Answer, Failure> {
     let mut bytes = Vec::with_capacity(ANSWER_BYTES);
     serde_json::to_writer(&mut bytes, body)

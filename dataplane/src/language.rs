@@ -1,7 +1,8 @@
-//! The language in which people are told something, by `Accept-Language` (RFC 9110, section 12.5.4), and the sentences.
+//! The language of texts for people, by `Accept-Language` (RFC 9110, section 12.5.4), and the
+//! sentences.
 //!
-//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked for, `mail` and `sms` what is
-//! sent with a code, `page` what the page says on which one is given.
+//! One file for each language, `texts/*.json`; object `reasons` has why a second factor is asked
+//! for, `mail` and `sms` what is sent with a code, `page` what the page says on which one is given.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,7 +11,7 @@ use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
 use serde_json::Value;
 
-/// Ranges that are looked at.
+/// Ranges that are read.
 const RANGES_MAX: usize = 32;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -137,7 +138,8 @@ mod tests {
         assert_eq!(Language::of(&HeaderMap::new()), Language::English);
     }
 
-    /// Every name that a file has, with the objects that they stand in, and what each sentence has a place for.
+    /// Every name that a file has, with the objects that they stand in, and what each sentence has
+    /// a place for.
     fn names(language: Language) -> BTreeSet<String> {
         let file: Value = serde_json::from_str(language.text()).expect("JSON");
         let mut names = BTreeSet::new();

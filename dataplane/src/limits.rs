@@ -1,9 +1,10 @@
-//! How often a client address may fail, and a user may sign in, in a minute. In memory, for each process, and bounded: a
-//! flood of addresses forgets old counts before it takes memory.
+//! How often a client address may fail, and a user may sign in, in a minute. In memory, for each
+//! process, and bounded: a flood of addresses forgets old counts before it takes memory.
 //!
-//! Of N data planes at most N times a limit is let through. Sharing the counts now and then would not lower that: whoever asks all
-//! of them at once is through before they have told each other, and asking the store at each failure would make a flood its
-//! load. What must be exact is counted in the store: wrong codes and passwords of a user, and the single use of a token.
+//! Of N data planes at most N times a limit is let through. Sharing the counts now and then would
+//! not lower that: a caller that asks all of them at once is through before they have shared
+//! anything, and asking the store at each failure would make a flood its load. What must be exact
+//! is counted in the store: wrong codes and passwords of a user, and the single use of a token.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -15,7 +16,7 @@ const SHARDS: usize = 16;
 /// Sixteen shards of these hold 65 536 counts.
 const COUNTS_MAX: usize = 4096;
 
-/// Counts in fixed windows of one minute, by the keyed hash of whom they are about.
+/// Counts in fixed windows of one minute, by the keyed hash of their subject.
 #[derive(Debug)]
 pub struct Counters {
     hasher: RandomState,
@@ -46,18 +47,18 @@ pub fn of_address(ip: IpAddr) -> [u8; 16] {
 }
 
 impl Counters {
-    /// Seconds until `whom` may try again; `None` while the count is below `limit`.
-    pub fn exceeded(&self, whom: impl Hash, limit: u32, now: i64) -> Option<u32> {
-        let key = self.hasher.hash_one(whom);
+    /// Seconds until `subject` may try again; `None` while the count is below `limit`.
+    pub fn exceeded(&self, subject: impl Hash, limit: u32, now: i64) -> Option<u32> {
+        let key = self.hasher.hash_one(subject);
         let minute = now.div_euclid(WINDOW_SECONDS);
         let shard = self.shard(key);
         let window = shard.get(&key).filter(|window| window.minute == minute)?;
         (window.count >= limit).then(|| retry_after(now))
     }
 
-    /// Counts one more, unless `whom` has used the limit up: then seconds until the next try.
-    pub fn count(&self, whom: impl Hash, limit: u32, now: i64) -> Option<u32> {
-        let key = self.hasher.hash_one(whom);
+    /// Counts one more, unless `subject` has used the limit up: then seconds until the next try.
+    pub fn count(&self, subject: impl Hash, limit: u32, now: i64) -> Option<u32> {
+        let key = self.hasher.hash_one(subject);
         let minute = now.div_euclid(WINDOW_SECONDS);
         let mut shard = self.shard(key);
         if shard.len() >= COUNTS_MAX && !shard.contains_key(&key) {
@@ -116,8 +117,8 @@ mod tests {
     #[test]
     fn memory_is_bounded_under_a_flood() {
         let counters = Counters::default();
-        for whom in 0..200_000_u32 {
-            let _ = counters.count(whom, 10, 0);
+        for subject in 0..200_000_u32 {
+            let _ = counters.count(subject, 10, 0);
         }
         let held: usize = (0..SHARDS as u64)
             .map(|key| counters.shard(key).len())

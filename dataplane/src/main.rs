@@ -41,17 +41,17 @@ fn main() -> ExitCode {
     })
 }
 
-/// The error and its causes, but for those that a text before them has told already.
+/// The error and its causes, but for those that an earlier text already contains.
 fn sentence(error: &anyhow::Error) -> String {
-    let mut told = String::new();
+    let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        if told.is_empty() {
-            told = cause;
-        } else if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
-    told
+    text
 }
 
 fn print(text: &str) -> anyhow::Result<ExitCode> {

@@ -1,5 +1,5 @@
-//! What an operator watches, in the OpenMetrics text format. Every label has a bounded set of values: codes, never names
-//! that a caller chose.
+//! Metrics in the OpenMetrics text format. Every label has a bounded set of
+//! values: codes, never names that a caller chose.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,8 @@
 //! Second factors: when one is asked for, what answers it, and how one is enrolled.
 //!
-//! A sign-in that needs a factor is kept by a challenge ([`challenge`]) and completed by whoever answers it ([`verify`]).
-//! Until then it leaves no session, teaches the risk engine nothing and changes no profile.
+//! A sign-in that needs a factor becomes a pending sign-in behind a challenge ([`challenge`]), and
+//! the answer to the challenge completes it ([`verify`]). Until then it leaves no session, teaches
+//! the risk engine nothing and changes no profile.
 
 mod attempt;
 mod complete;

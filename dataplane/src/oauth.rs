@@ -1,5 +1,6 @@
-//! The OAuth endpoints: token exchange (RFC 8693), refresh (RFC 6749, section 6), introspection (RFC 7662) and revocation
-//! (RFC 7009). Each is a thin door onto what `/auth/…` does: the same sign-in, the same sessions, the same limits.
+//! The OAuth endpoints: token exchange (RFC 8693), refresh (RFC 6749, section 6), introspection
+//! (RFC 7662) and revocation (RFC 7009). Each is a thin layer over what `/auth/…` does: the same
+//! sign-in, the same sessions, the same limits.
 
 use std::sync::Arc;
 
@@ -115,7 +116,7 @@ async fn exchange(
     let actor = form.text("actor_token", BODY_BYTES_MAX)?;
     let actor_type = form.text("actor_token_type", BODY_BYTES_MAX)?;
     if actor.is_some() || actor_type.is_some() {
-        return Err(invalid("nobody acts for somebody else here"));
+        return Err(invalid("delegation (actor_token) is not supported"));
     }
     let scope = scope(&mut form)?;
     let targets = targets(&mut form);
@@ -199,8 +200,8 @@ pub async fn revoke(
     Ok(revoke_at(app, &client_context, &token, caller).await?)
 }
 
-/// Who asks. A request without a client is let through where a policy without clients is served; which policy is meant shows
-/// later.
+/// Who asks. A request without a client is let through where a policy without clients is served;
+/// which policy is meant shows later.
 async fn client_of(
     app: &Arc<App>,
     active: &ActiveConfig,
@@ -220,7 +221,8 @@ async fn client_of(
     frame.end(app, client)
 }
 
-/// Of the characters that a declared one may have: what else somebody calls itself is not written down.
+/// Of the characters that a declared one may have: any other name that a caller uses is not
+/// recorded.
 fn is_client_id(name: &str) -> bool {
     name.len() <= NAME_CHARS_MAX
         && name

@@ -1,4 +1,5 @@
-//! The life of a local password. Pure: what is stored, the policy and the time in, what follows out.
+//! The life of a local password. Pure: what is stored, the policy and the time in, what follows
+//! out.
 //!
 //! E is when it expires, `changed_at` + `max_age`; intervals are closed on the left.
 //!
@@ -10,8 +11,9 @@
 //! | in grace | E ≤ now < E + `grace_period` | no | `expired_grace` | yes |
 //! | expired | E + `grace_period` ≤ now | yes | `expired` | to change it |
 //!
-//! An administrator can demand a change: then it must be changed, whatever the time says, and there is no grace.
-//! In a policy without `spec.password` nobody has a password, whatever is stored.
+//! An administrator can require a change: then it must be changed, whatever the time says, and
+//! there is no grace. In a policy without `spec.password` no user has a password, whatever is
+//! stored.
 
 pub mod hashing;
 
@@ -27,7 +29,7 @@ pub const CHARS_MIN: usize = 8;
 pub const BYTES_MAX: usize = 256;
 const DAY_SECONDS: i64 = 24 * 3600;
 
-/// What becomes of whoever has it.
+/// What a user's password allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
     pub must_change: bool,
@@ -102,7 +104,7 @@ fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// What holds for every new password, whoever sets it.
+/// What holds for every new password, whether a user or an administrator sets it.
 pub fn check_text(new: &Secret) -> Result<(), &'static str> {
     let text = new.expose();
     if text.chars().count() < CHARS_MIN {

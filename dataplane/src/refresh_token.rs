@@ -1,11 +1,12 @@
 //! Refresh tokens: opaque, single-use, and with a successor that only their holder can compute.
 //!
-//! A token is a family id and a secret. The store has the SHA-256 of the whole, never the token. Rotating derives the
-//! successor from the token's secret and a stored random salt: when an answer is lost, the same old token leads to the
-//! same successor again, so a session has one live token at any time and a second use never forks it.
+//! A token is a family id and a secret. The store has the SHA-256 of the whole, never the token.
+//! Rotating derives the successor from the token's secret and a stored random salt: when an answer
+//! is lost, the same old token leads to the same successor again, so a session has one current
+//! token at any time and a second use never forks it.
 //!
-//! The session's id is derived from the family id, which stands in no access token: who knows a `sid` can neither refresh
-//! nor make the service believe that a token was reused.
+//! The session's id is derived from the family id, which stands in no access token: who knows a
+//! `sid` can neither refresh nor make the service believe that a token was reused.
 
 use std::fmt;
 
@@ -29,13 +30,14 @@ pub struct RefreshToken([u8; FAMILY_BYTES + SECRET_BYTES]);
 /// What a presented token means for its session.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Presented {
-    /// It is the session's live token.
-    ActiveConfig,
-    /// It was rotated a moment ago: the live token that it leads to.
+    /// It is the session's current token.
+    Current,
+    /// It was rotated a moment ago: the current token that it leads to.
     Superseded(RefreshToken),
-    /// It was rotated longer ago, or never was this session's: somebody else may hold a copy.
+    /// It was rotated longer ago, or never was this session's: another party may hold a copy.
     Reused,
-    /// It was rotated a moment ago, and comes from another network or another kind of program than what rotated it.
+    /// It was rotated a moment ago, and comes from another network or another kind of program than
+    /// what rotated it.
     Elsewhere,
 }
 
@@ -51,8 +53,8 @@ impl Holder {
 }
 
 impl RefreshToken {
-    /// The first token of a session. `random` must be fresh; the family begins with the time, so that sessions are stored
-    /// in order.
+    /// The first token of a session. `random` must be fresh; the family begins with the time, so
+    /// that sessions are stored in order.
     pub fn first(now: i64, random: [u8; FAMILY_BYTES + SECRET_BYTES]) -> Self {
         let mut bytes = random;
         let milliseconds = u64::try_from(now).unwrap_or(0).saturating_mul(1000);
@@ -87,8 +89,8 @@ impl RefreshToken {
         sha256(&self.0)
     }
 
-    /// The token that takes this one's place when this holder rotates it. Another holder derives another one, so that
-    /// nothing need be stored to tell them apart.
+    /// The token that takes this one's place when this holder rotates it. Another holder derives
+    /// another one, so that nothing need be stored to tell them apart.
     pub fn successor(&self, salt: &[u8; 16], holder: &Holder) -> Self {
         self.derived(salt, Some(holder))
     }
@@ -128,7 +130,7 @@ pub fn judge(
     loop {
         if token.digest() == session.refresh_digest {
             return if rotated.len() == session.rotated.len() {
-                Presented::ActiveConfig
+                Presented::Current
             } else {
                 Presented::Superseded(token)
             };
@@ -156,7 +158,7 @@ pub fn judge(
     }
 }
 
-/// Whether the session knows `token`, as its live one or as one that was rotated a moment ago.
+/// Whether the session knows `token`, as its current one or as one that was rotated a moment ago.
 pub fn is_current(token: &RefreshToken, session: &Session, grace_seconds: i64, now: i64) -> bool {
     let digest = token.digest();
     let mut rotated = session.rotated.iter();
@@ -253,12 +255,12 @@ mod tests {
         let mut session = session_of(&first);
         assert_eq!(
             judge(&first, &session, &here(), GRACE, 1000),
-            Presented::ActiveConfig
+            Presented::Current
         );
         let second = rotate(&mut session, &first, 1, 1000);
         assert_eq!(
             judge(&second, &session, &here(), GRACE, 1000),
-            Presented::ActiveConfig
+            Presented::Current
         );
         let superseded = Presented::Superseded(second.clone());
         assert_eq!(judge(&first, &session, &here(), GRACE, 1010), superseded);
@@ -313,9 +315,9 @@ mod tests {
                 let judged = judge(token, &session, &elsewhere, GRACE, 1002);
                 assert_eq!(judged, Presented::Elsewhere);
             }
-            // Who has the live token rotates it, wherever that is.
+            // The holder of the current token rotates it, wherever that is.
             let judged = judge(&third, &session, &elsewhere, GRACE, 1002);
-            assert_eq!(judged, Presented::ActiveConfig);
+            assert_eq!(judged, Presented::Current);
         }
         let judged = judge(&first, &session, &here(), GRACE, 1002);
         assert_eq!(judged, Presented::Superseded(third));
@@ -342,7 +344,7 @@ mod tests {
         }
         assert_eq!(
             judge(&token, &session, &here(), GRACE, 1000),
-            Presented::ActiveConfig
+            Presented::Current
         );
     }
 }

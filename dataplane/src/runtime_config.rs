@@ -1,5 +1,6 @@
-//! What is being served: a snapshot with its keys parsed and its expressions compiled, built off the request path and
-//! swapped in as one [`Arc`]. A request keeps the one that it started with.
+//! The runtime configuration: a snapshot with its keys parsed and its expressions compiled, built
+//! off the request path and swapped in as one [`Arc`]. A request keeps the one that it started
+//! with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,13 +70,15 @@ pub struct ActivePolicy {
     pub extra_claims: ExtraClaims,
     /// `namespace/name`: what the store calls it.
     pub key: String,
-    /// What secrets of second factors are sealed with; none while a managed key has not been made yet.
+    /// What secrets of second factors are sealed with; none while a managed key has not been made
+    /// yet.
     pub sealing: Option<SealingKeys>,
     /// What each method needs, where the policy has it.
     pub relying_party: Option<RelyingParty>,
     pub mail_server: Option<MailServer>,
     pub sms_webhook: Option<Webhook>,
-    /// Who may use the OAuth endpoints, and nobody else then, even where none is left. None: they are open.
+    /// The only clients that may use the OAuth endpoints, even where none is left. None: they are
+    /// open.
     pub clients: Option<Vec<Arc<ActiveClient>>>,
     /// In the order of the snapshot.
     pub keys: Vec<PolicyKey>,
@@ -122,7 +125,7 @@ pub struct Publication {
     pub proof_key: ProofKey,
 }
 
-/// What building a snapshot needs beside it.
+/// What building a runtime configuration needs besides the snapshot.
 #[derive(Debug)]
 struct Context {
     http: HttpIssuers,
@@ -178,7 +181,8 @@ impl RuntimeConfig {
         self.swap(snapshot, &Seeds::new())
     }
 
-    /// The same for what the operator published: its keys of providers are there with the first request.
+    /// The same for what the operator published: its keys of providers are there with the first
+    /// request.
     pub fn serve_published(
         &self,
         published: Published,
@@ -413,17 +417,17 @@ impl ActivePolicy {
         }
         // A method that cannot be built is not there; the policy is, and so are the others.
         let name = &spec.name;
-        let told = |error: &dyn std::fmt::Display| {
+        let log = |error: &dyn std::fmt::Display| {
             tracing::error!("policy {name}: a method of second factors cannot be used: {error}");
         };
         let timeout = std::time::Duration::from_secs(spec.mfa.challenge_ttl.as_secs());
         let relying_party = spec.mfa.webauthn.as_ref().and_then(|site| {
             let relying_party = RelyingParty::new(site, timeout);
-            relying_party.inspect_err(|error| told(error)).ok()
+            relying_party.inspect_err(|error| log(error)).ok()
         });
         let mail_server = spec.mfa.email.as_ref().and_then(|email| {
             let mail_server = MailServer::new(email, spec.egress);
-            mail_server.inspect_err(|error| told(error)).ok()
+            mail_server.inspect_err(|error| log(error)).ok()
         });
         let extra_claims =
             ExtraClaims::parse(&spec.extra_claims).map_err(|error| error.to_string())?;

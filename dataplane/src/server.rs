@@ -38,9 +38,11 @@ use threads::Threads;
 /// What a request is answered with.
 pub type Answer = Response<Full<Bytes>>;
 
-/// How long requests under way may take after the signal to stop; Kubernetes gives 30 seconds in all.
+/// How long requests under way may take after the signal to stop; Kubernetes gives 30 seconds in
+/// all.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(24);
-/// How long connections are waited for that end with their next answer, and how often they are counted.
+/// How long connections are waited for that end with their next answer, and how often they are
+/// counted.
 const PARTING_TIME: Duration = Duration::from_secs(1);
 const PARTING_LOOK: Duration = Duration::from_millis(10);
 /// After accepting failed, usually for lack of file descriptors.
@@ -178,8 +180,8 @@ impl Accepted {
     }
 }
 
-/// Connections that are in use learn with their next answer that they end (RFC 9112, section 9.6). One that was closed
-/// without notice may have a request on its way.
+/// Connections that are in use learn with their next answer that they end (RFC 9112, section 9.6).
+/// One that was closed without notice may have a request on its way.
 async fn part_politely(connections: &TaskTracker) {
     let leaving = async {
         while !connections.is_empty() {

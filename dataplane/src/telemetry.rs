@@ -1,7 +1,9 @@
-//! Traces: what of a request took how long, sent to a collector (OpenTelemetry, OTLP over HTTP) where one is named.
+//! Traces: what of a request took how long, sent to a collector (OpenTelemetry, OTLP over HTTP)
+//! where one is named.
 //!
-//! Spans are those of `tracing`, with a target of their own: the log leaves them out, and where nobody collects them they cost a
-//! look at a flag. They say which route, which step and which outcome, and nothing of a person.
+//! Spans are those of `tracing`, with a target of their own: the log leaves them out, and where
+//! none are collected they cost one check of a flag. They say which route, which step and which
+//! outcome, and nothing of a person.
 
 use std::time::Duration;
 
@@ -38,7 +40,8 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Where a collector takes spans (OTLP 1.x, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "v1/traces";
 
-/// Of one request, from its head to its answer; below the caller's own, which a `traceparent` names (W3C Trace Context).
+/// Of one request, from its head to its answer; below the caller's own, which a `traceparent` names
+/// (W3C Trace Context).
 pub fn request(method: &Method, route: &'static str, headers: &HeaderMap) -> Span {
     let span = tracing::info_span!(
         target: TARGET,
@@ -64,7 +67,8 @@ pub fn request(method: &Method, route: &'static str, headers: &HeaderMap) -> Spa
 pub struct Tracing(SdkTracerProvider);
 
 impl Tracing {
-    /// `collector`: the base of its OTLP endpoint. `share`: of the requests whose callers do not say whether they are traced.
+    /// `collector`: the base of its OTLP endpoint. `share`: of the requests whose callers do not
+    /// say whether they are traced.
     pub fn start(collector: &Url, share: f64, runtime: Handle) -> anyhow::Result<Self> {
         let exporter = SpanExporter::builder()
             .with_http()

@@ -1,4 +1,5 @@
-//! The server's certificate and key, reloaded when their files change, and the CA for client certificates.
+//! TLS: the server's certificate and key, reloaded when their files change, and the CA for client
+//! certificates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::encoding::sha256;
 
-/// How often the files are looked at; a mounted Secret changes by a symlink swap that no watch of a file sees.
+/// How often the files are checked; a mounted Secret changes by a symlink swap that no watch of a
+/// file sees.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +65,8 @@ impl Tls {
         self.current.load_full()
     }
 
-    /// Takes over changed files, and keeps what it has while they are not usable (they are replaced one after the other).
+    /// Takes over changed files, and keeps what it has while they are not usable (they are replaced
+    /// one after the other).
     pub fn reload(&self) -> Result<bool, TlsError> {
         let contents = Contents::read(&self.files)?;
         let digest = contents.digest();

@@ -1,5 +1,5 @@
-//! Users as an administrator sees and changes them: one list of things to ask, answered in the data plane for whoever has the
-//! admin token, and in the command itself where it reaches the database.
+//! Users as an administrator sees and changes them: one list of operations, answered in the data
+//! plane for holders of the admin token, and in the command itself where it reaches the database.
 
 pub mod import;
 pub mod sessions;
@@ -58,7 +58,7 @@ pub enum Ask {
         policy: String,
         lines: Vec<ImportLine>,
     },
-    /// The live ones, the newest first.
+    /// The active ones, the newest first.
     Sessions {
         user: Uuid,
         /// The last session of the page before.

@@ -1,4 +1,5 @@
-//! The keys that verify a provider's tokens: fetched lazily, cached outside of the snapshot, and kept through an outage.
+//! The keys that verify a provider's tokens: fetched lazily, cached outside of the snapshot, and
+//! kept through an outage.
 //!
 //! | the cache | a token comes | what happens |
 //! |---|---|---|
@@ -35,12 +36,13 @@ pub mod fetch;
 
 use fetch::{BoundedFetcher, FetchError};
 
-/// At most one fetch for keys that are not in the set in this many seconds, however many tokens name one.
+/// At most one fetch for keys that are not in the set in this many seconds, however many tokens
+/// name one.
 pub const UNKNOWN_KEY_WINDOW_SECONDS: i64 = 10;
 /// The longest pause after failures in a row.
 const BACKOFF_SECONDS_MAX: i64 = 30;
 
-/// The target of spans, which tells them from log messages.
+/// The target of spans, which distinguishes them from log messages.
 pub const TRACE_TARGET: &str = "vestibule_trace";
 
 /// The keys of a provider.
@@ -112,7 +114,7 @@ pub struct RemoteKeys {
     changes: Changes,
 }
 
-/// Numbers every change of any provider's keys, so that who asks can be told what changed since.
+/// Numbers every change of any provider's keys, so that a caller can learn what changed since.
 #[derive(Debug, Clone, Default)]
 pub struct Changes(Arc<AtomicU64>);
 
@@ -228,7 +230,8 @@ impl RemoteKeys {
         })
     }
 
-    /// Takes over keys that another pod has fetched for the same settings, when they are newer than what is here.
+    /// Takes over keys that another pod has fetched for the same settings, when they are newer than
+    /// what is here.
     pub fn seed(&self, seed: &Seed) {
         if !self.is_older_than(seed) {
             return;
@@ -245,7 +248,8 @@ impl RemoteKeys {
         }
     }
 
-    /// Whether a seed has anything new: most that are published again have not, and are not worth reading.
+    /// Whether a seed has anything new: most that are published again have not, and are not worth
+    /// reading.
     pub fn is_older_than(&self, seed: &Seed) -> bool {
         let fetched = self.fetched.load();
         fetched
@@ -341,7 +345,8 @@ impl RemoteKeys {
         }
     }
 
-    /// Runs `with` on the key of a token if it is at hand; nothing is fetched, now or in the background.
+    /// Runs `with` on the key of a token if it is at hand; nothing is fetched, now or in the
+    /// background.
     pub fn with_cached_key<T>(
         &self,
         kid: Option<&str>,
@@ -369,8 +374,8 @@ impl RemoteKeys {
             .ok_or_else(|| self.unavailable(now))
     }
 
-    /// Keys that were fetched after the token came, or why none can be: what was fetched before it came says nothing of a
-    /// key that the provider has begun to sign with since.
+    /// Keys that were fetched after the token came, or why none can be: what was fetched before it
+    /// came says nothing of a key that the provider has begun to sign with since.
     async fn refetch_for_unknown_key(
         self: &Arc<Self>,
         now: i64,

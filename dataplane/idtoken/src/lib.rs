@@ -1,4 +1,4 @@
-//! Verifies ID tokens that somebody else issued (OpenID Connect Core 1.0, section 3.1.3.7).
+//! Verifies ID tokens of OpenID providers (OpenID Connect Core 1.0, section 3.1.3.7).
 //!
 //! | step | module |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! JSON as RFC 8259 recommends it and JWT needs it (RFC 7519, section 4): an object with a name twice is refused, since two
-//! readers could take two different values from it.
+//! JSON as RFC 8259 recommends it and JWT needs it (RFC 7519, section 4): an object with a name
+//! twice is refused, since two readers could take two different values from it.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
-/// Reads one JSON value; the error never repeats the input. Nesting is bounded by the parser (128 levels).
+/// Reads one JSON value; the error never repeats the input. Nesting is bounded by the parser (128
+/// levels).
 pub fn parse(bytes: &[u8]) -> Result<Value, NotStrictJson> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict.deserialize(&mut deserializer).map_err(classify)?;

@@ -1,4 +1,4 @@
-//! A compact JWS (RFC 7515, section 3.1) taken apart, and nothing of it believed yet.
+//! Parses a compact JWS (RFC 7515, section 3.1); nothing of it is verified yet.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,9 +8,9 @@ use vestibule_crds::verification_key::KID_BYTES_MAX;
 
 use crate::strict_json::{self, NotStrictJson};
 
-/// The longest ID token that is looked at.
+/// The longest ID token that is read.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
-/// The longest issuer, subject and audience that is looked at.
+/// The longest issuer, subject and audience that is read.
 const SUBJECT_CHARS_MAX: usize = 255;
 const ISSUER_BYTES_MAX: usize = 2048;
 const AUDIENCES_MAX: usize = 64;
@@ -27,7 +27,8 @@ pub struct Jws<'a> {
     pub signature: Vec<u8>,
 }
 
-/// A token whose form is right: header and claims are JSON objects of the right types. Its signature is not checked.
+/// A token whose form is right: header and claims are JSON objects of the right types. Its
+/// signature is not checked.
 #[derive(Debug)]
 pub struct UnverifiedToken<'a> {
     pub jws: Jws<'a>,
@@ -53,7 +54,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// Whether the type is one of these, in lower case, or left out. `application/` may stand before it (RFC 7515, 4.1.9).
+    /// Whether the type is one of these, in lower case, or left out. `application/` may stand
+    /// before it (RFC 7515, 4.1.9).
     pub fn has_type_among(&self, types: &[&str]) -> bool {
         self.typ.as_deref().is_none_or(|typ| {
             let typ = typ.to_ascii_lowercase();
@@ -166,7 +168,8 @@ impl<'a> UnverifiedToken<'a> {
 impl Header {
     fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let members = strict_json::parse_object(bytes).map_err(Malformed::HeaderJson)?;
-        // `jku`, `x5u`, `x5c` and `jwk` are for other protocols: keys come from the provider's configuration alone.
+        // `jku`, `x5u`, `x5c` and `jwk` are for other protocols: keys come from the provider's
+        // configuration alone.
         if members.contains_key("crit") || members.contains_key("b64") {
             return Err(Malformed::Critical);
         }

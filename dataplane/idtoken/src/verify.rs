@@ -1,7 +1,8 @@
-//! Is this token what the provider's configuration asks for? (OpenID Connect Core 1.0, section 3.1.3.7; RFC 8725)
+//! Is this token what the provider's configuration asks for? (OpenID Connect Core 1.0, section
+//! 3.1.3.7; RFC 8725)
 //!
-//! Two tables of checks with the signature between them. A sign-in stops at the first that fails; `vestibule explain`
-//! shows them all. Both run the same entries.
+//! Two tables of checks with the signature between them. A sign-in stops at the first that fails;
+//! `vestibule explain` shows them all. Both run the same entries.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,7 +16,7 @@ use crate::token::UnverifiedToken;
 
 pub mod logout;
 
-/// Everything that a check may look at.
+/// Everything that a check may read.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     pub token: &'a UnverifiedToken<'a>,
@@ -46,7 +47,7 @@ impl Check {
     }
 }
 
-/// What can be known before a key is looked for: a token of somebody else causes no fetch.
+/// What can be known before a key is looked for: a token of another issuer causes no fetch.
 pub fn check_header(facts: &Facts) -> Result<(), Refused> {
     HEADER_CHECKS.iter().try_for_each(|check| check.run(facts))
 }
@@ -245,16 +246,17 @@ const NONCE: Check = Check {
 
 /// What shows that a token is of another kind than an ID token, in words; none for an ID token.
 ///
-/// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names another kind of token.
-/// Providers also say it in claims, and some access tokens have the client as their audience: they are known by what only
-/// they hold. A claim that is null is absent.
+/// `typ` is optional and `JWT` when it is there (RFC 7519, 5.1); a type that ends in `+jwt` names
+/// another kind of token. Providers also say it in claims, and some access tokens have the client
+/// as their audience: they are known by what only they hold. A claim that is null is absent.
 fn other_kind(token: &UnverifiedToken, accepted: &[AcceptedClaim]) -> Option<String> {
     let types = ["jwt", "id+jwt", "id_token+jwt"];
     if !token.jws.header.has_type_among(&types) {
         let typ = token.jws.header.typ.as_deref().unwrap_or_default();
         return Some(format!("the header's typ {}", shown(typ)));
     }
-    // Back-Channel Logout 1.0, section 2.4: only a logout token has this event, whatever else is accepted.
+    // Back-Channel Logout 1.0, section 2.4: only a logout token has this event, whatever else is
+    // accepted.
     let event = token
         .claims
         .get("events")
@@ -278,7 +280,7 @@ fn other_kind(token: &UnverifiedToken, accepted: &[AcceptedClaim]) -> Option<Str
 /// A claim, and when it is in an ID token all the same: by its value and the other claims.
 type Sign = (AcceptedClaim, fn(&Value, &Value) -> bool);
 
-/// Claims that tell other kinds of tokens from ID tokens.
+/// Claims that distinguish other kinds of tokens from ID tokens.
 const SIGNS: &[Sign] = &[
     // Keycloak: `ID`, `Bearer`, `Refresh`, `Logout`, `Offline`.
     (AcceptedClaim::Typ, |value, _| {
@@ -294,19 +296,20 @@ const SIGNS: &[Sign] = &[
     (AcceptedClaim::Scp, |_, _| false),
     // Entra ID, for applications.
     (AcceptedClaim::Idtyp, |_, _| false),
-    // RFC 9068, 2.2: beside a scope.
+    // RFC 9068, 2.2: along with a scope.
     (AcceptedClaim::ClientId, |_, claims| {
         claims.get("scope").is_none_or(Value::is_null)
     }),
     // RFC 7800: bound to a key that the caller does not show here.
     (AcceptedClaim::Cnf, |_, _| false),
-    // RFC 8693, 4.1: somebody acts for the subject.
+    // RFC 8693, 4.1: another party acts for the subject.
     (AcceptedClaim::Act, |_, _| false),
     // RFC 8417: security events.
     (AcceptedClaim::Events, |_, _| false),
 ];
 
-/// Clients that may have asked for a token: the audiences, and those that the operator names beside them.
+/// Clients that may have asked for a token: the audiences, and those that the operator names in
+/// addition.
 fn authorized_parties(provider: &Provider) -> impl Iterator<Item = &str> {
     let parties = provider
         .audiences
@@ -315,7 +318,8 @@ fn authorized_parties(provider: &Provider) -> impl Iterator<Item = &str> {
     parties.map(String::as_str)
 }
 
-/// A party that is named must be ours. Without one, a token for several is ours only if each of them is.
+/// A party that is named must be ours. Without one, a token for several is ours only if each of
+/// them is.
 fn authorized_party(facts: &Facts) -> bool {
     match facts.token.text("azp") {
         Some(party) => authorized_parties(facts.provider).any(|allowed| allowed == party),

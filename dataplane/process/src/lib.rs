@@ -1,5 +1,5 @@
-//! What the operator and the data plane set up alike: the log, signals, panics, core dumps, and the
-//! pauses of a watch that fails.
+//! Process set-up that the operator and the data plane share: the log, signals, panics, core dumps,
+//! and the pauses of a watch that fails.
 
 pub mod backoff;
 pub mod core_dumps;

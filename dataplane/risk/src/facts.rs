@@ -1,5 +1,5 @@
-//! What a sign-in shows against what was seen before, whatever a policy makes of it. The audit trail keeps it, so that another
-//! policy can be tried on what has happened.
+//! Facts of a sign-in compared with what was seen before, independent of any policy. The audit
+//! trail keeps it, so that another policy can be tried on what has happened.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
-//! How often somebody failed lately: in memory, for each process, and bounded.
+//! How often sign-ins of a subject failed lately: in memory, for each process, and bounded.
 //!
-//! A sliding count made of two fixed windows: all of this one, and as much of the last one as still reaches into the time
-//! that is asked about.
+//! A sliding count made of two fixed windows: all of this one, and as much of the last one as still
+//! reaches into the time that is asked about.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -48,11 +48,11 @@ impl Count {
 }
 
 impl RecentFailures {
-    /// One more failure of `whom`, for those who ask about this window.
-    pub fn count(&self, whom: impl Hash, window_seconds: u64, now: i64) {
+    /// One more failure of `subject`, for those who ask about this window.
+    pub fn count(&self, subject: impl Hash, window_seconds: u64, now: i64) {
         let window_seconds = bounded(window_seconds);
         let window = now.div_euclid(window_seconds);
-        let (key, mut shard) = self.shard(whom, window_seconds);
+        let (key, mut shard) = self.shard(subject, window_seconds);
         if shard.len() >= COUNTS_MAX && !shard.contains_key(&key) {
             shard.retain(|_, count| !count.is_over(now));
             if shard.len() >= COUNTS_MAX {
@@ -69,10 +69,10 @@ impl RecentFailures {
         count.current = count.current.saturating_add(1);
     }
 
-    /// Failures of `whom` in the last `window_seconds`.
-    pub fn recent(&self, whom: impl Hash, window_seconds: u64, now: i64) -> u32 {
+    /// Failures of `subject` in the last `window_seconds`.
+    pub fn recent(&self, subject: impl Hash, window_seconds: u64, now: i64) -> u32 {
         let window_seconds = bounded(window_seconds);
-        let (key, shard) = self.shard(whom, window_seconds);
+        let (key, shard) = self.shard(subject, window_seconds);
         let Some(count) = shard.get(&key) else {
             return 0;
         };
@@ -86,10 +86,10 @@ impl RecentFailures {
 
     fn shard(
         &self,
-        whom: impl Hash,
+        subject: impl Hash,
         window_seconds: i64,
     ) -> (u64, MutexGuard<'_, HashMap<u64, Count>>) {
-        let key = self.hasher.hash_one((whom, window_seconds));
+        let key = self.hasher.hash_one((subject, window_seconds));
         let index = usize::try_from(key % SHARDS as u64).unwrap_or(0);
         let shard = self.shards[index].lock();
         (key, shard.unwrap_or_else(PoisonError::into_inner))
@@ -144,13 +144,13 @@ mod tests {
     #[test]
     fn memory_is_bounded_under_a_flood() {
         let failures = RecentFailures::default();
-        for whom in 0..200_000_u32 {
-            failures.count(whom, WINDOW, 0);
+        for subject in 0..200_000_u32 {
+            failures.count(subject, WINDOW, 0);
         }
         let held: usize = failures
             .shards
             .iter()
-            .map(|shard| shard.lock().expect("nobody panicked").len())
+            .map(|shard| shard.lock().expect("no holder of the lock panicked").len())
             .sum();
         assert!(held <= SHARDS * COUNTS_MAX, "{held}");
     }

@@ -1,8 +1,9 @@
-//! How much likelier an attacker than the user is, by what the user and all users did before: Freeman et al., "Who Are
-//! You? A Statistical Approach to Measuring User Authenticity" (NDSS 2016), equation 7, weighted and smoothed as the
-//! das-group reference implementation publishes it.
+//! How much more likely an attacker is than the user, by what the user and all users did before:
+//! Freeman et al., "Who Are You? A Statistical Approach to Measuring User Authenticity" (NDSS
+//! 2016), equation 7, weighted and smoothed as the das-group reference implementation publishes it.
 //!
-//! A context that nobody has ever used scores below one that others use much: never decide on this alone.
+//! A context that no user has ever used scores below one that others use much: never decide on this
+//! alone.
 
 use super::Values;
 use super::history::{Kind, Population, UserHistory};
@@ -42,7 +43,8 @@ pub(super) fn likelihood(
     Some(s * (all / own) / population.users as f64)
 }
 
-/// Never smoothed. Within the rows that have a value its probability is one, so that factor is left out.
+/// Never smoothed. Within the rows that have a value its probability is one, so that factor is left
+/// out.
 fn of_user(feature: &[(Kind, f64)], values: &Values, user: &UserHistory) -> f64 {
     let n = f64::from(user.signins);
     let terms = feature.iter().map(|(kind, weight)| {
@@ -67,7 +69,8 @@ fn of_all(feature: &[(Kind, f64)], values: &Values, population: &Population) -> 
                 .iter()
                 .map(|(kind, _)| population.of(*kind).distinct as f64)
                 .sum();
-            // An address has one operator and one country, an agent one browser, one system and one type of device.
+            // An address has one operator and one country, an agent one browser, one system and one
+            // type of device.
             let unseen_within = wider
                 .iter()
                 .filter(|(kind, _)| values.of(*kind).is_some())

@@ -1,4 +1,5 @@
-//! What is remembered of sign-ins that succeeded: for each user, and for all users of a policy together.
+//! What is remembered of sign-ins that succeeded: for each user, and for all users of a policy
+//! together.
 
 use super::{Context, Place};
 
@@ -10,16 +11,16 @@ pub const VALUES_MAX: usize = 64;
 /// How long a value is remembered that the user does not show again.
 const KEPT_SECONDS: i64 = 366 * 86_400;
 
-/// Bytes at the beginning of a stored history that tell its age.
+/// Bytes at the beginning of a stored history that hold its age.
 pub const HEAD_BYTES: usize = stored::HEAD_BYTES;
 
-/// Whether nothing of a stored history would be remembered any more, whatever its user showed; `head` is how it begins. False for
-/// what this version cannot read.
+/// Whether nothing of a stored history would be remembered any more, whatever its user showed;
+/// `head` is how it begins. False for what this version cannot read.
 pub fn is_forgotten(head: &[u8], now: i64) -> bool {
     stored::last_at(head).is_some_and(|last_at| last_at < now.saturating_sub(KEPT_SECONDS))
 }
 
-/// What is looked at; the numbers are part of what is stored.
+/// The kinds of values; the numbers are part of what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The address: all 32 bits of IPv4, the /64 of IPv6.
@@ -34,7 +35,8 @@ pub enum Kind {
     /// With its version.
     Os,
     DeviceType,
-    /// Browser, system and type of device without their versions: a device stays itself through updates.
+    /// Browser, system and type of device without their versions: a device stays itself through
+    /// updates.
     Device,
 }
 
@@ -102,7 +104,8 @@ impl UserHistory {
         !self.seen[kind as usize].is_empty()
     }
 
-    /// Whether the user signs in at about this time of the day: an hour more or less is the same habit.
+    /// Whether the user signs in at about this time of the day: an hour more or less is the same
+    /// habit.
     pub fn knows_hour(&self, now: i64) -> bool {
         let hour = hour(now);
         [23, 0, 1]

@@ -1,7 +1,9 @@
-//! How risky a sign-in is: one pure function of what is seen now, what was seen before, and the policy.
+//! How risky a sign-in is: one pure function of what is seen now, what was seen before, and the
+//! policy.
 //!
-//! Groups of signals are joined by a noisy OR, `score = round(100·(1 − Π(1 − p)))`; in a group the strongest counts, so that
-//! facts which come together count once. Missing data is neutral: it never raises a score by itself.
+//! Groups of signals are joined by a noisy OR, `score = round(100·(1 − Π(1 − p)))`; in a group the
+//! strongest counts, so that facts which come together count once. Missing data is neutral: it
+//! never raises a score by itself.
 
 use std::net::IpAddr;
 
@@ -139,7 +141,8 @@ impl Level {
 }
 
 impl Assessment {
-    /// Whether it has a reason that no trust makes weigh less, such as travel: no factor of the provider explains that.
+    /// Whether it has a reason that no trust makes weigh less, such as travel: no factor of the
+    /// provider explains that.
     pub fn is_hard(&self) -> bool {
         let mut hard = Signal::ALL.iter().filter(|signal| signal.group().is_hard());
         hard.any(|signal| {

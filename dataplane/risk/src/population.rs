@@ -1,9 +1,10 @@
-//! What all users of a policy have shown together: who is unlike everybody is not more suspect than who is like many others,
-//! and only with this can the two be told apart.
+//! What all users of a policy have shown together: a user who is unlike everybody is not more
+//! suspect than one who is like many others, and only this data distinguishes the two.
 //!
-//! A row that every sign-in changes would make all of them wait for each other, so each data plane counts in memory and adds to
-//! the store every [`ADD_EVERY`]. What several data planes have counted comes together every [`READ_EVERY`]; one that is killed
-//! loses a few seconds of counts, which a statistic does not notice.
+//! A row that every sign-in changes would make all of them wait for each other, so each data plane
+//! counts in memory and adds to the store every [`ADD_EVERY`]. What several data planes have
+//! counted comes together every [`READ_EVERY`]; one that is killed loses a few seconds of counts,
+//! which a statistic does not notice.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use super::Values;
 use super::history::{Kind, Popularity, Population};
 
-/// Values of one kind of one policy that are counted one by one; the rest weigh as if nobody had shown them, which nearly nobody did.
+/// Values of one kind of one policy that are counted one by one; the rest weigh as if no user had
+/// shown them, which hardly any did.
 pub const VALUES_MAX: usize = 65_536;
 /// Values that wait to be added to the store; more are not counted until it takes them.
 const PENDING_MAX: usize = 65_536;
@@ -140,13 +142,13 @@ impl Addition {
     }
 }
 
-/// The census of each policy, and what of it is not in the store yet.
+/// The population of each policy, and what of it is not in the store yet.
 #[derive(Debug, Default)]
 pub struct Populations(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Nothing is told before it was read once: half a population would be a wrong one.
+    /// Nothing is answered before the first read: half a population would be a wrong one.
     read: bool,
     by_policy: HashMap<String, PolicyPopulation>,
     pending: HashMap<String, Addition>,

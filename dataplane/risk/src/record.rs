@@ -1,5 +1,5 @@
-//! An assessment as the audit trail keeps it: what was decided, why, by which engine and policy, and all that it takes to decide
-//! it again, with that policy or another.
+//! An assessment as an audit event keeps it: what was decided, why, by which engine and policy, and
+//! all that it takes to decide it again, with that policy or another.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,8 @@ pub struct Record {
     /// The points that each signal had by itself, after trust.
     #[serde(default)]
     fired: BTreeMap<String, f64>,
-    /// Where the policy's levels medium and high began, and what it had follow of low, medium and high.
+    /// Where the policy's levels medium and high began, and what it had follow of low, medium and
+    /// high.
     #[serde(default)]
     levels: Option<(u8, u8, [RiskAction; 3])>,
     /// None of a sign-in that could not be scored.
@@ -38,7 +39,7 @@ pub struct Record {
 pub enum Replayed {
     /// The same.
     Stands,
-    /// Something else: the record was changed, or the engine is another than it says.
+    /// Something else: the record was changed, or made by another engine than it says.
     Differs,
     /// It was not scored, or by another version of the engine.
     Unknown,

@@ -1,4 +1,4 @@
-//! From signals that fired to a score, and what each of them has to do with it.
+//! Computes the score from the signals that fired, and the share of each in it.
 
 use super::Reason;
 
@@ -63,7 +63,8 @@ pub(super) enum Group {
 impl Group {
     const COUNT: usize = 10;
 
-    /// Whether the facts are about who else might be signing in, whatever factor was asked for elsewhere.
+    /// Whether the facts are about who else might be signing in, whatever factor was asked for
+    /// elsewhere.
     pub(super) const fn is_hard(self) -> bool {
         match self {
             Self::Travel | Self::Velocity | Self::Reputation => true,
@@ -77,8 +78,8 @@ impl Group {
         }
     }
 
-    /// Whether trust in a device, a network or a second factor makes the group weigh less. An attacker may have all of
-    /// these, and still not travel at that speed.
+    /// Whether trust in a device, a network or a second factor makes the group weigh less. An
+    /// attacker may have all of these, and still not travel at that speed.
     pub(super) const fn yields_to_trust(self) -> bool {
         match self {
             Self::Network | Self::Device | Self::Statistical | Self::Time => true,
@@ -92,8 +93,8 @@ impl Group {
     }
 }
 
-/// The score, 0 to 100, and its reasons: each has the points that the score would lose without it, rescaled so that they
-/// sum to the score.
+/// The score, 0 to 100, and its reasons: each has the points that the score would lose without it,
+/// rescaled so that they sum to the score.
 pub(super) fn combine(fired: &[Fired]) -> (u8, Vec<Reason>) {
     let raw = raw(fired, |_| true);
     let score = raw.round();

@@ -1,4 +1,4 @@
-//! Which signals fire.
+//! Decides which risk signals fire for a sign-in.
 
 use vestibule_crds::snapshot::Risk;
 

@@ -9,7 +9,8 @@ use vestibule_idtoken::keys::ProviderKeys;
 
 /// What changed after `since`, the oldest change first.
 pub(super) fn report(app: &App, since: u64) -> DiscoveryReport {
-    // A change that is numbered while this looks around is for the next time: of two, only the second might be seen.
+    // A change that is numbered while this reads is for the next report: of two, only the second
+    // might be seen.
     let until = app.runtime_config.changes();
     let active = app.runtime_config.active();
     let mut changed: Vec<(Known, &ActiveProvider)> = active

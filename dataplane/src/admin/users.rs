@@ -1,4 +1,5 @@
-//! `POST /users` of the admin listener, for whoever shows the admin token: all that is there reads or changes people's data.
+//! `POST /users` of the admin listener, for callers with the admin token: everything there reads or
+//! changes personal data.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use crate::encoding::sha256;
 use crate::server::Answer;
 use crate::users::{Ask, AskError, IMPORT_LINES_MAX, UserAdministration, import::LINE_BYTES_MAX};
 
-/// Shortest token: one that can be guessed protects nobody.
+/// Shortest token: one that can be guessed is no protection.
 pub const TOKEN_CHARS_MIN: usize = 16;
 /// A full import, with the escapes of its lines in a JSON text.
 const BODY_BYTES_MAX: usize = 2 * IMPORT_LINES_MAX * LINE_BYTES_MAX;

@@ -7,8 +7,8 @@
 //! | a refusal, or a lock, seldom | each |
 //! | the same more than [`EACH_MAX`] times within a minute | one row with a count, at the end of the minute |
 //!
-//! The same: kind, outcome, policy, provider, user and network of the client. Where too many differ, those that come later
-//! are one row for each kind and outcome.
+//! The same: kind, outcome, policy, provider, user and network of the client. Where too many
+//! differ, those that come later are one row for each kind and outcome.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,8 @@ use vestibule_store::{Event, EventKind};
 pub const EACH_MAX: u32 = 5;
 /// Of all refusals together.
 pub const ALL_MAX: u32 = 600;
-/// Kinds of refusals that are told apart at once, and of all with what locks users and ends sessions.
+/// Kinds of refusals that are counted separately at once, and of all with what locks users and ends
+/// sessions.
 const KINDS_MAX: usize = 1024;
 const ALL_KINDS_MAX: usize = 4 * KINDS_MAX;
 const WINDOW_SECONDS: i64 = 60;

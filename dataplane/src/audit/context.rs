@@ -1,4 +1,5 @@
-//! What is learnt about a request on its way, so that the audit event at its end says it, however it ends.
+//! The audit context: what becomes known about a request on its way, for the audit event at its
+//! end, however it ends.
 
 use uuid::Uuid;
 

@@ -1,4 +1,5 @@
-//! Reads what all users of a policy have shown, and adds what is counted here.
+//! Keeps the population statistics of the risk engine: reads them from the store, and adds what
+//! this data plane has counted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
             None => true,
             Some(at) => app.store.is_shared() && at.elapsed() >= READ_EVERY,
         };
-        // The next round tries again; the store has logged why it cannot be used.
+        // The next run tries again; the store has logged why it cannot be used.
         if due && let Ok(populations) = app.store.run(question()).await {
             app.populations.replace(counted(populations));
             read_at = Some(Instant::now());

@@ -1,5 +1,5 @@
-//! Keeps the keys of every provider at hand in a cluster, whether people sign in or not: the operator reports from here which
-//! providers can be reached, and seeds fresh pods with the keys.
+//! Keeps the keys of every provider at hand in a cluster, whether people sign in or not: the
+//! operator reports from here which providers can be reached, and seeds fresh pods with the keys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use vestibule_idtoken::keys::RemoteKeys;
 
 /// Fetches under way at once, of all providers.
 const FETCHES_MAX: usize = 8;
-/// At most one fetch begins in this time: 10 000 providers come round in a few minutes.
+/// At most one fetch begins in this time: 10 000 providers take a few minutes.
 const PACE: Duration = Duration::from_millis(20);
-/// Between two looks for what is due.
+/// Between two checks for what is due.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Fetches what is due, for ever.

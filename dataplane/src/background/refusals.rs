@@ -1,4 +1,4 @@
-//! Writes how often refusals came that are counted rather than written one by one.
+//! Writes the counts of refusals that are not audited one by one.
 
 use std::sync::Arc;
 use std::time::Duration;

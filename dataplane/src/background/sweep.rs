@@ -19,7 +19,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
-        // The next round tries again; the store has logged why it cannot be used.
+        // The next sweep tries again; the store has logged why it cannot be used.
         while let Ok(rows) = app.store.run(due(app.clock.now())).await {
             app.metrics.rows_swept(rows);
             if rows < ROWS_MAX {

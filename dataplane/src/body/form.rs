@@ -1,4 +1,5 @@
-//! The bodies of OAuth's requests: `application/x-www-form-urlencoded` (RFC 6749, appendix B), read strictly.
+//! The bodies of OAuth's requests: `application/x-www-form-urlencoded` (RFC 6749, appendix B), read
+//! strictly.
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ use crate::failure::{Code, Failure};
 /// More than any request of ours has.
 const PARAMETERS_MAX: usize = 32;
 
-/// The parameters of a form. What is not asked for is ignored (RFC 6749, section 3.1); one without a value is as good as left out (RFC 6749, section 3.2).
+/// The parameters of a form. What is not asked for is ignored (RFC 6749, section 3.1); one without
+/// a value is as good as left out (RFC 6749, section 3.2).
 pub struct Form(Vec<(String, String)>);
 
 impl fmt::Debug for Form {

@@ -1,4 +1,4 @@
-//! `vestibule backup`: a copy of the store beside a data plane that goes on.
+//! `vestibule backup`: a copy of the store, made while the data plane runs.
 
 use std::process::ExitCode;
 

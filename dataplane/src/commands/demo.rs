@@ -1,5 +1,6 @@
-//! `vestibule demo`: a provider and a data plane on loopback, one sign-in told step by step, and a curl command to go on
-//! with. Everything is real but the provider's login page: the demo's provider hands out tokens to whoever asks.
+//! `vestibule demo`: a provider and a data plane on loopback, one sign-in shown step by step, and a
+//! curl command to continue with. Everything is real but the provider's login page: the demo's
+//! provider hands out tokens to any caller.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -52,7 +53,7 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
 
     print_step(
         &mut step,
-        "Two manifests say whom to trust, as one would `kubectl apply` them.",
+        "Two manifests say which provider to trust, as one would `kubectl apply` them.",
     );
     let manifests = manifests(&provider.issuer);
     indented(&manifests);
@@ -138,7 +139,8 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nothing can be done about a folder that cannot be removed, and it is in the system's own place for such.
+        // Nothing can be done about a folder that cannot be removed, and it is in the system's own
+        // place for such.
         let _removed = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -44,7 +44,7 @@ pub struct Step {
 pub enum Outcome {
     Passed,
     Refused,
-    /// An earlier step leaves nothing to look at.
+    /// An earlier step leaves nothing to check.
     Skipped,
 }
 
@@ -106,8 +106,8 @@ fn token(argument: &str) -> anyhow::Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// Every step, in the order of a sign-in. A sign-in would stop at the first that refuses; the others are shown as well, as
-/// far as there is something to look at.
+/// Every step, in the order of a sign-in. A sign-in would stop at the first that refuses; the
+/// others are shown as well, as far as there is something to check.
 pub async fn explain(
     active: &ActiveConfig,
     text: &str,
@@ -301,7 +301,8 @@ impl Steps {
         }
     }
 
-    /// The steps that are left when nothing is known to run them on; `done` of the two before them were run.
+    /// The steps that are left when nothing is known to run them on; `done` of the two before them
+    /// were run.
     fn skip_rest_from(mut self, done: usize) -> Vec<Step> {
         let before = [("provider", "OpenID Connect Core 3.1.3.7, 2 and 3")];
         let header = HEADER_CHECKS.iter().map(|check| (check.name, check.source));

@@ -1,4 +1,5 @@
-//! `vestibule migrate`: the schema alone, for whoever keeps the right to change it from the data plane.
+//! `vestibule migrate`: the schema alone, for setups where the data plane has no right to change
+//! it.
 
 use std::process::ExitCode;
 use std::time::Duration;

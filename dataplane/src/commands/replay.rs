@@ -1,4 +1,5 @@
-//! `vestibule replay`: scored sign-ins of the past decided again, so that thresholds are chosen on facts.
+//! `vestibule replay`: scored sign-ins of the past decided again, so that thresholds are chosen on
+//! facts.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -35,7 +35,7 @@ use vestibule_process::panic::end_on_panic;
 use vestibule_process::signal::stop_on_signal;
 use vestibule_store::database::Opened;
 
-/// What is logged when nobody says otherwise: of libraries, only what went wrong.
+/// What is logged by default: of libraries, only what went wrong.
 const LOG: &str = "warn,vestibule_dataplane=info,vestibule_idtoken=info,vestibule_process=info,vestibule_store=info";
 /// Health checks, metrics and the operator.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
@@ -104,7 +104,7 @@ pub async fn start(
     let database = args.database.database(&args.data_dir)?;
     check_admin_token(args.admin_token_file.as_deref())?;
     let geography = Arc::new(Geography::open(&args.geoip_db)?);
-    // Whoever asks for a port that is taken shall not wait for anything else first.
+    // First, so that a port that is taken is reported without any other wait.
     let listener = listen(args.listen).await?;
     let admin_listener = listen(args.admin_listen).await?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -191,10 +191,10 @@ impl Running {
         admin.draining.store(true, Ordering::SeqCst);
         tracing::info!("stopping: no new connections, requests under way are answered");
         public.await.context("the listener ended")?;
-        counting.await.context("the census ended")?;
+        counting.await.context("the population task ended")?;
         population::add(&app).await;
         app.record_counted(i64::MAX);
-        // A store that is gone keeps nobody from stopping.
+        // A store that is gone does not keep the process from stopping.
         let _late = tokio::time::timeout(FLUSH_WAIT, app.store.flush()).await;
         if let Some(audit) = audit {
             tokio::task::spawn_blocking(move || audit.flush(FLUSH_WAIT))
@@ -299,7 +299,7 @@ async fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     listener.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// It holds private keys and personal data: nobody else's to read.
+/// It holds private keys and personal data: only its owner may read it.
 pub fn make_private_directory(path: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()

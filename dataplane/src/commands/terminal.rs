@@ -1,4 +1,4 @@
-//! Colour where there is a terminal; `anstream` takes it out everywhere else.
+//! Colour for output to a terminal; `anstream` takes it out everywhere else.
 
 use anstyle::{AnsiColor, Style};
 

@@ -1,4 +1,5 @@
-//! `vestibule users`: whoever keeps the users sees and changes them, through a data plane that runs or in its database.
+//! `vestibule users`: administrators see and change users, through a data plane that runs or in its
+//! database.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -293,7 +294,8 @@ async fn set_status(
     print_changed(&office.ask(ask).await?, output)
 }
 
-/// From a file or standard input: what stands on a command line is seen by others. One end of line is none of it.
+/// From a file or standard input: what stands on a command line is seen by others. One end of line
+/// is none of it.
 fn read_password(file: Option<&Path>) -> anyhow::Result<Secret> {
     let mut text = zeroize::Zeroizing::new(String::new());
     match file {
@@ -311,7 +313,7 @@ fn read_password(file: Option<&Path>) -> anyhow::Result<Secret> {
     Ok(Secret::new(password.strip_suffix('\r').unwrap_or(password)))
 }
 
-/// All lines are looked at before the first is written; whether all is well.
+/// All lines are checked before the first is written; returns whether all are good.
 async fn import_file(
     office: &Office,
     file: &Path,

@@ -1,8 +1,10 @@
-//! The files of a manifest directory, read so that a file which somebody is still writing does not count yet.
+//! The files of a manifest directory, read so that a file which is still being written does not
+//! count yet.
 //!
-//! Editors write a new file and rename it, Kubernetes swaps a symbolic link, `cp` and `cat` write in place. A file that
-//! changed is read only when it has been at rest for a moment; one that is empty, or whose last line has no end, is waited
-//! for longer, since it looks cut off. A file with a document that cannot be read keeps the content that it had.
+//! Editors write a new file and rename it, Kubernetes swaps a symbolic link, `cp` and `cat` write
+//! in place. A file that changed is read only when it has been at rest for a moment; one that is
+//! empty, or whose last line has no end, is waited for longer, since it looks cut off. A file with
+//! a document that cannot be read keeps the content that it had.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +24,7 @@ const FILES_MAX: usize = 50_000;
 
 /// Enough to see that a file changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct TokenTimes {
+struct FileTimes {
     modified: Option<SystemTime>,
     bytes: u64,
     inode: u64,
@@ -30,12 +32,12 @@ struct TokenTimes {
 
 #[derive(Debug)]
 struct Known {
-    stamp: TokenTimes,
-    /// When this stamp was first seen.
+    stamp: FileTimes,
+    /// When these file times were first seen.
     seen: std::time::Instant,
     /// The last content that could be read as manifests.
     accepted: Option<String>,
-    /// Whether the content of `stamp` has been looked at.
+    /// Whether the content of `stamp` has been read.
     read: bool,
     error: Option<String>,
 }
@@ -47,12 +49,12 @@ pub struct Files {
     known: BTreeMap<PathBuf, Known>,
 }
 
-/// What a look came to.
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// The accepted contents or the errors are not what they were.
     pub changed: bool,
-    /// A file is not at rest yet: look again after this.
+    /// A file is not at rest yet: check again after this.
     pub look_again: Option<Duration>,
 }
 
@@ -64,7 +66,8 @@ impl Files {
         }
     }
 
-    /// Looks at the directory; `patient` is false where there is nothing to fall back on, at the start.
+    /// Checks the directory; `patient` is false where there is nothing to fall back on, at the
+    /// start.
     pub fn look(&mut self, now: std::time::Instant, patient: bool) -> io::Result<Look> {
         let mut found = BTreeMap::new();
         list(&self.directory, 0, &mut found)?;
@@ -91,7 +94,7 @@ impl Files {
     fn look_at(
         &mut self,
         path: PathBuf,
-        stamp: TokenTimes,
+        stamp: FileTimes,
         now: std::time::Instant,
         patient: bool,
         look: &mut Look,
@@ -118,7 +121,8 @@ impl Files {
         }
         let error = match fs::read_to_string(&path) {
             Ok(text) => {
-                // Who writes in place empties the file first, and may do so between the look at its stamp and the reading.
+                // A writer in place empties the file first, and may do so between the check of its
+                // times and the reading.
                 let cut_off = !text.ends_with('\n');
                 let changed_meanwhile = stamp_of(&path).as_ref() != Some(&known.stamp);
                 if patient && (changed_meanwhile || cut_off && at_rest < CUT_OFF_REST) {
@@ -156,7 +160,7 @@ impl Files {
         self.known.iter().filter_map(accepted).collect()
     }
 
-    /// Why files are not read, or not read anew.
+    /// Why files are not read, or not read again.
     pub fn errors(&self) -> Vec<String> {
         self.known
             .values()
@@ -189,12 +193,12 @@ impl Look {
     }
 }
 
-/// Manifests below `directory`. Hidden entries are left out: Kubernetes keeps the data behind its links in them, and
-/// editors their own files.
+/// Manifests below `directory`. Hidden entries are left out: Kubernetes keeps the data behind its
+/// links in them, and editors their own files.
 fn list(
     directory: &Path,
     depth: usize,
-    found: &mut BTreeMap<PathBuf, TokenTimes>,
+    found: &mut BTreeMap<PathBuf, FileTimes>,
 ) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -225,13 +229,13 @@ fn is_manifest(path: &Path) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-fn stamp_of(path: &Path) -> Option<TokenTimes> {
+fn stamp_of(path: &Path) -> Option<FileTimes> {
     Some(stamp(&fs::metadata(path).ok()?))
 }
 
-fn stamp(metadata: &fs::Metadata) -> TokenTimes {
+fn stamp(metadata: &fs::Metadata) -> FileTimes {
     use std::os::unix::fs::MetadataExt as _;
-    TokenTimes {
+    FileTimes {
         modified: metadata.modified().ok(),
         bytes: metadata.len(),
         inode: metadata.ino(),

@@ -1,8 +1,8 @@
-//! Managed keys of the embedded way to run: made at the first start and kept in the data directory; those that sign are
-//! rotated on time.
+//! Managed keys of the embedded way to run: made at the first start and kept in the data directory;
+//! those that sign are rotated on time.
 //!
-//! Each file is replaced as a whole: a crash leaves the old keys or the new ones, never half of them. A key is durable before
-//! anything is signed or sealed with it.
+//! Each file is replaced as a whole: a crash leaves the old keys or the new ones, never half of
+//! them. A key is durable before anything is signed or sealed with it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,8 @@ pub const ENCRYPTION_FILE: &str = "encryption-keys.json";
 
 /// By `namespace/name` of the policy.
 pub type KeysOfPolicies = BTreeMap<String, Vec<ManagedKey>>;
-/// By `namespace/name` of the policy: what the secrets of its second factors are sealed with. Never dropped.
+/// By `namespace/name` of the policy: what the secrets of its second factors are sealed with. Never
+/// dropped.
 pub type EncryptionKeysOfPolicies = BTreeMap<String, Secret>;
 
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub enum KeeperError {
     #[error("a signing key for policy {0} could not be made: {1}")]
     Generation(String, SigningKeyError),
     #[error(
-        "{}: it is not a file of encryption keys; restore it: without them nobody's second factor works",
+        "{}: it is not a file of encryption keys; restore it: without them no user's second factor works",
         .0.display()
     )]
     UnreadableEncryption(PathBuf),
@@ -59,7 +60,7 @@ pub enum KeeperError {
 pub struct Kept {
     /// Whether keys were made or dropped, so that the configuration must be compiled again.
     pub changed: bool,
-    /// When to look again, seconds since the Unix epoch.
+    /// When to check again, seconds since the Unix epoch.
     pub next_look: Option<i64>,
 }
 

@@ -6,7 +6,8 @@
 //! | the same Secrets, mounted | at the start, and while the API server cannot be reached, when newer than what is served |
 //! | the copy in memory that this pod left before its container restarted | at the start, when newer than the mounted one |
 //!
-//! Whatever does not load in every respect replaces nothing: what is served goes on, and `/revision` says what was refused.
+//! Whatever does not load in every respect replaces nothing: what is served goes on, and
+//! `/revision` says what was refused.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,7 @@ mod copies;
 pub use cluster::Cluster;
 use copies::{LastGood, Mounted};
 
-/// How often the mounted copy is looked at; the kubelet takes longer than this to bring a change.
+/// How often the mounted copy is checked; the kubelet takes longer than this to bring a change.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Where snapshots come from.
@@ -68,7 +69,7 @@ struct Loader {
     last_good: Option<LastGood>,
     /// Of what is served.
     head: Mutex<Option<Head>>,
-    /// Whether the cluster itself says what to serve; while it does, copies are not looked at.
+    /// Whether the cluster itself says what to serve; while it does, copies are not read.
     watching: AtomicBool,
 }
 

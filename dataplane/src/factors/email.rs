@@ -1,5 +1,5 @@
-//! Codes by mail: one connection for each mail, with TLS unless the policy says otherwise for a host nearby, within a bounded
-//! time.
+//! Codes by mail: one connection for each mail, with TLS unless the policy says otherwise for a
+//! host nearby, within a bounded time.
 
 use std::time::{Duration, SystemTime};
 
@@ -55,7 +55,8 @@ pub enum MailServerError {
     Tls(String),
 }
 
-/// Why a mail was not sent. What the server answered is not repeated, since servers repeat addresses.
+/// Why a mail was not sent. What the server answered is not repeated, since servers repeat
+/// addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     #[error("the address is none that mail can be sent to")]
@@ -107,7 +108,8 @@ impl MailServer {
         })
     }
 
-    /// The server has taken it over, or it is an error. A mail whose last answer was lost may arrive all the same.
+    /// The server has taken it over, or it is an error. A mail whose last answer was lost may
+    /// arrive all the same.
     pub async fn send(&self, letter: &Letter) -> Result<(), SendError> {
         let message = self.message(letter)?;
         let sending = async {
@@ -235,7 +237,7 @@ impl std::fmt::Debug for MailServer {
     }
 }
 
-/// Its text holds a code, and an address is nobody else's business.
+/// Redacted: its text holds a code, and an address is private.
 impl std::fmt::Debug for Letter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Letter")

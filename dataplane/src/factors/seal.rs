@@ -1,5 +1,5 @@
-//! Secrets of second factors at rest: AES-256-GCM with a policy's encryption keys, the first of which seals and all of which
-//! open.
+//! Secrets of second factors at rest: AES-256-GCM with a policy's encryption keys, the first of
+//! which seals and all of which open.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -51,7 +51,8 @@ impl SealingKeys {
         })
     }
 
-    /// `associated` says whose secret it is and what for; it is opened with the same alone. A nonce is used once.
+    /// `associated` says whose secret it is and what for; it is opened with the same alone. A nonce
+    /// is used once.
     pub fn seal(&self, associated: &[u8], plain: &[u8], nonce: [u8; NONCE_LEN]) -> Vec<u8> {
         let head = self.current.head();
         let mut sealed = Zeroizing::new(plain.to_vec());
@@ -94,7 +95,8 @@ impl SealingKeys {
         Ok(plain)
     }
 
-    /// Whether the key that seals now has sealed it; what an older one has sealed is sealed again when it is used.
+    /// Whether the key that seals now has sealed it; what an older one has sealed is sealed again
+    /// when it is used.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         sealed.starts_with(&self.current.head())
     }

@@ -1,8 +1,10 @@
-//! Codes by text message: one signed request to the policy's webhook, which knows how messages are sent.
+//! Sends codes by text message: one signed request to the policy's webhook, which knows how
+//! messages are sent.
 //!
-//! The signature is that of Standard Webhooks 1.0, for which there are libraries in most languages: `webhook-id` is the same
-//! when a request is repeated, `webhook-timestamp` says when it was signed, and `webhook-signature` is `v1,` and the base64 of
-//! the HMAC-SHA-256 of both and the body, joined by dots.
+//! The signature is that of Standard Webhooks 1.0, for which there are libraries in most languages:
+//! `webhook-id` is the same when a request is repeated, `webhook-timestamp` says when it was
+//! signed, and `webhook-signature` is `v1,` and the base64 of the HMAC-SHA-256 of both and the
+//! body, joined by dots.
 
 use std::time::Duration;
 
@@ -22,7 +24,8 @@ use vestibule_idtoken::keys::fetch::{BoundedFetcher, FetchError, unreachable};
 
 /// For everything: resolution, connection and the head of the answer.
 pub const SEND_TIME_MAX: Duration = Duration::from_secs(3);
-/// Digits of an international number (E.164); shorter ones are emergency and short numbers, which cost whoever sends to them.
+/// Digits of an international number (E.164); shorter ones are emergency and short numbers, which
+/// cost the sender money.
 const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 const NUMBER_BYTES_MAX: usize = 32;
 /// How Standard Webhooks writes a key in base64.
@@ -98,7 +101,8 @@ impl Webhook {
         }
     }
 
-    /// The webhook has taken it over, or it is an error. Repeating it with the same `id` sends it once.
+    /// The webhook has taken it over, or it is an error. Repeating it with the same `id` sends it
+    /// once.
     pub async fn send(&self, message: &Message<'_>) -> Result<(), SendError> {
         let asking = self.ask(message);
         let asked = tokio::time::timeout(SEND_TIME_MAX, asking).await;
@@ -153,7 +157,8 @@ impl Webhook {
 }
 
 impl PhoneNumber {
-    /// An international number as people write it: with `+` or `00`, perhaps spaces, hyphens, dots and brackets.
+    /// An international number as people write it: with `+` or `00`, perhaps spaces, hyphens, dots
+    /// and brackets.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > NUMBER_BYTES_MAX {
             return None;

@@ -1,4 +1,5 @@
-//! Time-based one-time passwords (RFC 6238): SHA-1, 30 seconds, 6 digits, which is what authenticator apps agree on.
+//! Time-based one-time passwords (RFC 6238): SHA-1, 30 seconds, 6 digits, which is what
+//! authenticator apps agree on.
 
 use std::fmt;
 
@@ -39,11 +40,12 @@ impl Secret {
         BASE32_NOPAD.encode(&self.0)
     }
 
-    /// The time step whose code this is: this one, the one before or the one after, for clocks that differ.
+    /// The time step whose code this is: this one, the one before or the one after, for clocks that
+    /// differ.
     pub fn step_of(&self, code: &str, now: i64) -> Option<i64> {
         let current = now.div_euclid(STEP_SECONDS);
         let mut found = None;
-        // All of them are looked at, whichever it is.
+        // All of them are compared, whichever matches.
         for step in [current + 1, current - 1, current] {
             let expected = self.code(step);
             if verify_slices_are_equal(expected.as_bytes(), code.as_bytes()).is_ok() {
@@ -62,7 +64,7 @@ impl Secret {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);
         let tag = hmac::sign(&key, &step.to_be_bytes());
         let tag = tag.as_ref();
-        // RFC 4226, section 5.3: the last four bits say where to look.
+        // RFC 4226, section 5.3: the last four bits give the offset.
         let at = tag.last().map_or(0, |last| usize::from(last & 15));
         let word = tag[at..at + 4]
             .iter()

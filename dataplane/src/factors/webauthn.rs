@@ -1,7 +1,9 @@
-//! Passkeys and security keys (Web Authentication Level 3): the two ceremonies, each in a beginning whose state is kept with a
-//! challenge and an end that is given it back once. User presence and user verification are always asked for.
+//! Passkeys and security keys (Web Authentication Level 3): the two ceremonies, each in a beginning
+//! whose state is kept with a challenge and an end that is given it back once. User presence and
+//! user verification are always asked for.
 //!
-//! What leaves and comes back is the JSON of `PublicKeyCredential.parseCreationOptionsFromJSON` and its siblings.
+//! What leaves and comes back is the JSON of `PublicKeyCredential.parseCreationOptionsFromJSON` and
+//! its siblings.
 
 use std::time::Duration;
 
@@ -83,7 +85,7 @@ pub enum CeremonyError {
     Webauthn(#[from] WebauthnError),
 }
 
-/// Why an answer is not accepted. For the audit trail: a caller learns only that it is not.
+/// Why an answer is not accepted. For the audit event: a caller learns only that it is not.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     #[error("it is no answer of a browser")]
@@ -100,9 +102,9 @@ pub enum Refused {
     CrossOrigin,
     #[error("it was made for another relying party")]
     RelyingParty,
-    #[error("nobody was present")]
+    #[error("no user was present")]
     UserAbsent,
-    #[error("whoever was present was not verified")]
+    #[error("the user who was present was not verified")]
     UserUnverified,
     #[error("its credential is none of this user's")]
     UnknownCredential,
@@ -115,7 +117,7 @@ pub enum Refused {
 }
 
 impl RelyingParty {
-    /// `timeout` is what browsers are told.
+    /// `timeout` is sent to browsers.
     pub fn new(site: &snapshot::Webauthn, timeout: Duration) -> Result<Self, CeremonyError> {
         let snapshot::Webauthn {
             rp_id,
@@ -161,7 +163,7 @@ impl RelyingParty {
         Ok(begun(&challenge.public_key, &state))
     }
 
-    /// The new credential. That nobody else has it is the store's to see to: its id is unique.
+    /// The new credential. The store ensures that no other user has it: its id is unique.
     pub fn end_registration(&self, state: &[u8], answer: &Value) -> Result<Credential, Refused> {
         let state: PasskeyRegistration = read_state(state)?;
         let answer: RegisterPublicKeyCredential =
@@ -186,14 +188,16 @@ impl RelyingParty {
         if credentials.len() > CREDENTIALS_MAX {
             return Err(CeremonyError::TooManyCredentials);
         }
-        // Without a counter in the state none is compared there: the one of the end counts, and is told rather than refused.
+        // Without a counter in the state none is compared there: the counter at the end is the one
+        // that counts, and a step back is reported rather than refused.
         let passkeys = credentials.iter().map(Credential::without_counter);
         let passkeys: Vec<Passkey> = passkeys.collect();
         let (challenge, state) = self.webauthn.start_passkey_authentication(&passkeys)?;
         Ok(begun(&challenge.public_key, &state))
     }
 
-    /// `credentials` are the user's as they are now: one that was removed since the beginning counts no more.
+    /// `credentials` are the user's as they are now: one that was removed since the beginning
+    /// counts no more.
     pub fn end_authentication(
         &self,
         state: &[u8],
@@ -267,7 +271,7 @@ fn read_state<T: DeserializeOwned>(state: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(state).map_err(|_| Refused::State)
 }
 
-/// Nobody embeds the page on which a factor is used (section 5.8.1).
+/// No other site embeds the page on which a factor is used (section 5.8.1).
 fn check_embedding(client_data: &[u8]) -> Result<(), Refused> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

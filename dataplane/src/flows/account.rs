@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | known | any | any | any | its user, when active |
 //! | unknown | Never, or the address is not verified or not of a listed domain | – | Create / Deny | new user / `user_not_provisioned` |
-//! | unknown | VerifiedEmail | none whom a provider verified that may link | Create / Deny | new user / `user_not_provisioned` |
+//! | unknown | VerifiedEmail | none that a provider which may link has verified | Create / Deny | new user / `user_not_provisioned` |
 //! | unknown | VerifiedEmail | one | any | link, when that user is active |
 //! | unknown | VerifiedEmail | several | any | `link_required` |
 //!
@@ -43,8 +43,9 @@ impl Plan {
     }
 }
 
-/// The address by which this sign-in may find an existing account, and by which its own account may be found: verified by
-/// a provider whose linking covers it. What another provider verified leads nowhere.
+/// The address by which this sign-in may find an existing account, and by which its own account may
+/// be found: verified by a provider whose linking covers it. What another provider verified leads
+/// nowhere.
 pub fn linkable_email<'a>(provider: &Provider, claims: &'a MappedClaims) -> Option<&'a str> {
     let Linking::VerifiedEmail { email_domains } = &provider.linking else {
         return None;
@@ -83,7 +84,7 @@ pub fn plan(
             return Err(Code::LinkRequired.because("several users have this verified address"));
         }
         (Some(_), Some(owner), None) => {
-            // A disabled user does not get in by another door, nor a second account.
+            // A disabled user does not get in through another identity, nor gets a second account.
             return Ok(Plan::Link {
                 user: active(owner)?,
             });
@@ -122,8 +123,8 @@ pub fn status_refusal(status: UserStatus) -> Option<Refused> {
     }
 }
 
-/// The provider's word replaces what is stored, but for what it leaves out, and but for a verified address, which only
-/// another verified one replaces.
+/// The provider's word replaces what is stored, but for what it leaves out, and but for a verified
+/// address, which only another verified one replaces.
 fn merged(stored: &Profile, said: Profile) -> Profile {
     let keep_email = said.email.is_none() || (stored.email_verified && !said.email_verified);
     let was_linkable = stored.email_linkable && (keep_email || stored.email == said.email);

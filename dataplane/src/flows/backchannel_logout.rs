@@ -1,4 +1,5 @@
-//! A provider says that somebody signed out there (OpenID Connect Back-Channel Logout 1.0): the sessions that it names end here.
+//! A provider says that a user signed out there (OpenID Connect Back-Channel Logout 1.0): the
+//! sessions that it names end here.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ use vestibule_store::{EventKind, IdentityKey, ReplayKey};
 pub const PATH: &str = "/auth/logout/backchannel";
 /// Providers of one issuer and audience that one token may be for.
 const PROVIDERS_MAX: usize = 16;
-/// How long past its expiry a token is remembered: past any clock skew that a provider may have, and the same for all replicas,
-/// whatever configuration each has at that moment.
+/// How long past its expiry a token is remembered: past any clock skew that a provider may have,
+/// and the same for all replicas, whatever configuration each has at that moment.
 const KEPT_SECONDS: i64 = 3600;
 /// How long an ended login is remembered where no age of tokens is set.
 const MAX_AGE_UNSET: i64 = 30 * 24 * 3600;
@@ -62,7 +63,8 @@ async fn run(app: &App, frame: &mut Frame<'_>, text: &str) -> Result<(), Failure
     }
 }
 
-/// The providers that the token is for, each with its own keys and settings. One that is suspended may still sign people out.
+/// The providers that the token is for, each with its own keys and settings. One that is suspended
+/// may still sign people out.
 async fn meant(
     app: &App,
     frame: &mut Frame<'_>,

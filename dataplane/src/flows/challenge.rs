@@ -1,8 +1,10 @@
-//! A sign-in that waits for a second factor: kept under the SHA-256 of a token, until it is answered once.
+//! Pending sign-ins wait for a second factor. Each is stored under the SHA-256 of a token, until
+//! its challenge is answered.
 //!
-//! A new user is created with the challenge, without a profile: tries are counted of a user, and whoever has a valid ID token
-//! could otherwise start counting anew by never finishing. What the provider says of a person, a link to an account, the
-//! session and all that the risk engine learns come with the completion.
+//! A new user is created with the challenge, without a profile: tries are counted for a user, and
+//! the holder of a valid ID token could otherwise reset the count by never finishing. What the
+//! provider says of a person, a link to an account, the session and all that the risk engine learns
+//! come with the completion.
 
 use std::fmt;
 
@@ -75,20 +77,21 @@ pub struct PendingSignin {
     pub policy_revision: String,
     pub issuer: String,
     pub subject: String,
-    /// SHA-256 of the ID token, for whoever must find out where a challenge came from.
+    /// SHA-256 of the ID token, to find out where a challenge came from.
     pub token: String,
     pub account: PendingAccount,
     pub carried: SessionClaims,
     /// Missing in what an older version kept.
     #[serde(default)]
     pub origin: Origin,
-    /// When the ID token was issued. 0 in what an older version kept: any logout at the provider since ends it.
+    /// When the ID token was issued. 0 in what an older version kept: any logout at the provider
+    /// since ends it.
     #[serde(default)]
     pub issued_at: i64,
     pub level: PendingLevel,
     /// Whether risk asked for the factor, not the mode alone.
     pub by_risk: bool,
-    /// How the sign-in was assessed, for the audit trail.
+    /// How the sign-in was assessed, for the audit event.
     pub assessment: String,
     pub risk: Option<RiskAssessmentInfo>,
     pub history: Option<KeptHistory>,
@@ -149,7 +152,7 @@ impl KeptHistory {
         }
     }
 
-    /// None for what nobody of us wrote: nothing is learnt then.
+    /// None for content that this program did not write: the risk engine then learns nothing.
     pub fn history(&self) -> Option<NewHistory> {
         Some(NewHistory {
             replaces: self.replaces,
@@ -167,7 +170,8 @@ impl PendingSignin {
         }
     }
 
-    /// Why a factor is asked for: the heaviest of the risk's reasons, or that this policy always does.
+    /// Why a factor is asked for: the heaviest of the risk's reasons, or that this policy always
+    /// does.
     pub fn reason(&self, language: Language) -> &'static str {
         let heaviest = self.risk.as_ref().and_then(|risk| risk.reasons.first());
         language.reason(match heaviest {
@@ -191,7 +195,7 @@ pub struct NewChallenge<'a> {
     pub requirement: MfaRequirement,
     pub carried: SessionClaims,
     pub risk: Option<RiskAssessmentInfo>,
-    /// What is learnt, and what the sign-in showed.
+    /// What the risk engine learns, and what the sign-in showed.
     pub history: Option<(NewHistory, Values)>,
     pub language: Language,
     pub now: i64,

@@ -1,12 +1,13 @@
-//! The doors onto one sign-in, one refresh and one revocation, and what each asks of the policy and the session behind it.
+//! The client context of a sign-in, a refresh or a revocation: through which API it comes, for
+//! which client, and what that requires of the policy and the session.
 //!
-//! | door | the policy has clients | the session's client | |
+//! | client context | the policy has clients | the session's client | |
 //! |---|---|---|---|
 //! | the API | any, `onlyClients` | any | `invalid_client` |
 //! | the API | any | none | open |
 //! | the API | any | a client | not refreshed, not revoked: it is that client's |
-//! | OAuth, nobody | no | none | open |
-//! | OAuth, nobody | yes | any | `invalid_client` |
+//! | OAuth, no client | no | none | open |
+//! | OAuth, no client | yes | any | `invalid_client` |
 //! | OAuth, a client of the policy | yes | none, or this client | open |
 //! | OAuth, a client of the policy | yes | another client | not refreshed, not revoked |
 //! | OAuth, a client of another policy | any | any | as if there were no such session |
@@ -126,7 +127,8 @@ impl ClientContext<'_> {
         }
     }
 
-    /// To more tokens of a session that its own user or a second factor has opened: the client's, where it has one.
+    /// To more tokens of a session that its own user or a second factor has opened: the client's,
+    /// where it has one.
     pub fn admit_session(&self, policy: &ActivePolicy, owner: Option<&str>) -> Result<(), Failure> {
         match (self, owner) {
             (Self::Api, None) => admit_api(policy),

@@ -1,4 +1,5 @@
-//! What a remembered device shows at its next sign-in: an id and a secret, of which the store has the SHA-256.
+//! What a remembered device shows at its next sign-in: an id and a secret, of which the store has
+//! the SHA-256.
 
 use std::fmt;
 

@@ -1,14 +1,15 @@
-//! What every request does around its own story: who asks and from where, the limits of the policy that it turns out to
-//! be about, and the audit event at its end.
+//! What every request does around its own story: who asks and from where, the limits of the policy
+//! that it turns out to be about, and the audit event at its end.
 //!
 //! | known so far | the client's address | failures are counted by |
 //! |---|---|---|
 //! | no policy | the peer's: no proxy is trusted | that address |
 //! | the policy | as the policy's `trustedProxies` say | that address and the provider, up to the policy's limit |
 //!
-//! Nothing of one policy reaches another: neither its proxies, nor its limit, nor failures at its providers. Above the
-//! limit a request goes on, without a fetch from a provider, and succeeds if it is good: junk that comes through one caller
-//! shuts out nobody. What is refused then is answered with 429, counts no more and leaves no audit event.
+//! Nothing of one policy reaches another: neither its proxies, nor its limit, nor failures at its
+//! providers. Above the limit a request goes on, without a fetch from a provider, and succeeds if
+//! it is good: junk that comes through one caller shuts no one out. What is refused then is
+//! answered with 429, counts no more and leaves no audit event.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ pub struct Frame<'c> {
     client: IpAddr,
     limit: Limit,
     policy: Option<Arc<ActivePolicy>>,
-    /// Who has proved to be this user: failing raises that user's risk. Nobody raises another's by failing in their name.
+    /// Who has proved to be this user: failing raises that user's risk. No one raises another
+    /// user's by failing in that user's name.
     suspect: Option<IdentityKey>,
 }
 
@@ -109,7 +111,8 @@ impl<'c> Frame<'c> {
         self.client
     }
 
-    /// Whether the address has failed too often: then only what is good goes on, and nothing is fetched for it.
+    /// Whether the address has failed too often: then only what is good goes on, and nothing is
+    /// fetched for it.
     pub fn is_limited(&self) -> bool {
         self.limit.exceeded.is_some()
     }
@@ -139,7 +142,7 @@ impl<'c> Frame<'c> {
         Holder::of(&network, &agent::class(self.caller.headers))
     }
 
-    /// How the request ended: what is refused counts, and stands in the audit trail.
+    /// How the request ended: what is refused counts, and is audited.
     pub fn end<T>(&self, app: &App, result: Result<T, Failure>) -> Result<T, Failure> {
         let failure = match result {
             Ok(answer) => return Ok(answer),
@@ -168,11 +171,12 @@ impl<'c> Frame<'c> {
         Err(failure)
     }
 
-    /// Counts one failure, unless those that ran beside this one have used the limit up: then seconds until the next.
+    /// Counts one failure, unless concurrent ones have used the limit up: then seconds until the
+    /// next.
     fn count(&self, app: &App) -> Option<u32> {
         let address = of_address(self.client);
-        let whom = (address, self.limit.scope.as_str());
-        let exceeded = app.failures.count(whom, self.limit.per_minute, self.now);
+        let key = (address, self.limit.scope.as_str());
+        let exceeded = app.failures.count(key, self.limit.per_minute, self.now);
         if exceeded.is_none() {
             self.count_for_risk(app);
         }
@@ -187,8 +191,8 @@ impl<'c> Frame<'c> {
         };
         if is_public(self.client) {
             let window = risk.signals.ip_failures.window.as_secs();
-            let whom = (policy.key.as_str(), address);
-            app.recent_failures.count(whom, window, now);
+            let subject = (policy.key.as_str(), address);
+            app.recent_failures.count(subject, window, now);
         }
         if let Some(identity) = &self.suspect {
             let window = risk.signals.user_failures.window.as_secs();
@@ -205,8 +209,8 @@ fn limited_for(seconds: u32) -> Failure {
 
 impl Limit {
     fn new(app: &App, client: IpAddr, scope: String, per_minute: u32, now: i64) -> Self {
-        let whom = (of_address(client), scope.as_str());
-        let exceeded = app.failures.exceeded(whom, per_minute, now);
+        let key = (of_address(client), scope.as_str());
+        let exceeded = app.failures.exceeded(key, per_minute, now);
         Self {
             scope,
             per_minute,

@@ -1,4 +1,5 @@
-//! Local access tokens: the JWT profile of RFC 9068, signed with a key that was parsed when the snapshot was built.
+//! Local access tokens: the JWT profile of RFC 9068, signed with a key that was parsed when the
+//! snapshot was built.
 
 use std::sync::LazyLock;
 
@@ -25,7 +26,8 @@ const CLAIMS_BYTES: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionClaims {
     pub scope: String,
-    /// When the person last authenticated at the provider; `None`: the provider does not say, and `iat` is no answer.
+    /// When the person last authenticated at the provider; `None`: the provider does not say, and
+    /// `iat` is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
     /// What was proved here.
@@ -97,7 +99,8 @@ impl Upstream {
         (!self.amr.is_empty() || self.acr.is_some()).then_some(self)
     }
 
-    /// Whether it is within `maxAuthAge`. A time that has not come yet, beyond the skew of clocks, is not recent.
+    /// Whether it is within `maxAuthAge`. A time that has not come yet, beyond the skew of clocks,
+    /// is not recent.
     pub fn is_recent(&self, provider: &Provider, now: i64) -> bool {
         let skew = lifetime(provider.token.clock_skew);
         provider.upstream_mfa.as_ref().is_some_and(|trusted| {
@@ -106,7 +109,8 @@ impl Upstream {
     }
 }
 
-/// Whether a time is at most `age_max` seconds ago, and not in the future beyond the skew of clocks.
+/// Whether a time is at most `age_max` seconds ago, and not in the future beyond the skew of
+/// clocks.
 pub fn is_recent(at: i64, age_max: i64, skew: i64, now: i64) -> bool {
     let age = now.saturating_sub(at);
     age <= age_max && age >= -skew
@@ -243,7 +247,7 @@ impl<'a> Kind<'a> {
     fn of(policy: &'a ActivePolicy, carried: &'a SessionClaims, wanted: Wanted) -> Self {
         static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
         let token = &policy.spec.token;
-        // Only this service is meant, also where another looks at no scope.
+        // Only this service is meant, also where another service checks no scope.
         let own = |scope, ttl| Self {
             scope,
             aud: Audience::One(token.issuer.as_str()),

@@ -1,8 +1,9 @@
 //! Whether a sign-in needs a second factor, and which of them may answer. Pure.
 //!
-//! A factor is asked for when the policy's mode is `Always`, or when risk is enforced and the level's action is `RequireMfa`.
-//! The provider's own second factor answers in its place when the operator honours it and it is recent, unless the sign-in
-//! shows what such a factor does not explain: travel, velocity or a reputation.
+//! A factor is asked for when the policy's mode is `Always`, or when risk is enforced and the
+//! level's action is `RequireMfa`. The provider's own second factor answers in its place when the
+//! operator honours it and it is recent, unless the sign-in shows what such a factor does not
+//! explain: travel, velocity or a reputation.
 //!
 //! | the user has | level | may answer | may enrol |
 //! |---|---|---|---|
@@ -146,7 +147,7 @@ pub fn offer(mfa: &Mfa, level: Level, factors: &Factors, contact: Contact) -> Of
         }),
         NoEnrollmentAction::Deny => Vec::new(),
     };
-    // Whoever has a factor that is not offered any more enrols no other one with a challenge alone.
+    // A user with a factor that is not offered any more enrols no other one with a challenge alone.
     let may_enroll = level == Level::Low
         && mfa.no_enrollment.low == LowRiskEnrollment::Enroll
         && factors.confirmed().next().is_none();

@@ -41,7 +41,7 @@ pub async fn list(
     })
 }
 
-/// Ends one of the user's own; what is somebody else's is not there for this user.
+/// Ends one of the user's own sessions; another user's session is answered as if it did not exist.
 pub async fn end(app: &Arc<App>, id: Uuid, caller: Caller<'_>) -> Result<(), Failure> {
     let mut frame = Frame::begin(app, EventKind::Signout, caller);
     let bearer = authenticate(app, &mut frame, Opens::Account).await?;

@@ -1,4 +1,5 @@
-//! One change of a local password: who asks, what is asked for, is the current one right, commit, issue.
+//! One change of a local password: who asks, what is asked for, is the current one right, commit,
+//! issue.
 
 use std::sync::Arc;
 
@@ -121,7 +122,8 @@ async fn run(
     Ok(LoginResponse::of_session(token, &refresh, info, standing))
 }
 
-/// A try counts before it is looked at, so that a thousand at once are no more than one after the other.
+/// A try counts before it is verified, so that a thousand at once are no more than one after the
+/// other.
 async fn check_current(
     app: &App,
     current: Secret,
@@ -129,7 +131,7 @@ async fn check_current(
     user: &User,
     now: i64,
 ) -> Result<(), Failure> {
-    let wrong = || Code::PasswordInvalid.because("the current password is another");
+    let wrong = || Code::PasswordInvalid.because("the current password does not match");
     match app
         .store
         .run(CountPasswordTry { user: user.id, now })

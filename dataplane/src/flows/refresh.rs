@@ -18,10 +18,11 @@ use vestibule_store::{
     EndSession, EventKind, ReadSession, Rotation, RotationOutcome, Session, User,
 };
 
-/// How often a refresh is decided anew because another one was first. Each loss means that another refresh won, and the
-/// next look finds its successor.
+/// How often a refresh is decided again because another one was first. Each loss means that another
+/// refresh won, and the next read finds its successor.
 const DECISIONS_MAX: usize = 8;
-/// The outcome of the audit event when a token that was rotated a moment ago leads to its successor.
+/// The outcome of the audit event when a token that was rotated a moment ago leads to its
+/// successor.
 pub const GRACE_USED: &str = "grace_used";
 
 pub async fn refresh(
@@ -32,7 +33,7 @@ pub async fn refresh(
     refresh_at(app, &ClientContext::Api, request, caller).await
 }
 
-/// The same through any door.
+/// The same in any client context.
 pub(crate) async fn refresh_at(
     app: &Arc<App>,
     client_context: &ClientContext<'_>,
@@ -65,7 +66,7 @@ async fn rotate(
         check_session(&session, &user, now)?;
         let (policy, provider) = still_allowed(&active, &session.policy, &session.provider, &user)?;
         let carried = SessionClaims::read(&session.carried)?;
-        // Before the token is judged: nobody ends a session whose client it is not.
+        // Before the token is judged: only a session's own client can end it.
         client_context.admit_refresh(policy, carried.client_id.as_deref())?;
         let standing = password::standing(user.password, policy.spec.password.as_ref(), now);
         if standing.must_change || carried.scope == CHANGE_SCOPE {
@@ -94,7 +95,7 @@ async fn rotate(
                 app.metrics.refresh_grace();
                 return answer.issue(app, &live_token, now);
             }
-            Presented::ActiveConfig => {
+            Presented::Current => {
                 let salt = app.random()?;
                 let next = token.successor(&salt, &holder);
                 let rotation = Rotation {

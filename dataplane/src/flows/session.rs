@@ -24,7 +24,7 @@ use crate::runtime_config::{ActiveConfig, ActivePolicy};
 use vestibule_idtoken::token::UnverifiedToken;
 use vestibule_store::{EndSession, EventKind, ReadSession, Session, User};
 
-/// How far the clock of a provider that says when somebody authenticated may be ahead.
+/// How far the clock of a provider that says when a user authenticated may be ahead.
 const AUTH_TIME_SKEW_SECONDS: i64 = 60;
 
 pub async fn userinfo(app: &Arc<App>, caller: Caller<'_>) -> Result<UserInfo, Failure> {
@@ -46,13 +46,13 @@ pub async fn signout(app: &Arc<App>, caller: Caller<'_>) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Ends the session of a refresh or access token. A token that is not valid has no session to end: that is no error
-/// (RFC 7009, section 2.2).
+/// Ends the session of a refresh or access token. A token that is not valid has no session to end:
+/// that is no error (RFC 7009, section 2.2).
 pub async fn revoke(app: &Arc<App>, token: &str, caller: Caller<'_>) -> Result<(), Failure> {
     revoke_at(app, &ClientContext::Api, token, caller).await
 }
 
-/// The same through any door.
+/// The same in any client context.
 pub(crate) async fn revoke_at(
     app: &Arc<App>,
     client_context: &ClientContext<'_>,
@@ -96,9 +96,10 @@ pub(crate) async fn revoke_at(
 /// What a token is presented for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opens {
-    /// Who one is, and the end of one's own session: any token but one that only changes the password.
+    /// Who one is, and the end of one's own session: any token but one that only changes the
+    /// password.
     Services,
-    /// A look at the own account: an account token.
+    /// A read of the own account: an account token.
     Account,
     /// A change of the own account: an account token of a user who authenticated recently.
     AccountChange,
@@ -106,7 +107,7 @@ pub enum Opens {
     PasswordChange,
 }
 
-/// The live session and active user of a request's Bearer token (RFC 6750).
+/// The active session and user of a request's Bearer token (RFC 6750).
 #[derive(Debug)]
 pub(crate) struct Bearer {
     pub(crate) session: Session,
@@ -114,8 +115,8 @@ pub(crate) struct Bearer {
     pub(crate) policy: Arc<ActivePolicy>,
 }
 
-/// Key, issuer, subject, session and user of the token must be of one policy, and the token must open what it is
-/// presented for.
+/// Key, issuer, subject, session and user of the token must be of one policy, and the token must
+/// open what it is presented for.
 pub(crate) async fn authenticate(
     app: &Arc<App>,
     frame: &mut Frame<'_>,
@@ -183,8 +184,8 @@ pub(crate) fn is_over(session: &Session, user: &User, now: i64) -> bool {
         || session.created_at < user.sessions_valid_from
 }
 
-/// The session that a token names, if it is of the policy whose key signed the token, and of the user whom it names: who
-/// holds one policy's key opens no session of another.
+/// The session that a token names, if it is of the policy whose key signed the token, and of the
+/// user that it names: the holder of one policy's key opens no session of another.
 pub(crate) async fn session_of(
     app: &App,
     presented: &PresentedToken,
@@ -219,7 +220,7 @@ pub(crate) struct PresentedToken {
 }
 
 impl PresentedToken {
-    /// Whether it is for the own account, and for nobody but this service (RFC 9068, section 4).
+    /// Whether it is for the own account, and for this service alone (RFC 9068, section 4).
     fn check_account(&self) -> Result<(), Refused> {
         let claim = |name: &str| self.claims.get(name).and_then(Value::as_str);
         let mut scopes = claim("scope").unwrap_or_default().split(' ');

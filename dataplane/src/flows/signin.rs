@@ -1,6 +1,7 @@
 //! One sign-in: peek, provider, key, verify, gather, plan, assess, decide, commit, issue.
 //!
-//! All reads come first, then decisions without I/O, then one commit. A refused user is never created.
+//! All reads come first, then decisions without I/O, then one commit. A refused user is never
+//! created.
 
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ use scoring::Scored;
 use session_claims::carry;
 pub use verified::{VerifiedIdentity, verify};
 
-/// How often a sign-in is decided anew because its account changed between the read and the commit.
+/// How often a sign-in is decided again because its account changed between the read and the
+/// commit.
 const DECISIONS_MAX: usize = 4;
 
 pub async fn signin(
@@ -58,7 +60,7 @@ pub async fn signin(
     Ok(response)
 }
 
-/// The same through any door, with the key of the policy whose tokens they are.
+/// The same in any client context, with the key of the policy whose tokens they are.
 pub(crate) async fn signin_at(
     app: &Arc<App>,
     client_context: &ClientContext<'_>,
@@ -271,7 +273,8 @@ impl Attempt<'_, '_> {
                 }
                 Some(_) | None => false,
             };
-            let (assessment, learnt) = self.assess(app, policy, risk, context, stored.as_ref())?;
+            let (assessment, new_history) =
+                self.assess(app, policy, risk, context, stored.as_ref())?;
             decided.seen = Some(AssessedRisk {
                 acting: risk.acting,
                 level: assessment.level,
@@ -279,7 +282,7 @@ impl Attempt<'_, '_> {
                 hard: assessment.is_hard(),
             });
             decided.assessed = Some(RiskAssessmentInfo::of(&assessment, risk));
-            decided.history = Some(learnt);
+            decided.history = Some(new_history);
         }
         Ok(decided)
     }
@@ -394,7 +397,7 @@ impl Attempt<'_, '_> {
         let Scored {
             assessment,
             facts,
-            learnt,
+            new_history,
         } = scoring::assess(risk, context, stored, population);
         let record = risk::record(&assessment, facts, risk, &policy.spec.revision);
         match (risk.acting, assessment.action) {
@@ -405,7 +408,7 @@ impl Attempt<'_, '_> {
             | (Acting::Observe, _) => {}
         }
         self.frame.audit.assessment = record;
-        Ok((assessment, learnt))
+        Ok((assessment, new_history))
     }
 }
 
@@ -432,12 +435,13 @@ impl Fresh {
     }
 }
 
-/// What a commit that wrote nothing means: nothing where the sign-in is to be decided again, on what the store has now.
+/// What a commit that wrote nothing means: nothing where the sign-in is to be decided again, on
+/// what the store has now.
 pub(crate) fn decide_again(outcome: SigninOutcome) -> Result<(), Failure> {
     match outcome {
         SigninOutcome::Committed | SigninOutcome::Changed => Ok(()),
         SigninOutcome::Replayed => Err(Code::TokenReplayed
-            .because("the token has signed somebody in before")
+            .because("the token was used for a sign-in before")
             .into()),
         SigninOutcome::UserNotActive(status) => match account::status_refusal(status) {
             Some(refused) => Err(refused.into()),
@@ -489,7 +493,8 @@ impl OpenSession<'_> {
             ends_at,
             now,
         } = self;
-        // A session that only changes the password is gone with its access token: it has no refresh token.
+        // A session that only changes the password is gone with its access token: it has no refresh
+        // token.
         let ttl = if carried.scope == CHANGE_SCOPE {
             CHANGE_SECONDS
         } else {
@@ -509,7 +514,7 @@ impl OpenSession<'_> {
     }
 }
 
-/// Where codes may be sent: what is stored of the user whom the sign-in finds.
+/// Where codes may be sent: what is stored of the user that the sign-in finds.
 fn contact(gathered: &Gathered) -> Contact {
     match (&gathered.user, gathered.email_owners.as_slice()) {
         (Some(user), _) => Contact::of(user),

@@ -81,7 +81,7 @@ fn any_damage_is_survived() {
             let Ok(reader) = Reader::from_source(bytes) else {
                 continue;
             };
-            let stamp = TokenTimes {
+            let stamp = FileTimes {
                 bytes: 0,
                 modified: None,
             };

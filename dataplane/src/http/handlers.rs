@@ -1,5 +1,5 @@
-//! One function for each endpoint: read the body, run the story, write the answer. Their annotations are the OpenAPI
-//! document.
+//! One function for each endpoint: read the body, run the story, write the answer. Their
+//! annotations are the OpenAPI document.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! Which host a request is for: named once, or not at all where HTTP/1.0 lets it be (RFC 9112, section 3.2; RFC 9113,
-//! section 8.3.1). A request that two readers could take for two hosts is answered by none.
+//! Which host a request is for: named once, or not at all where HTTP/1.0 lets it be (RFC 9112,
+//! section 3.2; RFC 9113, section 8.3.1). A request that two readers could take for two hosts is
+//! answered by none.
 
 use http::header::HOST;
 use http::request::Parts;
@@ -42,7 +43,8 @@ fn parse(text: &str) -> Option<Authority> {
         None => port.is_empty(),
         Some(port) => port.is_empty() || (authority.port_u16().is_some() && is_number(port)),
     };
-    // RFC 3986 lets a name have commas, which a list of two hosts has as well; no name of DNS has more than these.
+    // RFC 3986 lets a name have commas, which a list of two hosts has as well; no name of DNS has
+    // more than these.
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte);
     let host_is_good = !authority.host().is_empty() && text.bytes().all(is_name);
     (host_is_good && port_is_good).then_some(authority)

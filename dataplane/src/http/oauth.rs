@@ -1,5 +1,5 @@
-//! Failures of the OAuth endpoints on the wire (RFC 6749, section 5.2): OAuth's own names, and beside them our codes, which
-//! are the same as everywhere.
+//! Failures of the OAuth endpoints on the wire (RFC 6749, section 5.2): OAuth's own names, together
+//! with our codes, which are the same as everywhere.
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};

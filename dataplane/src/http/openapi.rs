@@ -17,7 +17,7 @@ use crate::server::Answer;
 #[openapi(
     info(
         title = "Vestibule",
-        description = "Sign-in for the services of a Kubernetes cluster, with an ID token that somebody else issued.",
+        description = "Sign-in for the services of a Kubernetes cluster, with an ID token from an OpenID provider.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
@@ -41,8 +41,8 @@ impl Modify for BearerToken {
     }
 }
 
-/// The member is optional in the schema, as the contract has it, and a request without it is answered with 400
-/// `id_token_required`: the schema says so beside the members.
+/// The member is optional in the schema, as the contract has it, and a request without it is
+/// answered with 400 `id_token_required`: the schema says so next to the members.
 struct NeedsIdToken;
 
 impl Modify for NeedsIdToken {

@@ -1,7 +1,8 @@
-//! `GET /auth/mfa`: the page on which a person completes a challenge. Three files that are part of the program, the page in the language
-//! that the browser asks for, or `?lang=` does.
+//! `GET /auth/mfa`: the page on which a person completes a challenge. Three files that are part of
+//! the program, the page in the language that the browser asks for, or `?lang=` does.
 //!
-//! Nothing here knows of a challenge: the page has its token from a fragment, which no request carries.
+//! Nothing here knows of a challenge: the page has its token from a fragment, which no request
+//! carries.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -22,8 +23,9 @@ const HTML: &str = include_str!("../mfa/page/page.html");
 const SCRIPT: &str = include_str!("../mfa/page/page.js");
 const STYLE: &str = include_str!("../mfa/page/page.css");
 
-/// Nothing but its own files and endpoints, in nobody's frame, and no text that the script could turn into markup.
-/// `Cross-Origin-Opener-Policy` is left out on purpose: the page answers to the window that opened it.
+/// Nothing but its own files and endpoints, no frame around it, and no text that the script could
+/// turn into markup. `Cross-Origin-Opener-Policy` is left out on purpose: the page answers to the
+/// window that opened it.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
@@ -57,7 +59,7 @@ impl File {
     }
 }
 
-/// What is sent, and the tag that tells it from what another version of this program sends.
+/// What is sent, and the tag that distinguishes it from what another version of this program sends.
 #[derive(Debug)]
 struct Content {
     bytes: Bytes,
@@ -101,11 +103,11 @@ pub fn answer(file: File, headers: &HeaderMap, query: Option<&str>) -> Answer {
     let known = answer.headers_mut();
     known.insert(CONTENT_TYPE, file.media_type());
     known.insert(ETAG, content.tag.clone());
-    // PendingSignin, and asked about each time: page and script of two versions must not meet.
+    // Cached, but revalidated each time: page and script of two versions must not meet.
     known.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     known.insert(CONTENT_SECURITY_POLICY, POLICY);
     known.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // A browser heeds it over TLS alone, whoever ends that (RFC 6797, section 8.1).
+    // A browser heeds it over TLS alone, wherever TLS ends (RFC 6797, section 8.1).
     known.insert(STRICT_TRANSPORT_SECURITY, TLS_FOR_A_YEAR);
     known.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     if file == File::Page {
@@ -122,7 +124,8 @@ fn asked_for(query: Option<&str>) -> Option<Language> {
     asked.next().and_then(|(_, tag)| Language::named(&tag))
 }
 
-/// `If-None-Match` (RFC 9110, section 13.1.2): a weak comparison, for what a proxy compresses it marks as weak.
+/// `If-None-Match` (RFC 9110, section 13.1.2): a weak comparison, for what a proxy compresses it
+/// marks as weak.
 fn has_already(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let sent = headers.get_all(IF_NONE_MATCH).into_iter();
     sent.flat_map(|value| value.as_bytes().split(|byte| *byte == b','))

@@ -1,4 +1,5 @@
-//! Failures on the wire: `application/problem+json` (RFC 9457). The one place that knows which status a code has.
+//! Failures on the wire: `application/problem+json` (RFC 9457). The one place that knows which
+//! status a code has.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -152,7 +153,8 @@ fn document(status: StatusCode, code: &'static str, detail: String, request_id: 
     answer
 }
 
-/// Once, here, for every failure. What a caller did wrong is the caller's business and stands in the audit trail.
+/// Once, here, for every failure. What a caller did wrong is the caller's business and is in the
+/// audit event.
 pub fn log(failure: &Failure, path: &str, request_id: &str) {
     match failure {
         Failure::Refused(refused) if refused.code == Code::Internal => {

@@ -1,4 +1,5 @@
-//! What ran into a limit: connections that gave nothing, and refusals that were too many for the audit trail.
+//! Metrics of limits that were reached: connections that gave nothing, and refusals that were too
+//! many to audit one by one.
 
 use std::sync::atomic::Ordering;
 

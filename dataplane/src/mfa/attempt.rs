@@ -1,5 +1,5 @@
-//! What every request about a second factor does around its own story: the address is held to its failures, and how it ended
-//! stands in the audit trail.
+//! What every request about a second factor does around its own story: the address is held to its
+//! failures, and how it ended is in the audit event.
 
 use std::sync::Arc;
 
@@ -53,7 +53,8 @@ impl<'c> Attempt<'c> {
         self.frame.end(app, result)
     }
 
-    /// The challenge of this token, if it can still be answered: user, provider and policy are looked at again.
+    /// The challenge of this token, if it can still be answered: user, provider and policy are
+    /// checked again.
     pub(super) async fn find(&mut self, app: &App, text: &str) -> Result<Open, Failure> {
         let token =
             ChallengeToken::parse(text).ok_or_else(|| invalid("it is no challenge token"))?;
@@ -88,7 +89,8 @@ impl<'c> Attempt<'c> {
         let owner = kept.carried.client_id.as_deref();
         ClientContext::Api.admit_session(policy, owner)?;
         let (policy, provider) = (Arc::clone(policy), Arc::clone(provider));
-        // A factor that was enrolled meanwhile counts, and what was offered may have been withdrawn.
+        // A factor that was enrolled meanwhile counts, and what was offered may have been
+        // withdrawn.
         let mut offer = offer(
             &policy.spec.mfa,
             kept.level.level(),

@@ -1,4 +1,5 @@
-//! A sign-in that was challenged comes to its end: what proves it, the session, what is learnt and the event in one commit.
+//! A pending sign-in is completed: the proof, the session, what the risk engine learns and the
+//! audit event in one commit.
 
 use std::sync::Arc;
 
@@ -77,10 +78,10 @@ pub(super) async fn complete(
     let trusted = remember_device && earns_trust(method);
     let device = trusted.then(|| new_device(app, now)).transpose()?;
     let remembered = lifetime(policy.spec.mfa.remember_device);
-    let learnt = kept.history.as_ref();
-    let history = learnt.and_then(|learnt| learnt.history());
-    let counted = learnt.zip(history.as_ref());
-    let counted = counted.map(|(learnt, history)| (learnt.values, history.is_first()));
+    let new_history = kept.history.as_ref();
+    let history = new_history.and_then(|new_history| new_history.history());
+    let counted = new_history.zip(history.as_ref());
+    let counted = counted.map(|(new_history, history)| (new_history.values, history.is_first()));
     let signin = Signin {
         account,
         session,
@@ -161,7 +162,8 @@ fn account(app: &Arc<App>, open: &Open) -> (Account, User) {
     }
 }
 
-/// A device is remembered only after a factor that is more than a code somebody else could have been given.
+/// A device is remembered only after a factor that is more than a code that another person could
+/// have been given.
 const fn earns_trust(method: MfaMethod) -> bool {
     match method {
         MfaMethod::Webauthn | MfaMethod::Totp | MfaMethod::SmsOtp => true,
@@ -175,8 +177,8 @@ fn proved_upstream(carried: &SessionClaims) -> Vec<String> {
     upstream.map_or_else(Vec::new, |upstream| upstream.amr.clone())
 }
 
-/// Values of RFC 8176 for what was proved here: the factor, `mfa` where it is of another kind than what the provider asked
-/// for, and `rba` where risk asked for it.
+/// Values of RFC 8176 for what was proved here: the factor, `mfa` where it is of another kind than
+/// what the provider asked for, and `rba` where risk asked for it.
 fn amr(trusted: &[String], method: MfaMethod, by_risk: bool) -> Vec<String> {
     /// Something that the person has.
     const POSSESSION: [&str; 7] = ["otp", "sms", "hwk", "swk", "sc", "tel", "pop"];
@@ -186,7 +188,8 @@ fn amr(trusted: &[String], method: MfaMethod, by_risk: bool) -> Vec<String> {
         MfaMethod::SmsOtp => "sms",
         MfaMethod::Totp | MfaMethod::EmailOtp | MfaMethod::RecoveryCode => "otp",
     };
-    // A provider that says how it asked, and only for something that the person has, asked for the same kind.
+    // A provider that says how it asked, and only for something that the person has, asked for the
+    // same kind.
     let same_kind = !trusted.is_empty()
         && trusted
             .iter()

@@ -1,4 +1,5 @@
-//! What a challenge can be answered with, and what a method needs before it can be: `POST /auth/mfa/challenge`.
+//! What a challenge can be answered with, and what a method needs before it can be:
+//! `POST /auth/mfa/challenge`.
 
 use std::sync::Arc;
 

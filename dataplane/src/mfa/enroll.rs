@@ -1,8 +1,9 @@
 //! Enrolling a factor: begin, confirm, list, remove.
 //!
-//! A user who has a factor enrols and removes others only with an account token behind which a second factor stands. One who
-//! has none may enrol with any account token, or with a challenge where its risk allows that; the sign-in is then complete.
-//! Each change is told to the user by mail, where the policy sends mail and the user has an address.
+//! A user who has a factor enrols and removes others only with an account token behind which a
+//! second factor stands. One who has none may enrol with any account token, or with a challenge
+//! where its risk allows that; the sign-in is then complete. The user gets a mail about each
+//! change, where the policy sends mail and the user has an address.
 
 use std::sync::Arc;
 
@@ -390,7 +391,7 @@ async fn enroller(
     })
 }
 
-/// Whoever has a factor changes factors only after having shown one.
+/// A user with a factor changes factors only after having shown one.
 fn check_second_factor(
     factors: &Factors,
     session: &Session,

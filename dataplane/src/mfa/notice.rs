@@ -1,6 +1,7 @@
-//! A mail that tells a user of a change to the own second factors: who did not make it learns of it.
+//! A mail to a user about a change to the own second factors: a user who did not make it learns of
+//! it.
 //!
-//! It is sent beside the request, which it neither holds up nor fails.
+//! It is sent in the background, and neither delays the request nor makes it fail.
 
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ impl Notice {
         }
     }
 
-    /// To the verified address of the user, where the policy sends mail; otherwise there is nobody to tell.
+    /// To the verified address of the user, where the policy sends mail; otherwise there is no
+    /// recipient.
     pub(super) fn send(
         self,
         app: &Arc<App>,

@@ -1,7 +1,8 @@
-//! What a challenge waits for once a method was chosen: a code that was sent, or the answer to a ceremony.
+//! What a challenge waits for once a method was chosen: a code that was sent, or the answer to a
+//! ceremony.
 //!
-//! Of a code only a digest is stored, over the challenge's token as well, which is not stored: whoever reads the database
-//! cannot try the million codes that there are.
+//! Of a code only a digest is stored, over the challenge's token as well, which is not stored: a
+//! reader of the database cannot try the million codes that there are.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
@@ -45,7 +46,7 @@ impl Pending {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// None for what nobody of us wrote.
+    /// None for content that this program did not write.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }

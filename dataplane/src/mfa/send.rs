@@ -1,4 +1,4 @@
-//! A code on its way to the address or number that was stored before the sign-in.
+//! Sends a code to the address or number that was stored before the sign-in.
 
 use vestibule_crds::signin_policy::MfaMethod;
 

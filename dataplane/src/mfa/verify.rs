@@ -1,6 +1,6 @@
 //! One answer to a challenge: find, choose, count, prove, complete.
 //!
-//! The try is counted, for the challenge and for the user, before the answer is looked at.
+//! The try is counted, for the challenge and for the user, before the answer is checked.
 
 use std::sync::Arc;
 

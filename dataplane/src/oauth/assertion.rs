@@ -1,4 +1,5 @@
-//! JWTs that prove a client: its own assertion (RFC 7523, section 3), or the token of its Kubernetes service account.
+//! JWTs that prove a client: its own assertion (RFC 7523, section 3), or the token of its
+//! Kubernetes service account.
 
 use serde_json::{Map, Value};
 
@@ -30,7 +31,7 @@ pub struct Unverified<'a> {
     subject: String,
 }
 
-/// Why a token does not prove a client, for the audit trail.
+/// Why a token does not prove a client, for the audit event.
 #[derive(Debug, thiserror::Error)]
 pub enum Unproved {
     #[error("no client of this name")]
@@ -122,8 +123,8 @@ pub async fn by_own_key(
     }
 }
 
-/// All but the signature; when it expires. The audience is the issuer or the token endpoint and nobody else: an assertion for
-/// several could be passed on by one of them.
+/// All but the signature; when it expires. The audience is the issuer or the token endpoint and
+/// nothing else: an assertion for several audiences could be passed on by one of them.
 fn check_assertion(
     policy: &ActivePolicy,
     client_id: &str,

@@ -1,5 +1,5 @@
-//! Which client asks, and whether it is this client. Whoever guesses learns nothing: an unknown client, a wrong secret and a
-//! wrong key are one answer.
+//! Which client asks, and whether it has proved to be this client. Guessing reveals nothing: an
+//! unknown client, a wrong secret and a wrong key get the same answer.
 
 use std::sync::Arc;
 
@@ -16,10 +16,12 @@ use crate::oauth::credentials::{Credentials, credentials};
 use crate::runtime_config::ActiveConfig;
 use crate::runtime_config::clients::{Declared, Proof, SecretDigest};
 
-/// How many wrong secrets for one client are answered in a minute, from all addresses; more are told to come again.
+/// How many wrong secrets for one client are answered in a minute, from all addresses; more are
+/// asked to try later.
 const WRONG_SECRETS_PER_MINUTE: u32 = 60;
 
-/// None where the request shows no proof of a client at all. The audit event names whom it says that it is.
+/// None where the request shows no proof of a client at all. The audit event has the name that
+/// the client claims.
 pub async fn authenticate(
     app: &App,
     frame: &mut Frame<'_>,

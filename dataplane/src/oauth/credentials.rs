@@ -1,4 +1,5 @@
-//! What a client shows to prove itself: one way, and one way only (RFC 6749, section 2.3; RFC 7521, section 4.2).
+//! What a client shows to prove itself: one way, and one way only (RFC 6749, section 2.3; RFC 7521,
+//! section 4.2).
 
 use std::fmt;
 
@@ -78,7 +79,7 @@ pub fn credentials(headers: &HeaderMap, form: &mut Form) -> Result<Option<Creden
             secrets,
         }) => {
             if client_id.is_some_and(|client_id| client_id != named) {
-                return Err(invalid("client_id is another than the header's"));
+                return Err(invalid("client_id differs from the header's"));
             }
             let client_id = named;
             Ok(Some(Credentials::Secret { client_id, secrets }))
@@ -112,8 +113,9 @@ fn header(headers: &HeaderMap) -> Result<Option<Credentials>, Failure> {
     Ok(Some(Credentials::Secret { client_id, secrets }))
 }
 
-/// Id and secret are each encoded as a form's values are before they are joined (RFC 6749, section 2.3.1). Not every library does
-/// that, so the secret counts as it stands there, too: a secret in base64 often has a `+`.
+/// Id and secret are each encoded as a form's values are before they are joined (RFC 6749, section
+/// 2.3.1). Not every library does that, so the secret counts as it stands there, too: a secret in
+/// base64 often has a `+`.
 fn basic(encoded: &str) -> Option<(String, Vec<Secret>)> {
     let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (client_id, secret) = decoded.split_once(':')?;

@@ -1,5 +1,6 @@
-//! What a token says, while it is live (RFC 7662): checked against the session, the user, the provider and the policy as they
-//! are now, and not a token's own word. Whatever is not live is `{"active": false}`, without a reason.
+//! What a token says, while it is active (RFC 7662): checked against the session, the user, the
+//! provider and the policy as they are now, and not a token's own word. A token that is not active
+//! is answered with `{"active": false}`, without a reason.
 
 use std::sync::Arc;
 
@@ -62,7 +63,7 @@ async fn of_access_token(
     let Some((session, user)) = session_of(app, &presented).await? else {
         return Ok(None);
     };
-    // An access token outlives the refresh token beside it, if that one is not used.
+    // An access token outlives the refresh token of its session, if that one is not used.
     if is_over(&session, &user, now) || !is_allowed(active, client, &session, &user)? {
         return Ok(None);
     }
@@ -76,7 +77,8 @@ async fn of_access_token(
     Ok(Some(members))
 }
 
-/// Of the client whose session it is, or of any where it is nobody's. Looking at a token that was used before ends nothing.
+/// For the client that the session belongs to, or for any client where it belongs to none. Checking
+/// a token that was used before ends no session.
 async fn of_refresh_token(
     app: &App,
     active: &ActiveConfig,
@@ -125,7 +127,8 @@ async fn of_refresh_token(
     Ok(Some(members))
 }
 
-/// Whether user, provider and policy still let this session go on, and it is one of the client's policy.
+/// Whether user, provider and policy still let this session go on, and it is one of the client's
+/// policy.
 fn is_allowed(
     active: &ActiveConfig,
     client: &AuthenticatedClient,

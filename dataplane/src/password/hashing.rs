@@ -1,5 +1,6 @@
-//! Hashing of passwords, which is slow on purpose: off the threads that serve and behind them, a bounded number at once, and a
-//! bounded number that wait. What comes beyond is asked to come again.
+//! Hashing of passwords, which is slow on purpose: off the threads that serve and behind them, a
+//! bounded number at once, and a bounded number that wait. What comes beyond is asked to come
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,8 @@ use vestibule_crds::secret::Secret;
 /// Memory and passes of new hashes (OWASP's first choice for argon2id).
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
-/// Of hashes that come from elsewhere: one that asks for more costs more than anybody's sign-in is worth.
+/// Of hashes that come from elsewhere: one that asks for more costs more than anybody's sign-in is
+/// worth.
 const MEMORY_KIB_MAX: u32 = 256 * 1024;
 const PASSES_MAX: u32 = 16;
 const LANES_MAX: u32 = 16;
@@ -89,7 +91,7 @@ impl Hashing {
         let (done, working) = oneshot::channel();
         let thread = std::thread::Builder::new().name("password".to_owned());
         let began = thread.spawn(move || {
-            // PendingSignin until the work is done, also when whoever asked has gone away.
+            // Held until the work is done, also when the caller has gone away.
             let _permit = permit;
             step_back();
             let _gone = done.send(work());
@@ -99,7 +101,8 @@ impl Hashing {
     }
 }
 
-/// Lets the threads that serve go first where both want a core. A thread has a priority of its own on Linux alone.
+/// Lets the threads that serve go first where both want a core. A thread has a priority of its own
+/// on Linux alone.
 fn step_back() {
     if cfg!(target_os = "linux") {
         // Where it may not, it hashes all the same.
@@ -131,7 +134,7 @@ fn hash(password: &Secret, salt: &[u8]) -> Option<Secret> {
     Some(Secret::new(hash.ok()?.to_string()))
 }
 
-/// False too for a hash that cannot be read: nobody's password is its password.
+/// False too for a hash that cannot be read: no password matches it.
 fn verify(password: &Secret, hash: &Secret) -> bool {
     let (password, hash) = (password.expose(), hash.expose());
     if check(hash).is_err() {

@@ -80,8 +80,8 @@ impl SecretDigest {
     }
 }
 
-/// All policies' clients by what they are called: their id, and of a service account its subject too, since its token says
-/// nothing else.
+/// All policies' clients by what they are called: their id, and of a service account its subject
+/// too, since its token says nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Clients(HashMap<String, Vec<Declared>>);
 

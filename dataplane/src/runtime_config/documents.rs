@@ -125,7 +125,8 @@ fn discovery(policy: &ActivePolicy, jwks_uri: &str) -> Value {
     document
 }
 
-/// How the policy's clients prove themselves. The token of a service account comes as an assertion does.
+/// How the policy's clients prove themselves. The token of a service account comes as an assertion
+/// does.
 fn authentication_methods(policy: &ActivePolicy) -> Vec<&'static str> {
     let Some(clients) = &policy.clients else {
         return vec!["none"];
@@ -198,7 +199,7 @@ impl Documents {
         Self { by_path, origins }
     }
 
-    /// Where the document of `/auth/userinfo` is, as whoever asked this host sees it.
+    /// Where the document of `/auth/userinfo` is, as a client of this host sees it.
     pub fn resource_metadata(&self, host: Option<&str>) -> Option<String> {
         let origin = match self.origins.as_slice() {
             [(_, only)] => only,

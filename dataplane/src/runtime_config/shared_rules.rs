@@ -1,4 +1,5 @@
-//! Claim rules that several providers have are parsed and kept once: most have the default mapping and no rule of their own.
+//! Claim rules that several providers have are parsed and kept once: most have the default mapping
+//! and no rule of their own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -6,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use vestibule_crds::claims::{ClaimRules, RuleError};
 use vestibule_crds::snapshot::{Mapping, Provider, Rule};
 
-/// What is not used any more is looked for when there are this many more.
+/// Unused rules are searched for when there are this many more.
 const SWEEP_AFTER: usize = 64;
 
 /// The rules of all providers that are served, by their text.

@@ -1,11 +1,13 @@
-//! How long a connection may give nothing, and how many one address may hold when places run out.
+//! Limits of connections: how long one may make no progress, and how many one address may hold when
+//! places run out.
 
 use std::time::Duration;
 
 /// The limits of one listener. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// From accept to the end of the first request head: TLS handshake, HTTP version and HTTP/2 preface included.
+    /// From accept to the end of the first request head: TLS handshake, HTTP version and HTTP/2
+    /// preface included.
     pub first_head: Duration,
     /// From an answer to its last byte in the socket, and for a write that makes no progress.
     pub answer: Duration,

@@ -29,7 +29,8 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 const STREAMS_MAX: u32 = 128;
 
-/// Polls `serving` until it ends, or says why it has to. One timer, which is set once it has rung or for an earlier time.
+/// Polls `serving` until it ends, or says why it has to. One timer, which is set once it has rung
+/// or for an earlier time.
 pub(super) async fn within(
     bounds: &Bounds,
     progress: &Progress,
@@ -47,7 +48,8 @@ pub(super) async fn within(
                 return Poll::Ready(None);
             }
             let ending = progress.deadline(bounds);
-            // A handler has limits of its own, and may end without a word to this task: look again.
+            // A handler has limits of its own, and may end without a signal to this task: check
+            // again.
             let deadline = ending.map_or_else(|| Instant::now() + bounds.idle, |(at, _)| at);
             if timer.is_elapsed() || deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
@@ -69,7 +71,7 @@ pub(super) async fn within(
     .await
 }
 
-/// Answers requests until the connection ends, or is told to once those under way are answered.
+/// Answers requests until the connection ends; on shutdown, until those under way are answered.
 pub(super) async fn serve<S, H, F>(
     stream: S,
     peer: SocketAddr,

@@ -1,12 +1,13 @@
-//! How many connections the process has file descriptors for: without one left, no database, key or probe is reached.
+//! How many connections the process has file descriptors for: without one left, no database, key or
+//! probe is reached.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Descriptors of everything that is no connection of a listener: database, files, providers, logs.
 const OTHERS: usize = 256;
 
-/// Raises the limit of open files as far as the process may, and answers how many connections of `wanted` fit beside
-/// those of other listeners.
+/// Raises the limit of open files as far as the process may, and returns how many connections of
+/// `wanted` fit in addition to those of other listeners.
 pub fn connections_max(wanted: usize, other_listeners: usize) -> usize {
     let reserved = OTHERS + other_listeners;
     let files = raised(wanted.saturating_add(reserved));

@@ -1,6 +1,8 @@
-//! What speaks no HTTP gets no answer in HTTP: the first line of a connection says which protocol it is.
+//! What speaks no HTTP gets no answer in HTTP: the first line of a connection says which protocol
+//! it is.
 //!
-//! A client of HTTP/2 whose preface is broken would otherwise read an answer of HTTP/1.1 as frames (RFC 9113, section 3.4).
+//! A client of HTTP/2 whose preface is broken would otherwise read an answer of HTTP/1.1 as frames
+//! (RFC 9113, section 3.4).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -61,8 +63,8 @@ const PIECE_BYTES: usize = 1024;
 /// A longer first line is left to the parser, which has limits of its own.
 const HELD_BYTES_MAX: usize = 16 * PIECE_BYTES;
 
-/// A stream that ends before a first line of another protocol. It holds the line back until it is complete: a parser that
-/// saw half of it might answer.
+/// A stream that ends before a first line of another protocol. It holds the line back until it is
+/// complete: a parser that saw half of it might answer.
 #[derive(Debug)]
 pub(super) struct OnlyHttp<S> {
     stream: S,

@@ -1,4 +1,4 @@
-//! Who may hold a connection when places run out.
+//! Decides which connections are served when places run out.
 //!
 //! | open connections | a new one |
 //! |---|---|
@@ -7,7 +7,8 @@
 //! | its network's share is used up | takes the place of one of its own network |
 //! | all places are taken | takes the place of any |
 //!
-//! A place is taken over only from a connection that waits for its client. Where all work, the new one is refused.
+//! A place is taken over only from a connection that waits for its client. Where all work, the new
+//! one is refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -20,9 +21,10 @@ use super::progress::{Progress, Waiting};
 
 /// Of the last quarter of the places, the part that one network may hold.
 const SHARES: usize = 2;
-/// Connections that are looked at to find the one that gives the least.
+/// Connections that are examined to find the one that gives the least.
 const LOOKED_AT_MAX: usize = 128;
-/// A connection that keeps an answer, a head or a body back counts as having waited so many times as long as an idle one.
+/// A connection that keeps an answer, a head or a body back counts as having waited so many times
+/// as long as an idle one.
 const STALLED_WEIGHT: u32 = 8;
 
 /// An IPv4 address, or the /64 that one IPv6 host commonly has.
@@ -52,7 +54,7 @@ struct State {
     next: u64,
     open: BTreeMap<u64, Entry>,
     networks: HashMap<Network, Holding>,
-    /// Up to where the connections were looked at last.
+    /// Up to where the connections were examined last.
     cursor: u64,
 }
 
@@ -127,7 +129,7 @@ impl Places {
         Admission::Displaced(self.place(number))
     }
 
-    /// Tells all connections to end once the requests under way are answered.
+    /// Asks all connections to end once the requests under way are answered.
     pub(super) fn part(&self) {
         for entry in self.lock().open.values() {
             entry.progress.part();
@@ -148,7 +150,8 @@ impl Places {
 }
 
 impl Entry {
-    /// An idle client may have a request on its way: it is told to go, the others are cut off.
+    /// An idle client may have a request on its way: its connection ends gracefully, the others are
+    /// cut off.
     fn give_up(&self) {
         if self
             .progress

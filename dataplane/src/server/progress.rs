@@ -1,4 +1,4 @@
-//! What one connection is doing, so that one timer can end it when it gives nothing.
+//! The progress of one connection, so that one timer can end it when it makes none.
 //!
 //! | state | waits for | ends after |
 //! |---|---|---|
@@ -9,7 +9,8 @@
 //! | none of these | client | `idle` after the last answer was taken |
 //! | a write makes no progress | client | `answer` after it stopped |
 //!
-//! It is changed a few times for each request and read after each poll of the connection; no timer is touched for that.
+//! It is changed a few times for each request and read after each poll of the connection; no timer
+//! is touched for that.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -99,7 +100,8 @@ impl Progress {
         Turn(Some(Arc::clone(self)))
     }
 
-    /// When the connection ends if nothing changes, and why. `None` while the service itself is at work.
+    /// When the connection ends if nothing changes, and why. `None` while the service itself is at
+    /// work.
     pub(super) fn deadline(&self, bounds: &Bounds) -> Option<(Instant, Ended)> {
         let state = self.lock();
         let blocked = state
@@ -173,8 +175,9 @@ impl Progress {
         }
     }
 
-    /// Until the answers so far are in the socket: a client that sends requests in a pipeline and takes no answer would
-    /// otherwise have them pile up here. Woken by [`Self::unblocked`], so only for the connection's own task.
+    /// Until the answers so far are in the socket: a client that sends requests in a pipeline and
+    /// takes no answer would otherwise have them pile up here. Woken by [`Self::unblocked`], so
+    /// only for the connection's own task.
     pub(super) async fn writable(&self) {
         poll_fn(|_| {
             if self.blocked.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! A socket that says when its client takes nothing.
+//! A socket that reports when its client stops reading.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

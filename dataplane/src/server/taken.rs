@@ -1,7 +1,7 @@
 //! An answer that knows when it was taken: its bytes hold a guard that goes with the last of them.
 //!
-//! HTTP/1 copies them into its buffer, where the socket's own limit holds. HTTP/2 keeps them until the client's window
-//! lets them out, so a client that opens no window is seen here.
+//! HTTP/1 copies them into its buffer, where the socket's own limit holds. HTTP/2 keeps them until
+//! the client's window lets them out, so a client that opens no window is seen here.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -1,6 +1,7 @@
-//! Where connections are served: one thread for each core, each with a runtime of its own, and a connection stays where it
-//! began. A request that finds its whole work on one core wakes nobody up on another; a runtime that shares its work over
-//! threads spends as long on that as on the request.
+//! Where connections are served: one thread for each core, each with a runtime of its own, and a
+//! connection stays where it began. A request that finds its whole work on one core wakes no thread
+//! on another; a runtime that shares its work over threads spends as long on that as on the
+//! request.
 
 use std::io;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Users from another system: one JSON object a line, with the hash of the password that the user has there. Pure; no message
-//! repeats what stands in the line.
+//! Users from another system: one JSON object a line, with the hash of the password that the user
+//! has there. Pure; no message repeats what stands in the line.
 
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
@@ -32,7 +32,8 @@ pub struct LineError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    /// Left out: made of the policy and the identity, the user name or the address, so that the same line is the same user.
+    /// Left out: made of the policy and the identity, the user name or the address, so that the
+    /// same line is the same user.
     id: Option<Uuid>,
     username: Option<String>,
     email: Option<String>,

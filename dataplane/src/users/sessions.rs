@@ -1,4 +1,4 @@
-//! Sessions as an administrator sees and ends them.
+//! How an administrator lists and ends a user's sessions.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -99,7 +99,7 @@ impl UserAdministration<'_> {
 }
 
 impl SessionRecord {
-    /// As whoever may see it sees it.
+    /// The part of a session that its user and an administrator may see.
     pub fn of(session: Session) -> Self {
         let Session {
             id,

@@ -1,7 +1,8 @@
 //! Which addresses a provider's endpoints may lead to.
 //!
-//! Under `egress: Public` a name that resolves to a private or otherwise special address is refused after resolution, for
-//! every connection and so for every redirect: what a name meant a moment ago does not count (DNS rebinding).
+//! Under `egress: Public` a name that resolves to a private or otherwise special address is refused
+//! after resolution, for every connection and so for every redirect: what a name meant a moment ago
+//! does not count (DNS rebinding).
 
 use std::future::Future;
 use std::io;

@@ -1,4 +1,5 @@
-//! One bounded GET of a JSON document from a provider: bytes, time, redirects, content type and addresses all have limits.
+//! One bounded GET of a JSON document from a provider: bytes, time, redirects, content type and
+//! addresses all have limits.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

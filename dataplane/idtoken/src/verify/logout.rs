@@ -1,6 +1,8 @@
-//! Is this token what a provider says that somebody signed out with? (OpenID Connect Back-Channel Logout 1.0, section 2.6)
+//! Verifies logout tokens, with which a provider says that a user signed out (OpenID Connect
+//! Back-Channel Logout 1.0, section 2.6).
 //!
-//! The checks of an ID token that a logout token shares are the same entries; the others tell the two apart.
+//! The checks of an ID token that a logout token shares are the same entries; the others
+//! distinguish the two.
 
 use serde_json::Value;
 
@@ -12,7 +14,7 @@ use crate::token::UnverifiedToken;
 
 /// Only a logout token has this event.
 pub const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-/// The longest `jti` that is looked at.
+/// The longest `jti` that is accepted.
 const ID_CHARS_MAX: usize = 255;
 
 /// What can be known before a key is looked for.
@@ -27,7 +29,15 @@ pub fn check_claims(facts: &Facts) -> Result<(), Refused> {
 
 const HEADER_CHECKS: &[Check] = &[ISSUER, ALGORITHM, TYPE];
 const CLAIM_CHECKS: &[Check] = &[
-    AUDIENCE, AUDIENCES, EXPIRY, NOT_BEFORE, ISSUED_AT, WHAT, NO_NONCE, WHOM, ID,
+    AUDIENCE,
+    AUDIENCES,
+    EXPIRY,
+    NOT_BEFORE,
+    ISSUED_AT,
+    WHAT,
+    NO_NONCE,
+    SUBJECT_OR_SESSION,
+    ID,
 ];
 
 const TYPE: Check = Check {
@@ -83,7 +93,7 @@ const NO_NONCE: Check = Check {
     found: |_| "a nonce".to_owned(),
 };
 
-const WHOM: Check = Check {
+const SUBJECT_OR_SESSION: Check = Check {
     name: "subject or session",
     source: "OpenID Connect Back-Channel Logout 1.0, 2.6, 5",
     verify: |facts| {

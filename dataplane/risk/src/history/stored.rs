@@ -1,4 +1,5 @@
-//! A user's history as the store keeps it: a version, fixed fields, and the values of each kind. Numbers are big-endian.
+//! A user's history as the store keeps it: a version, fixed fields, and the values of each kind.
+//! Numbers are big-endian.
 
 use super::{Kind, PlaceAt, Seen, UserHistory, VALUES_MAX};
 use crate::Place;

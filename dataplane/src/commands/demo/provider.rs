@@ -1,4 +1,4 @@
-//! The demo's own OpenID provider: discovery, keys, and ID tokens for whoever asks.
+//! The demo's own OpenID provider: discovery, keys, and ID tokens for any caller.
 
 use std::convert::Infallible;
 

@@ -18,7 +18,8 @@ use super::{LoadError, Loader, Read};
 
 /// For one answer of the API server; a watch is renewed by the server within minutes.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// A publication whose parts are being written is read again this often, after this pause and then twice it and so on.
+/// A publication whose parts are being written is read again this often, after this pause and then
+/// twice it and so on.
 const TORN_TRIES: u32 = 6;
 const TORN_PAUSE: Duration = Duration::from_millis(50);
 /// The kubelet writes it for every pod that has a service account.

@@ -1,4 +1,5 @@
-//! Copies of the published snapshot in files: the one that the kubelet mounts, and the one that this pod leaves for itself.
+//! Copies of the published snapshot in files: the one that the kubelet mounts, and the one that
+//! this pod leaves for itself.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -46,7 +46,8 @@ pub fn choose_provider<'l>(
     Ok(chosen)
 }
 
-/// Of two providers for the same audiences of a token the older one is meant; otherwise it is not plain.
+/// Of two providers for the same audiences of a token the older one is meant; otherwise it is not
+/// plain.
 fn older<'l>(
     one: &'l Arc<ActiveProvider>,
     other: &'l Arc<ActiveProvider>,

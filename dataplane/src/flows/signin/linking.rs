@@ -1,4 +1,5 @@
-//! What becomes of the account, and the link that is decided again inside the transaction.
+//! Account linking: what becomes of the account, and the link that is decided again inside the
+//! transaction.
 
 use std::sync::Arc;
 

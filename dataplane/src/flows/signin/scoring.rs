@@ -15,7 +15,7 @@ use vestibule_risk::history::{Population, UserHistory};
 use vestibule_risk::{self as risk, Assessment, Context, History, Listed};
 use vestibule_store::{NewHistory, StoredHistory};
 
-/// What is asked of a sign-in: from where, with what, at which provider, by whom.
+/// What is asked of a sign-in: from where, with what, at which provider, by which user.
 pub(super) struct Sign<'s> {
     pub(super) client: IpAddr,
     pub(super) agent: Option<&'s str>,
@@ -64,7 +64,7 @@ pub(super) struct Scored {
     pub(super) assessment: Assessment,
     /// None where it could not be scored.
     pub(super) facts: Option<Facts>,
-    pub(super) learnt: NewHistory,
+    pub(super) new_history: NewHistory,
 }
 
 pub(super) fn assess(
@@ -87,17 +87,17 @@ pub(super) fn assess(
             let assessment = risk::assess_facts(&facts, risk);
             (assessment, Some(facts), history.user.unwrap_or_default())
         }
-        // It begins anew with what is seen now.
+        // A new history begins with what is seen now.
         None => (risk::unscored(context, risk), None, UserHistory::default()),
     };
-    let learnt = NewHistory {
+    let new_history = NewHistory {
         replaces: stored.map(|stored| stored.version),
         content: known.with(context).encode(),
     };
     Scored {
         assessment,
         facts,
-        learnt,
+        new_history,
     }
 }
 
@@ -121,8 +121,8 @@ pub(super) fn upstream(provider: &Provider, claims: &serde_json::Value) -> Optio
     upstream.honoured(provider)
 }
 
-/// Whether the provider asked for a second factor that the operator honours, recently enough. A token that does not say
-/// when is not recent.
+/// Whether the provider asked for a second factor that the operator honours, recently enough. A
+/// token that does not say when is not recent.
 pub(super) fn provider_mfa(provider: &Provider, claims: &serde_json::Value, now: i64) -> bool {
     upstream(provider, claims).is_some_and(|upstream| upstream.is_recent(provider, now))
 }

@@ -31,7 +31,8 @@ impl VerifiedIdentity<'_> {
         sha256(self.signed.as_bytes())
     }
 
-    /// What the provider may end the session by (OpenID Connect Back-Channel Logout 1.0, section 2.1).
+    /// What the provider may end the session by (OpenID Connect Back-Channel Logout 1.0, section
+    /// 2.1).
     pub fn origin(&self) -> Origin {
         let IdentityKey {
             policy: _,

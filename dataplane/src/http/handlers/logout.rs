@@ -1,4 +1,4 @@
-//! What a provider tells of sign-outs. Its errors have OAuth's form, as its standard wants.
+//! Logout tokens that a provider sends. Its errors have OAuth's form, as its standard wants.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The OAuth endpoints: read the form, run the story, write the answer. Their annotations are the OpenAPI document.
+//! The OAuth endpoints: read the form, run the story, write the answer. Their annotations are the
+//! OpenAPI document.
 
 use std::sync::Arc;
 
@@ -114,7 +115,7 @@ pub async fn revoke(app: &Arc<App>, caller: Caller<'_>, body: Incoming) -> Resul
     Ok(conclude(protocol::REVOCATION_PATH, answered.await, caller))
 }
 
-/// A failure is told in OAuth's form.
+/// A failure is answered in OAuth's form.
 pub(super) fn conclude(
     path: &'static str,
     answered: Result<Answer, OauthFailure>,
