@@ -132,7 +132,7 @@ impl Attempts {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// `None` for what nobody of us wrote.
+    /// `None` for a value that this program did not write.
     pub(super) fn decode(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }

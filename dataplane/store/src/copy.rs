@@ -1,9 +1,10 @@
-//! Moving a store: every table of a SQLite file into an empty PostgreSQL database, in batches that each carry on where the one
-//! before ended, so that whoever is interrupted runs it again.
+//! Moving a store: every table of a SQLite file into an empty PostgreSQL database, in batches that
+//! each carry on where the one before ended, so that an interrupted copy is just run again.
 //!
-//! The source is held like a data plane holds it, so that nobody writes to it meanwhile, and it is only read. How far each table
-//! has come stands in the target, in a table that is written in the transactions of the rows themselves: a row is copied once. The
-//! same table keeps a data plane from serving what is half there, and is dropped when all rows have been counted.
+//! The source is held like a data plane holds it, so that no other process writes to it meanwhile,
+//! and it is only read. How far each table has come stands in the target, in a table that is
+//! written in the transactions of the rows themselves: a row is copied once. The same table keeps a
+//! data plane from serving what is half there, and is dropped when all rows have been counted.
 
 use std::path::{Path, PathBuf};
 
@@ -71,7 +72,8 @@ impl Counted {
     }
 }
 
-/// Copies what is missing, and counts. `report` is told a line now and then. Where all counts agree the target is ready to serve.
+/// Copies what is missing, and counts. `report` is called with a line now and then. Where all
+/// counts agree the target is ready to serve.
 pub async fn copy(
     from: &Path,
     to: PostgresUrl,

@@ -102,7 +102,7 @@ pub struct IdentityKey {
 
 #[derive(Debug, Clone, Default)]
 pub struct Gathered {
-    /// The user whom the identity belongs to.
+    /// The user that the identity belongs to.
     pub user: Option<User>,
     /// Users of the policy whose linkable address it is: at most two, since two already mean that it is not plain.
     /// Empty when the identity is known, since it needs no link.
@@ -119,8 +119,8 @@ pub struct StoredHistory {
     pub content: Vec<u8>,
 }
 
-/// What is to be remembered of a user from here on. Of two sign-ins at once the first is remembered: what is not learnt
-/// stays new, which never lowers a score.
+/// What is to be remembered of a user from here on. Of two sign-ins at once only the first is
+/// remembered: what the other showed stays new, which never lowers a score.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewHistory {
     /// The version that it was made from; none where there was no history.
@@ -232,7 +232,7 @@ impl UserStatus {
         }
     }
 
-    /// `None` for what nobody of us wrote.
+    /// `None` for a value that this program did not write.
     fn named(name: &str) -> Option<Self> {
         match name {
             "active" => Some(Self::Active),
@@ -248,7 +248,7 @@ impl UserStatus {
 pub struct Signin {
     pub account: Account,
     pub session: NewSession,
-    /// At the provider: a login that has ended there signs nobody in.
+    /// At the provider: a login that has ended there signs no user in.
     pub login: Option<Login>,
     /// Present where the provider refuses a token's second use.
     pub replay: Option<ReplayKey>,
@@ -294,7 +294,7 @@ impl fmt::Debug for Account {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SigninOutcome {
     Committed,
-    /// The token has signed somebody in before.
+    /// The token has signed a user in before.
     Replayed,
     /// The provider has ended the login that the token is from.
     LoginEnded,
@@ -490,11 +490,11 @@ pub enum EventKind {
     MfaRemove,
     /// A local password that its user changed, or tried to.
     PasswordChange,
-    /// A user whom an administrator changed.
+    /// A user that an administrator changed.
     UserChange,
     /// A client of the OAuth endpoints that did not prove itself.
     ClientAuthentication,
-    /// A provider that told of somebody's sign-out there.
+    /// A provider that reported a user's sign-out there.
     ProviderLogout,
 }
 

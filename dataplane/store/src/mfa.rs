@@ -78,7 +78,7 @@ pub struct DeviceKey {
 pub struct OpenChallenge {
     /// [`Account::Link`] is only checked: it becomes a link when the sign-in is complete.
     pub account: Account,
-    /// At the provider: a login that has ended there signs nobody in.
+    /// At the provider: a login that has ended there signs no user in.
     pub login: Option<Login>,
     pub replay: Option<ReplayKey>,
     pub digest: Digest,

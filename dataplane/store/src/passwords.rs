@@ -11,8 +11,8 @@ use vestibule_crds::secret::Secret;
 use super::attempts::TryLimits;
 use super::{Event, IdentityKey, NewSession, User, UserStatus};
 
-/// Wrong tries of the current password, over all sessions and replicas; what they are tried against can be used offline by
-/// whoever knows the password, so it is worth a wait.
+/// Wrong tries of the current password, over all sessions and replicas; what they are tried against
+/// can be used offline by anyone who knows the password, so it is worth a wait.
 pub const PASSWORD_TRIES: TryLimits = TryLimits {
     per_challenge: u32::MAX,
     per_15m: 10,
@@ -108,7 +108,7 @@ pub enum ImportOutcome {
     Added,
     /// There is a user with this id: nothing was written.
     Known,
-    /// The identity is somebody else's: nothing was written.
+    /// The identity belongs to another user: nothing was written.
     IdentityTaken,
 }
 

@@ -1,9 +1,10 @@
 //! The store in a PostgreSQL database: for any number of data planes at once.
 //!
-//! Each question is one statement over one of a few connections ([`pool`]), so a read is one round trip and a commit another
-//! ([`signin`] says what isolates them); what many ask at the same time is one statement for all of them ([`together`]).
-//! Audit events that nobody waits for are written in batches behind ([`events`]).
-//! Nothing that is asked here takes longer than 2 s, whatever becomes of the database.
+//! Each question is one statement over one of a few connections ([`pool`]), so a read is one round
+//! trip and a commit another ([`signin`] says what isolates them); what many callers ask at the
+//! same time goes as a batch, one statement for all of them ([`together`]). Audit events that no
+//! caller waits for are written in batches behind ([`events`]). Nothing that is asked here takes
+//! longer than 2 s, whatever becomes of the database.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -189,7 +190,7 @@ impl PostgresStore {
     }
 }
 
-/// What only a person can mend is told at once.
+/// What only a person can fix is reported at once.
 async fn connect_patiently(
     connector: &Connector,
     wait: Duration,

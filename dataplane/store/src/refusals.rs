@@ -23,7 +23,7 @@ impl Default for RefusalBounds {
 
 /// Refusals are counted again when so small a part of the bound has been written.
 const COUNT_PART: u64 = 64;
-/// Of a row beside its texts: numbers, ids and what the database adds.
+/// What a row takes apart from its texts: numbers, ids and what the database adds.
 const ROW_BYTES: usize = 96;
 
 impl Event {

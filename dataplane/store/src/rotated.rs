@@ -18,7 +18,7 @@ pub(super) fn encode(rotated: &[Rotated]) -> Vec<u8> {
     bytes
 }
 
-/// `None` when nobody who wrote it was us.
+/// `None` when these are not bytes that this program wrote.
 pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Rotated>> {
     let (records, rest) = bytes.as_chunks::<ROTATED_BYTES>();
     if !rest.is_empty() || records.len() > ROTATED_MAX {

@@ -37,7 +37,7 @@ pub struct ProviderLogout {
     pub now: i64,
 }
 
-/// One provider that somebody signed out of.
+/// One provider that a user signed out of.
 #[derive(Debug, Clone)]
 pub struct LoggedOut {
     /// `namespace/name`.

@@ -270,7 +270,7 @@ impl Drop for SqliteStore {
         self.readers.close();
         self.queue.close();
         for thread in self.threads.drain(..) {
-            // A panic has been told through `died`.
+            // A panic has been reported through `died`.
             let _ = thread.join();
         }
     }

@@ -1,11 +1,12 @@
-//! Going round a table in the order of its keys, a bounded number of rows at a time: what both stores' sweeps do with what they
-//! have looked at.
+//! Sweeping over a table in the order of its keys, a bounded number of rows at a time: what both
+//! stores' sweeps do with what they have looked at.
 
 /// How long an expired session is still known, so that the reuse of its refresh tokens is recognised.
 pub(super) const SESSION_KEPT_SECONDS: i64 = 24 * 3600;
 
-/// Ids of sessions begin with the time of their making, in milliseconds: from this one on none can have been over for long enough. So
-/// however fast sessions are made, a round need not keep up with those of the last day.
+/// Ids of sessions begin with the time of their making, in milliseconds: from this one on none can
+/// have been over for long enough. So however fast sessions are made, a sweep need not keep up with
+/// those of the last day.
 pub(super) fn too_young(now: i64) -> [u8; 16] {
     let made = now.saturating_sub(SESSION_KEPT_SECONDS);
     let milliseconds = u64::try_from(made).unwrap_or(0).saturating_mul(1000);

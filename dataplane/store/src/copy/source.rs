@@ -18,7 +18,7 @@ use crate::sqlite::Held;
 pub(super) struct Source {
     path: PathBuf,
     db: Connection,
-    /// Nobody writes meanwhile.
+    /// No other process writes meanwhile.
     _held: Held,
 }
 

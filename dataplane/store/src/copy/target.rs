@@ -12,7 +12,7 @@ use crate::postgres::{PROGRESS_TABLE, PostgresUrl, Private};
 
 /// Filled by every start with a row of its own: the source's take its place.
 const MADE_AT_START: [&str; 2] = ["probe", "risk_key"];
-/// Beside the lock of the migrations.
+/// Distinct from the lock of the migrations.
 const LOCK: i64 = 0x5645_5355;
 
 pub(super) struct Target(Private);

@@ -1,4 +1,5 @@
-//! Decisions of the past, read from the audit trail beside a data plane that goes on: nothing is locked, nothing is written.
+//! Decisions of the past, read from the audit trail while a data plane keeps running: nothing is
+//! locked, nothing is written.
 
 use rusqlite::OpenFlags;
 

@@ -28,13 +28,13 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 const KEEPALIVE_TRIES: u32 = 2;
 
-/// A plan is made for tables as large as they are then. The server makes it anew once it has counted a table again, which can take it
-/// minutes; a new database grows a thousandfold in one.
+/// A plan is made for tables as large as they are then. The server makes a new one once it has
+/// counted a table again, which can take it minutes; a new database grows a thousandfold in one.
 pub(super) const PLANNED_FOR: Duration = Duration::from_secs(30);
 
-/// Server-side limits, each shorter than the client's own wait for an answer: a statement that nobody waits for any more must
-/// not go on. What is answered is on the disk whatever the server's default is. All that is asked here goes by an index. One
-/// simple query: one round trip.
+/// Server-side limits, each shorter than the client's own wait for an answer: a statement that no
+/// caller waits for any more must not go on. What is answered is on the disk whatever the server's
+/// default is. All that is asked here goes by an index. One simple query: one round trip.
 const SESSION: &str = "\
     SET statement_timeout = '1500ms'; \
     SET lock_timeout = '1000ms'; \
@@ -157,7 +157,7 @@ impl Connector {
                     self.first.store(index, Ordering::Relaxed);
                     return Ok(connection);
                 }
-                // What a person must mend is told, whatever the other servers say.
+                // What a person must fix is reported, whatever the other servers say.
                 Err(error) if last.as_ref().is_none_or(ConnectError::is_passing) => {
                     last = Some(error);
                 }

@@ -1,4 +1,5 @@
-//! The audit trail: events of sign-ins go with their commit, those that nobody waits for in batches behind it.
+//! The audit trail: events of sign-ins go with their commit, those that no caller waits for in
+//! batches behind it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ async fn write(pool: Arc<Pool>, mut messages: mpsc::Receiver<Message>, written: 
             written.fetch_add(1, Ordering::Relaxed);
         }
         for done in flushed {
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         }
     }

@@ -163,13 +163,13 @@ pub(super) fn told(error: &tokio_postgres::Error) -> String {
     format!("{advice} ({code}: {message})")
 }
 
-/// Faults are told this often at most: what one caller meets, a thousand others may meet as well.
+/// Faults are logged this often at most: what one caller meets, a thousand others may meet as well.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Tells of an outage and of its end in the log, a bounded number of times.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Whether a fault was told, and its end was not.
+    /// Whether a fault was logged, and its end was not.
     ill: AtomicBool,
     told: Mutex<Option<Instant>>,
 }

@@ -172,7 +172,7 @@ impl Completing {
                     .await?
             }
             Proof::SentCode => 1,
-            // Whoever has a factor by now must answer with it.
+            // A user who has a factor by now must answer with it.
             Proof::Enrolled(confirmation) => {
                 let confirmed = self.confirm.confirm(client, user, confirmation, true, now);
                 match confirmed.await? {

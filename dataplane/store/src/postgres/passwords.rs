@@ -134,7 +134,7 @@ impl Ask for CountPasswordTry {
         let Some(row) = transaction.query_opt(&lock, &[&self.user]).await? else {
             return Ok(PasswordTry::Gone);
         };
-        // What nobody of us wrote has counted nothing.
+        // A value that this program did not write has counted nothing.
         let mut tries = Attempts::decode(row.try_get(0)?).unwrap_or_default();
         if let Err(Locked(seconds)) = tries.count(PASSWORD_TRIES, self.now) {
             return Ok(PasswordTry::Locked(seconds));
@@ -293,8 +293,9 @@ impl Ask for ImportUser {
     }
 }
 
-/// Somebody has proved to own the address: whoever only said so loses the password and the sessions that may have been made
-/// to wait for its owner. The parameters are the owner, the address and from when on sessions are valid.
+/// A user has proved to own the address: users who only claimed it lose the password and the
+/// sessions that may have been made to wait for its owner. The parameters are the owner, the
+/// address and from when on sessions are valid.
 pub(super) const EVICT: &str = "\
     WITH evicted AS (UPDATE users SET password_changed_at = NULL, password_must_change = FALSE, \
     sessions_valid_from = greatest(sessions_valid_from, $3) \

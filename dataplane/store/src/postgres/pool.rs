@@ -11,7 +11,8 @@ use super::fault::{Fault, FaultKind, Health};
 use crate::StoreError;
 use crate::trace;
 
-/// From the question to the answer, the wait for a connection and new attempts included: whoever calls knows within 2 s.
+/// From the question to the answer, the wait for a connection and new attempts included: the caller
+/// knows within 2 s.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_millis(1800);
 /// Attempts at what conflicts with other transactions.
 const ATTEMPTS_MAX: u32 = 8;
@@ -64,9 +65,10 @@ impl Pool {
         answer.map_err(|fault| Refusal::Fault(fault.kind(), self.failed(&fault)))
     }
 
-    /// For whoever has a place already.
+    /// For a caller that has a place already.
     pub(super) async fn answer<A: Ask>(&self, question: &A) -> Result<A::Answer, Fault> {
-        // Out here, so that a connection whose answer did not come in time can be told from one at rest.
+        // Out here, so that a connection whose answer did not come in time can be distinguished
+        // from one at rest.
         let mut held = None;
         let answering = self.attempts(question, &mut held);
         let result = match tokio::time::timeout(ANSWER_WAIT, answering).await {
@@ -80,7 +82,7 @@ impl Pool {
         result
     }
 
-    /// What whoever asked is told of it; the log is told as well.
+    /// The error that the caller gets for it; it is logged as well.
     pub(super) fn failed(&self, fault: &Fault) -> StoreError {
         self.health.failed(fault)
     }

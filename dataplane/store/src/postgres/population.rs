@@ -171,7 +171,7 @@ impl Ask for OfKind {
     }
 }
 
-/// Values that nobody has shown for long. What another replica deletes is skipped.
+/// Values that no user has shown for long. What another replica deletes is skipped.
 pub(super) const FORGET: &str = "\
     DELETE FROM risk_population WHERE (policy, kind, value) IN (SELECT policy, kind, value FROM risk_population \
     WHERE seen_day < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";

@@ -1,4 +1,4 @@
-//! One connection of its own for whoever fills or keeps a database, without the limits of serving.
+//! One connection of its own for filling or maintaining a database, without the limits of serving.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{OpenError, PostgresUrl, SchemaError, connect_patiently, schema};
 
 /// How long a server that cannot be reached is tried.
 const START_WAIT: Duration = Duration::from_secs(30);
-/// Nobody waits for an answer here.
+/// No caller waits for an answer here.
 const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'";
 
 pub(crate) struct Private {

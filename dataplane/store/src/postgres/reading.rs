@@ -1,4 +1,4 @@
-//! One connection for whoever looks at a database beside the data planes that use it.
+//! One connection for looking at a database while data planes use it.
 
 use super::connect::{ConnectError, Connection, Connector};
 use super::url::PostgresUrl;

@@ -52,7 +52,7 @@ pub struct Schema {
     pub migrated: usize,
 }
 
-/// Runs what is missing. Whoever finds nothing missing needs no right to change the schema.
+/// Runs what is missing. Where nothing is missing, no right to change the schema is needed.
 pub(super) async fn bring_up_to_date(
     connection: &mut Connection,
     user: &str,

@@ -262,7 +262,7 @@ impl Ending {
         })
     }
 
-    /// How many sessions have ended, and of whom.
+    /// How many sessions have ended, and which user they belong to.
     async fn end(
         &self,
         client: &Client,

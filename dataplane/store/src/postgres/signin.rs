@@ -118,7 +118,7 @@ impl Ask for Signin {
             }
         };
         match result {
-            // Somebody with this identity was created or linked while this ran.
+            // A user with this identity was created or linked while this ran.
             Err(fault) if fault.takes("identities") => Ok(SigninOutcome::Changed),
             result => result,
         }
@@ -130,12 +130,13 @@ fn proved_address(profile: &Profile) -> Option<&str> {
     profile.link_email().map(String::as_str)
 }
 
-/// Locks whoever has the address, and says whether the identity is known already.
+/// Locks the users who have the address, and says whether the identity is known already.
 pub(super) const OWNERS: &str = "\
     SELECT id, status, EXISTS (SELECT 1 FROM identities WHERE policy = $1 AND issuer = $3 AND subject = $4) \
     FROM users WHERE policy = $1 AND email = $2 AND email_verified AND link_email = $2 LIMIT 2 FOR SHARE";
 
-/// Whether the user alone has the address and may get the identity; from here on nobody else gets either.
+/// Whether the user alone has the address and may get the identity; from here on no other user gets
+/// either.
 pub(super) async fn sole_owner(
     client: &Client,
     owners: &Statement,
@@ -253,7 +254,7 @@ impl Signin {
             status,
             created_at,
             sessions_valid_from,
-            // A sign-in gives nobody a password.
+            // A sign-in never sets a password.
             password: _,
         } = user;
         let Profile {

@@ -1,8 +1,10 @@
 //! Deleting what has expired, a few rows at a time between the sign-ins, from any number of replicas at once.
 //!
-//! Rows of the replay guard and of second factors lie in the order of their expiry and events in the order of their time, so
-//! the oldest are looked at first. Sessions lie in the order of their creation and live for different times: a cursor of each replica goes
-//! round them, looking at a bounded number of rows each time, and another round the histories of users. What another replica is deleting is skipped, not waited for.
+//! Rows of the replay guard and of second factors lie in the order of their expiry and events in
+//! the order of their time, so the oldest are looked at first. Sessions lie in the order of their
+//! creation and live for different times: a cursor of each replica sweeps over them, looking at a
+//! bounded number of rows each time, and another sweeps over the histories of users. What another
+//! replica is deleting is skipped, not waited for.
 
 mod histories;
 mod refusals;
@@ -30,8 +32,8 @@ const SWEEP_ROWS_MAX: usize = 131_072;
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
     sessions: Cursor,
-    /// Up to here no session is left, and none comes: whoever looked through what was deleted there would, until the server has cleaned up,
-    /// look for seconds.
+    /// Up to here no session is left, and none comes: until the server has cleaned up, a search
+    /// through what was deleted there would take seconds.
     emptied: Cursor,
     histories: Cursor,
 }

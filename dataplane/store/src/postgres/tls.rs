@@ -36,7 +36,8 @@ pub(super) fn verifying(roots: Option<&Path>) -> Result<MakeRustlsConnect, Roots
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// Accepts any certificate whose key the server holds: it keeps listeners out, and nobody who stands between.
+/// Accepts any certificate whose key the server holds: it keeps listeners out, but not an attacker
+/// in between.
 pub(super) fn encrypting() -> MakeRustlsConnect {
     let provider = provider();
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))

@@ -1,10 +1,13 @@
-//! What many ask at the same time is asked of the database together: one round trip, one transaction, one wait for the disk.
+//! What many callers ask at the same time is asked of the database as a batch: one round trip, one
+//! transaction, one wait for the disk.
 //!
-//! A question goes at once while fewer than [`BATCHES_MAX`] batches of its kind are under way, and alone when nobody else asks.
-//! What comes meanwhile goes with the next batch, so that batches grow with the load and nobody waits for company.
+//! A question goes at once while fewer than [`BATCHES_MAX`] batches of its kind are under way, and
+//! alone when no other caller asks. What comes meanwhile goes with the next batch, so that batches
+//! grow with the load and no question waits for others to come.
 //!
-//! A batch is all or nothing, and what one of its questions meets must not become the others' trouble: no batch waits for the row of a
-//! user or of a session that somebody else has locked, none holds up those that follow for longer than [`PATIENCE`], and when the database
+//! A batch is all or nothing, and what one of its questions meets must not become the others'
+//! trouble: no batch waits for the row of a user or of a session that another transaction has
+//! locked, none holds up those that follow for longer than [`PATIENCE`], and when the database
 //! refuses a batch, each question is asked again alone.
 
 use std::collections::VecDeque;
@@ -79,7 +82,8 @@ impl<A: AskTogether> Together<A> {
         let _place = self.pool.place().ok_or(StoreError::Busy)?;
         let (answer, answered) = oneshot::channel();
         if self.enqueue(Asked { question, answer }) {
-            // A task of its own: whoever asked may stop waiting, and others are asked for along.
+            // A task of its own: the caller may stop waiting, and the batch also asks for other
+            // callers.
             tokio::spawn(Lane::new(Arc::clone(self)).run());
         }
         let answered = trace::query::<A, _>("postgresql", answered);
@@ -153,7 +157,7 @@ impl<A: Ask> Asked<A> {
     }
 
     fn tell(self, answer: Result<A::Answer, StoreError>) {
-        // Whoever asked may have stopped waiting.
+        // The caller may have stopped waiting.
         let _told = self.answer.send(answer);
     }
 }
@@ -191,12 +195,14 @@ impl<A: AskTogether> Lane<A> {
     async fn run(mut self) {
         while let Some(batch) = self.next() {
             let answering = tokio::spawn(Arc::clone(&self.together).answer(batch));
-            // Whoever waits for a row that somebody else has locked keeps nobody else waiting.
+            // A batch that waits for a row that another transaction has locked does not keep other
+            // batches waiting.
             let _answered = tokio::time::timeout(PATIENCE, answering).await;
         }
     }
 
-    /// Those that have waited longest and go together; without any the lane is closed, in the same moment.
+    /// The next batch: those that have waited longest. Without any the lane is closed, in the same
+    /// moment.
     fn next(&mut self) -> Option<Vec<Asked<A>>> {
         let mut queue = self.together.queue();
         let mut batch: Vec<Asked<A>> = Vec::new();

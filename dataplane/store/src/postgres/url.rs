@@ -43,7 +43,7 @@ pub struct Address {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsMode {
     Disable,
-    /// Encrypted, and open to whoever can stand between.
+    /// Encrypted, but open to anyone who can get in between.
     Require,
     VerifyFull {
         /// PEM certificates instead of the public CAs.

@@ -135,7 +135,7 @@ impl Ask for SetUserStatus {
     async fn ask(&self, db: &mut Connection) -> Result<bool, Fault> {
         let statement = db
             .prepared(
-                // Whoever unlocks a user lets the user try second factors again.
+                // Unlocking a user lets the user try second factors again.
                 "WITH forgiven AS (DELETE FROM mfa_counters WHERE user_id = $1 AND $2 = 'active'), \
                  tried AS (UPDATE passwords SET tries = $4 WHERE user_id = $1 AND $2 = 'active') \
                  UPDATE users SET status = $2, sessions_valid_from = \

@@ -1,4 +1,4 @@
-//! A copy of the file beside a data plane that goes on: whole, and as it was at one moment.
+//! A copy of the file while a data plane keeps running: whole, and as it was at one moment.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

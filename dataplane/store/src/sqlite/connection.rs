@@ -29,7 +29,8 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// A file that was moved away or replaced can still be written to, but nobody would find what was written.
+    /// A file that was moved away or replaced can still be written to, but what was written would
+    /// never be found.
     pub(super) fn unmoved(&self) -> rusqlite::Result<()> {
         if FileId::of(&self.path).is_ok_and(|file| file == self.file) {
             return Ok(());
@@ -90,10 +91,10 @@ fn open(setup: &Setup, access: OpenFlags) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(&setup.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(LOCK_WAIT)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    // Without this guarantee, every value bound to a statement on a table with a partial index has it planned anew, which
-    // costs more than running it.
+    // Without this guarantee, every value bound to a statement on a table with a partial index has
+    // it planned again, which costs more than running it.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // A file that somebody prepared cannot make us run its functions or write its schema.
+    // A file that an attacker prepared cannot make us run its functions or write its schema.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     Ok(db)

@@ -1,4 +1,5 @@
-//! What goes wrong with a database file, told in sentences that say what to do, and logged once for each change of state.
+//! What goes wrong with a database file, reported in sentences that say what to do, and logged once
+//! for each change of state.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ impl FaultKind {
                 | ErrorCode::FileLockingProtocolFailed => Self::Locked,
                 _ => Self::Refused,
             },
-            // A row that holds what nobody wrote.
+            // A row that holds what this program never wrote.
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..) => Self::Damaged,
@@ -179,7 +180,7 @@ impl Health {
     }
 }
 
-/// The kind of fault that was told last; 0 while all is well.
+/// The kind of fault that was logged last; 0 while all is well.
 #[derive(Debug, Default)]
 struct State(AtomicU8);
 

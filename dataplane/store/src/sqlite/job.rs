@@ -41,7 +41,7 @@ impl fmt::Debug for dyn Job {
     }
 }
 
-/// A write that somebody waits for.
+/// A write that a caller waits for.
 pub(super) struct Awaited<W: Write> {
     write: W,
     answer: Option<W::Answer>,
@@ -85,7 +85,7 @@ impl<W: Write> Job for Awaited<W> {
     }
 }
 
-/// An event that nobody waits for.
+/// An event that no caller waits for.
 pub(super) struct Record(pub(super) Event);
 
 impl Job for Record {

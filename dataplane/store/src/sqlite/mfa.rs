@@ -70,7 +70,7 @@ pub(super) fn complete(
             .execute(params![user.as_bytes(), factor.as_bytes(), secret, now])?,
         Proof::RecoveryCode(digest) => use_recovery_code(db, user, digest, now)?,
         Proof::SentCode => 1,
-        // Whoever has a factor by now must answer with it.
+        // A user who has a factor by now must answer with it.
         Proof::Enrolled(confirmation) => match confirm(db, user, confirmation, true, now)? {
             ConfirmOutcome::Confirmed { .. } => 1,
             ConfirmOutcome::Gone => 0,

@@ -103,7 +103,7 @@ impl Write for CountPasswordTry {
         let Some(stored) = stored else {
             return Ok(PasswordTry::Gone);
         };
-        // What nobody of us wrote has counted nothing.
+        // A value that this program did not write has counted nothing.
         let mut tries = Attempts::decode(&stored).unwrap_or_default();
         if let Err(Locked(seconds)) = tries.count(PASSWORD_TRIES, self.now) {
             return Ok(PasswordTry::Locked(seconds));

@@ -17,7 +17,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Box<dyn Job>>,
-    /// How many of `jobs` nobody waits for.
+    /// How many of `jobs` no caller waits for.
     records: usize,
     writer_waits: bool,
     closed: bool,
@@ -32,8 +32,9 @@ impl Queue {
         }
     }
 
-    /// Refusals have half of the room at most, so that a flood of them keeps nobody from signing in. What else is recorded
-    /// (locks, reuses, changes of administrators) has as much room again when the queue is full.
+    /// Refusals have half of the room at most, so that a flood of them keeps no user from signing
+    /// in. What else is recorded (locks, reuses, changes of administrators) has as much room again
+    /// when the queue is full.
     pub(super) fn push(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.closed {

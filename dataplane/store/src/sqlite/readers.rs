@@ -1,4 +1,5 @@
-//! Connections for reading: in WAL a reader waits for nobody, so reads run on the caller's own thread.
+//! Connections for reading: in WAL a reader waits for no other connection, so reads run on the
+//! caller's own thread.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};

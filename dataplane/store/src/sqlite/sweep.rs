@@ -1,9 +1,10 @@
 //! Deleting what has expired, a few rows at a time between the sign-ins.
 //!
-//! Rows of the replay guard and of second factors lie in the order of their expiry and events in the order of their time, so
-//! the oldest are looked at first. Sessions lie in the order of their creation and live for different times: a cursor goes round them,
-//! looking at a bounded number of rows each time; another goes round the histories of users. They read on the caller's thread, and the
-//! writer only deletes.
+//! Rows of the replay guard and of second factors lie in the order of their expiry and events in
+//! the order of their time, so the oldest are looked at first. Sessions lie in the order of their
+//! creation and live for different times: a cursor sweeps over them, looking at a bounded number of
+//! rows each time; another sweeps over the histories of users. They read on the caller's thread,
+//! and the writer only deletes.
 
 mod histories;
 mod refusals;
@@ -148,7 +149,7 @@ enum Oldest {
     /// Those that were never confirmed.
     Factors,
     Devices,
-    /// Values that nobody has shown for long.
+    /// Values that no user has shown for long.
     Population,
 }
 

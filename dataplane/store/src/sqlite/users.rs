@@ -171,7 +171,7 @@ impl Write for SetUserStatus {
             .prepare_cached("UPDATE users SET status = ?2 WHERE id = ?1")?
             .execute(params![self.user.as_bytes(), self.status])?;
         if self.status == UserStatus::Active {
-            // Whoever unlocks a user lets the user try again.
+            // Unlocking a user lets the user try again.
             db.prepare_cached("DELETE FROM mfa_counters WHERE user_id = ?1")?
                 .execute([self.user.as_bytes()])?;
             db.prepare_cached("UPDATE passwords SET tries = ?2 WHERE user_id = ?1")?

@@ -1,4 +1,4 @@
-//! A user's challenges: opened by a sign-in, read by whoever has its token.
+//! A user's challenges: opened by a sign-in, read by anyone who has its token.
 
 use tokio_postgres::Client;
 
@@ -67,7 +67,7 @@ impl Ask for OpenChallenge {
             Account::Create { user, identity } => {
                 let created = create_bare(client, &create, &name, user, identity).await;
                 match created {
-                    // Somebody with this identity was created or linked while this ran.
+                    // A user with this identity was created or linked while this ran.
                     Err(fault) if fault.takes("identities") => return Ok(SigninOutcome::Changed),
                     created => created?,
                 }
@@ -148,7 +148,7 @@ async fn create_bare(
         status,
         created_at,
         sessions_valid_from,
-        // A sign-in gives nobody a password.
+        // A sign-in never sets a password.
         password: _,
     } = user;
     let IdentityKey {

@@ -112,7 +112,8 @@ impl Confirm {
         })
     }
 
-    /// `only_as_first`: whoever has a factor already must prove that one instead. The user must be locked.
+    /// `only_as_first`: a user who has a factor already must prove that one instead. The user must
+    /// be locked.
     pub(super) async fn confirm(
         &self,
         client: &Client,

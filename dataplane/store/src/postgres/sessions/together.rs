@@ -42,9 +42,10 @@ impl AskTogether for ReadSession {
     }
 }
 
-/// No session's row is waited for: what somebody else holds is asked for again alone, as is what does not find what it expects.
-/// Since nothing is waited for, users are as they were when the statement began: whoever is disabled or loses the sessions after
-/// that was refreshed before it, and the session is over all the same.
+/// No session's row is waited for: what another transaction has locked is asked for again alone, as
+/// is what does not find what it expects. Since nothing is waited for, users are as they were when
+/// the statement began: a user who is disabled or loses the sessions after that was refreshed
+/// before it, and the session is over all the same.
 pub(in crate::postgres) static ROTATE_MANY: Text = Text::new(|| {
     let asked = Asked::default().and(&ROTATION).with(&EVENTS, "event_");
     let event = EVENTS.select(|column| format!("event_{column}"));

@@ -1,8 +1,9 @@
 //! Sign-ins of known users whose profiles have not changed, many in one statement.
 //!
-//! All that isolates one ([`super`]) isolates these as well. Nobody's row is waited for: whose it is that somebody else
-//! holds, or that is gone, signs in alone. Rows of the replay guard and of histories, which two batches may have in common,
-//! are taken in the order of their keys, so that neither waits for the other in a circle.
+//! All that isolates one ([`super`]) isolates these as well. No user's row is waited for: where it
+//! is locked by another transaction, or gone, the user signs in alone. Rows of the replay guard and
+//! of histories, which two batches may have in common, are taken in the order of their keys, so
+//! that neither waits for the other in a circle.
 
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ impl Signin {
         self.completion.is_none() && self.known_user().is_some()
     }
 
-    /// Of whom nothing changes.
+    /// The user, when nothing about the user changes.
     fn known_user(&self) -> Option<Uuid> {
         match self.account {
             Account::Existing {

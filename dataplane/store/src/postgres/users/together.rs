@@ -29,7 +29,8 @@ impl AskTogether for Gather {
         true
     }
 
-    /// Whoever is unknown and may be linked by an address is asked for again, with the owners of the address.
+    /// An identity that is unknown and may be linked by an address is asked for again, with the
+    /// owners of the address.
     async fn ask_together(
         questions: &[&Self],
         db: &mut Connection,

@@ -73,7 +73,7 @@ impl Write for Confirming {
     }
 }
 
-/// `only_as_first`: whoever has a factor already must prove that one instead.
+/// `only_as_first`: a user who has a factor already must prove that one instead.
 pub(super) fn confirm(
     db: &Connection,
     user: Uuid,

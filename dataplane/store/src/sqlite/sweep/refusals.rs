@@ -1,4 +1,5 @@
-//! Deleting the oldest refusals where they are too many, or where the disk has no room beside them.
+//! Deleting the oldest refusals where they are too many, or where they leave too little room on the
+//! disk.
 
 use rusqlite::{Connection, params};
 
