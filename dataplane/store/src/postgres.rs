@@ -2,7 +2,7 @@
 //!
 //! Each question is one statement over one of a few connections ([`pool`]), so a read is one round
 //! trip and a commit another ([`signin`] says what isolates them); what many callers ask at the
-//! same time goes as a batch, one statement for all of them ([`together`]). Audit events that no
+//! same time goes as a batch, one statement for all of them ([`batch`]). Audit events that no
 //! caller waits for are written in batches behind ([`events`]). Nothing that is asked here takes
 //! longer than 2 s, whatever becomes of the database.
 
@@ -13,18 +13,19 @@ use std::time::Duration;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::Instant;
 
+use self::batch::{AskBatch, Batcher};
 use self::connect::{Connection, Connector};
 use self::events::Trail;
 use self::fault::Fault;
 use self::pool::{Ask, Pool};
 use self::sweep::Cursors;
-use self::together::{AskTogether, Together};
 use super::refusals::{RefusalBounds, Refusals};
 use super::{
     Event, Gather, HASH_KEY_BYTES, HashKey, Probe, ReadSession, Rotation, RunOn, Signin,
     StoreError, StoreFuture, Work,
 };
 
+mod batch;
 mod connect;
 mod events;
 mod fault;
@@ -44,7 +45,6 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod together;
 pub mod url;
 mod users;
 
@@ -63,7 +63,7 @@ pub struct PostgresOptions {
     /// Refusals that may wait to be written, and as many other audit events; more are dropped, and counted.
     pub events_max: usize,
     /// From how many on questions that come at the same time are asked in one statement.
-    pub together_from: usize,
+    pub batch_from: usize,
     /// How long a server that cannot be reached is tried at the start.
     pub start_wait: Duration,
     pub refusals: RefusalBounds,
@@ -75,7 +75,7 @@ impl Default for PostgresOptions {
             connections: 16,
             waiting_max: 1024,
             events_max: 4096,
-            together_from: 2,
+            batch_from: 2,
             start_wait: Duration::from_secs(30),
             refusals: RefusalBounds::default(),
         }
@@ -103,10 +103,10 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Arc<Pool>,
-    gathers: Arc<Together<Gather>>,
-    signins: Arc<Together<Signin>>,
-    sessions: Arc<Together<ReadSession>>,
-    rotations: Arc<Together<Rotation>>,
+    gathers: Arc<Batcher<Gather>>,
+    signins: Arc<Batcher<Signin>>,
+    sessions: Arc<Batcher<ReadSession>>,
+    rotations: Arc<Batcher<Rotation>>,
     trail: Trail,
     refusals: Refusals,
     cursors: Cursors,
@@ -122,7 +122,7 @@ impl PostgresStore {
             connections,
             waiting_max,
             events_max,
-            together_from,
+            batch_from,
             start_wait,
             refusals,
         } = options;
@@ -145,10 +145,10 @@ impl PostgresStore {
         drop(first);
         let pool = Arc::new(Pool::new(connector, connections.max(1), waiting_max));
         Ok(Self {
-            gathers: Together::new(Arc::clone(&pool), together_from),
-            signins: Together::new(Arc::clone(&pool), together_from),
-            sessions: Together::new(Arc::clone(&pool), together_from),
-            rotations: Together::new(Arc::clone(&pool), together_from),
+            gathers: Batcher::new(Arc::clone(&pool), batch_from),
+            signins: Batcher::new(Arc::clone(&pool), batch_from),
+            sessions: Batcher::new(Arc::clone(&pool), batch_from),
+            rotations: Batcher::new(Arc::clone(&pool), batch_from),
             trail: Trail::start(Arc::clone(&pool), events_max.max(1)),
             pool,
             refusals: Refusals::new(refusals),
@@ -177,12 +177,12 @@ impl PostgresStore {
         answer
     }
 
-    async fn write_together<A: AskTogether>(
+    async fn write_batched<A: AskBatch>(
         &self,
-        together: &Arc<Together<A>>,
+        batcher: &Arc<Batcher<A>>,
         question: A,
     ) -> Result<A::Answer, StoreError> {
-        let answer = together.ask(question).await;
+        let answer = batcher.ask(question).await;
         if answer.is_ok() {
             self.writes.fetch_add(1, Ordering::Relaxed);
         }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_postgres::{Client, Statement};
 
+use super::batch::column;
 use super::connect::Connection;
 use super::fault::Fault;
 use super::pool::{Ask, Pool, Refusal};
-use super::together::column;
 use crate::Event;
 use crate::statements::events::{INSERT_MANY, row};
 use crate::statements::value::{arrays, parameters};

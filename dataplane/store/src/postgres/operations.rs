@@ -90,8 +90,8 @@ impl RunOn<PostgresStore> for ReadSession {
 impl RunOn<PostgresStore> for Signin {
     fn run_on(self, store: &PostgresStore) -> StoreFuture<'_, SigninOutcome> {
         Box::pin(async move {
-            if self.goes_together() {
-                store.write_together(&store.signins, self).await
+            if self.goes_in_a_batch() {
+                store.write_batched(&store.signins, self).await
             } else {
                 store.write(self).await
             }
@@ -101,7 +101,7 @@ impl RunOn<PostgresStore> for Signin {
 
 impl RunOn<PostgresStore> for Rotation {
     fn run_on(self, store: &PostgresStore) -> StoreFuture<'_, RotationOutcome> {
-        Box::pin(store.write_together(&store.rotations, self))
+        Box::pin(store.write_batched(&store.rotations, self))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each is one statement, and so one transaction and one round trip. Under READ COMMITTED an `UPDATE` that had to wait for
 //! another looks at the row again as that one left it: of two rotations the second finds another digest and changes nothing.
 
-pub(super) mod together;
+pub(super) mod batch;
 
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;

@@ -16,8 +16,8 @@
 //! What conflicts under a stricter isolation (compatible servers know only SERIALIZABLE) fails with 40001 or 40P01, has then
 //! written nothing, and is asked again.
 
+pub(super) mod batch;
 pub(super) mod text;
-pub(super) mod together;
 
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;

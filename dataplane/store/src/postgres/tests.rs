@@ -11,6 +11,7 @@ use crate::conformance::{self, Fixture};
 use crate::refusals::RefusalBounds;
 use crate::{Store, StoreError};
 
+mod batch;
 mod opening;
 mod outages;
 mod plans;
@@ -19,7 +20,6 @@ mod server;
 mod side_by_side;
 mod sweeping;
 mod tls;
-mod together;
 
 mod conforms {
     use super::{Postgres, conformance};
@@ -28,14 +28,14 @@ mod conforms {
 }
 
 /// With the statements for many, each asked even for one.
-mod conforms_together {
+mod conforms_batched {
     use super::{Postgres, PostgresOptions, Server, conformance};
 
     conformance::suite!(
         Postgres::on(
             Server::shared(),
             PostgresOptions {
-                together_from: 1,
+                batch_from: 1,
                 ..PostgresOptions::default()
             }
         )

@@ -1,6 +1,6 @@
 //! Users and the identities that belong to them.
 
-pub(super) mod together;
+pub(super) mod batch;
 
 use tokio_postgres::Row;
 

@@ -59,12 +59,9 @@ async fn what_was_planned_for_a_small_table_goes_by_an_index() {
     let fixture = Postgres::empty().await;
     fixture.run(PEOPLE).await;
     for (text, by) in [
-        (users::together::KNOWN, "(policy = a.policy)"),
-        (users::together::KNOWN_WITH_HISTORY, "(policy = a.policy)"),
-        (
-            sessions::together::ROTATE_MANY.postgres(),
-            "(id = ANY ($1))",
-        ),
+        (users::batch::KNOWN, "(policy = a.policy)"),
+        (users::batch::KNOWN_WITH_HISTORY, "(policy = a.policy)"),
+        (sessions::batch::ROTATE_MANY.postgres(), "(id = ANY ($1))"),
         (
             signin::text::many(signin::text::Parts::new(true, true)),
             "(id = ANY ($1))",
@@ -77,7 +74,7 @@ async fn what_was_planned_for_a_small_table_goes_by_an_index() {
     }
     // With the database's own settings it would be read from one end to the other.
     let other = fixture.server.client(&fixture.user).await;
-    let plan = plan(&other, sessions::together::ROTATE_MANY.postgres()).await;
+    let plan = plan(&other, sessions::batch::ROTATE_MANY.postgres()).await;
     assert!(plan.expect("it is planned").contains("Seq Scan"));
 }
 

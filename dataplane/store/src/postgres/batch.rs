@@ -34,19 +34,19 @@ const PATIENCE: Duration = Duration::from_millis(25);
 const QUESTIONS_MAX: usize = 64;
 
 /// Something that can be asked alone, or with others of its kind in one statement.
-pub(super) trait AskTogether: Ask + 'static {
+pub(super) trait AskBatch: Ask + 'static {
     /// False for two that must not be in one statement, since one changes what the other finds.
     fn goes_with(&self, other: &Self) -> bool;
 
     /// An answer to each, in their order; none for what must be asked alone, of which nothing has been written.
-    fn ask_together(
+    fn ask_batch(
         questions: &[&Self],
         db: &mut Connection,
     ) -> impl Future<Output = Result<Vec<Option<Self::Answer>>, Fault>> + Send;
 }
 
 /// Questions of one kind, on their way to the database.
-pub(super) struct Together<A: Ask> {
+pub(super) struct Batcher<A: Ask> {
     pool: Arc<Pool>,
     /// From how many on questions are asked in one statement.
     from: usize,
@@ -65,7 +65,7 @@ struct Asked<A: Ask> {
     answer: oneshot::Sender<Result<A::Answer, StoreError>>,
 }
 
-impl<A: AskTogether> Together<A> {
+impl<A: AskBatch> Batcher<A> {
     pub(super) fn new(pool: Arc<Pool>, from: usize) -> Arc<Self> {
         Arc::new(Self {
             pool,
@@ -179,22 +179,22 @@ impl FaultKind {
 }
 
 /// One of the batches under way, and those that follow it.
-struct Lane<A: AskTogether> {
-    together: Arc<Together<A>>,
+struct Lane<A: AskBatch> {
+    batcher: Arc<Batcher<A>>,
     counted: bool,
 }
 
-impl<A: AskTogether> Lane<A> {
-    fn new(together: Arc<Together<A>>) -> Self {
+impl<A: AskBatch> Lane<A> {
+    fn new(batcher: Arc<Batcher<A>>) -> Self {
         Self {
-            together,
+            batcher,
             counted: true,
         }
     }
 
     async fn run(mut self) {
         while let Some(batch) = self.next() {
-            let answering = tokio::spawn(Arc::clone(&self.together).answer(batch));
+            let answering = tokio::spawn(Arc::clone(&self.batcher).answer(batch));
             // A batch that waits for a row that another transaction has locked does not keep other
             // batches waiting.
             let _answered = tokio::time::timeout(PATIENCE, answering).await;
@@ -204,7 +204,7 @@ impl<A: AskTogether> Lane<A> {
     /// The next batch: those that have waited longest. Without any the lane is closed, in the same
     /// moment.
     fn next(&mut self) -> Option<Vec<Asked<A>>> {
-        let mut queue = self.together.queue();
+        let mut queue = self.batcher.queue();
         let mut batch: Vec<Asked<A>> = Vec::new();
         let mut next = 0;
         while batch.len() < QUESTIONS_MAX {
@@ -229,29 +229,29 @@ impl<A: AskTogether> Lane<A> {
     }
 }
 
-impl<A: AskTogether> Drop for Lane<A> {
+impl<A: AskBatch> Drop for Lane<A> {
     fn drop(&mut self) {
         if self.counted {
-            self.together.queue().under_way -= 1;
+            self.batcher.queue().under_way -= 1;
         }
     }
 }
 
-impl<A: AskTogether> fmt::Debug for Together<A> {
+impl<A: AskBatch> fmt::Debug for Batcher<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Together({} waiting)", self.waiting())
+        write!(f, "Batcher({} waiting)", self.waiting())
     }
 }
 
 /// Questions of one statement.
 struct Batch<'a, A>(Vec<&'a A>);
 
-impl<A: AskTogether> Ask for Batch<'_, A> {
+impl<A: AskBatch> Ask for Batch<'_, A> {
     type Answer = Vec<Option<A::Answer>>;
     const ONLY_READS: bool = A::ONLY_READS;
 
     async fn ask(&self, db: &mut Connection) -> Result<Self::Answer, Fault> {
-        A::ask_together(&self.0, db).await
+        A::ask_batch(&self.0, db).await
     }
 }
 

@@ -9,10 +9,10 @@ use super::Postgres;
 use crate::ReadSession;
 use crate::conformance::Fixture as _;
 use crate::conformance::rows::*;
+use crate::postgres::batch::AskBatch;
 use crate::postgres::connect::Connection;
 use crate::postgres::fault::Fault;
 use crate::postgres::pool::Ask;
-use crate::postgres::together::AskTogether;
 use crate::{Gather, Profile, RotationOutcome, SetUserStatus, Signin, SigninOutcome, UserStatus};
 
 /// So many that not all are alone.
@@ -21,16 +21,16 @@ const MANY: usize = 40;
 /// These in one statement, and in no other.
 struct Exactly<A>(Vec<A>);
 
-impl<A: AskTogether> Ask for Exactly<A> {
+impl<A: AskBatch> Ask for Exactly<A> {
     type Answer = Vec<Option<A::Answer>>;
 
     async fn ask(&self, db: &mut Connection) -> Result<Self::Answer, Fault> {
         let questions: Vec<&A> = self.0.iter().collect();
-        A::ask_together(&questions, db).await
+        A::ask_batch(&questions, db).await
     }
 }
 
-async fn answers<A: AskTogether>(fixture: &Postgres, questions: Vec<A>) -> Vec<Option<A::Answer>> {
+async fn answers<A: AskBatch>(fixture: &Postgres, questions: Vec<A>) -> Vec<Option<A::Answer>> {
     let store = fixture.postgres();
     let answered = store.pool.answer(&Exactly(questions)).await;
     answered.expect("the database takes them")

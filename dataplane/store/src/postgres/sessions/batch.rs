@@ -5,16 +5,16 @@ use super::{
     User, Uuid, encode, owned_session_of, owned_sessions, parameters, rotation, session_columns,
     user_columns,
 };
-use crate::postgres::together::{AskTogether, column};
+use crate::postgres::batch::{AskBatch, column};
 use crate::statements::Asked;
 use crate::statements::value::arrays;
 
-impl AskTogether for ReadSession {
+impl AskBatch for ReadSession {
     fn goes_with(&self, _other: &Self) -> bool {
         true
     }
 
-    async fn ask_together(
+    async fn ask_batch(
         questions: &[&Self],
         db: &mut Connection,
     ) -> Result<Vec<Option<Option<(Session, User)>>>, Fault> {
@@ -65,12 +65,12 @@ pub(in crate::postgres) static ROTATE_MANY: Text = Text::new(|| {
     )
 });
 
-impl AskTogether for Rotation {
+impl AskBatch for Rotation {
     fn goes_with(&self, other: &Self) -> bool {
         self.session != other.session
     }
 
-    async fn ask_together(
+    async fn ask_batch(
         questions: &[&Self],
         db: &mut Connection,
     ) -> Result<Vec<Option<RotationOutcome>>, Fault> {

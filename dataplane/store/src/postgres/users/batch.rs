@@ -1,7 +1,7 @@
 //! Who the users of many identities are, in one statement.
 
 use super::{Connection, Fault, Gather, Gathered, USER_COLUMNS, history_of, read, user_columns};
-use crate::postgres::together::{AskTogether, column, place_of};
+use crate::postgres::batch::{AskBatch, column, place_of};
 
 /// Each by the primary keys, however small the tables were when the statement was planned.
 macro_rules! known_of_many {
@@ -24,14 +24,14 @@ pub(in crate::postgres) const KNOWN_WITH_HISTORY: &str = known_of_many!(
     " LEFT JOIN risk_history h ON h.user_id = u.id"
 );
 
-impl AskTogether for Gather {
+impl AskBatch for Gather {
     fn goes_with(&self, _other: &Self) -> bool {
         true
     }
 
     /// An identity that is unknown and may be linked by an address is asked for again, with the
     /// owners of the address.
-    async fn ask_together(
+    async fn ask_batch(
         questions: &[&Self],
         db: &mut Connection,
     ) -> Result<Vec<Option<Gathered>>, Fault> {

@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use super::text::{Parts, many};
 use super::{Connection, Fault, outcome_of, parameters};
-use crate::postgres::together::{AskTogether, column, place_of};
+use crate::postgres::batch::{AskBatch, column, place_of};
 use crate::statements::value::arrays;
 use crate::{Account, Signin, SigninOutcome};
 
 impl Signin {
     /// Whether it is one that others can be asked for along with.
-    pub(in crate::postgres) fn goes_together(&self) -> bool {
+    pub(in crate::postgres) fn goes_in_a_batch(&self) -> bool {
         self.completion.is_none() && self.known_user().is_some()
     }
 
@@ -35,14 +35,14 @@ impl Signin {
     }
 }
 
-impl AskTogether for Signin {
+impl AskBatch for Signin {
     fn goes_with(&self, other: &Self) -> bool {
         let digest = |signin: &Self| signin.replay.map(|key| key.digest);
         let one_token = self.replay.is_some() && digest(self) == digest(other);
         !one_token && self.known_user() != other.known_user()
     }
 
-    async fn ask_together(
+    async fn ask_batch(
         questions: &[&Self],
         db: &mut Connection,
     ) -> Result<Vec<Option<SigninOutcome>>, Fault> {
