@@ -87,7 +87,7 @@ pub(crate) const PROGRESS_TABLE: &str = "vestibule_copy";
 
 /// At the start: between two attempts, and between two lines of the log about it.
 const START_RETRY: Duration = Duration::from_millis(500);
-const START_TOLD_EVERY: Duration = Duration::from_secs(5);
+const START_LOGGED_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a database cannot be used, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +196,7 @@ async fn connect_patiently(
     wait: Duration,
 ) -> Result<Connection, ConnectError> {
     let began = Instant::now();
-    let mut told = None;
+    let mut logged_at = None;
     loop {
         let error = match connector.connect().await {
             Ok(connection) => return Ok(connection),
@@ -206,8 +206,8 @@ async fn connect_patiently(
         if !error.is_passing() || left.is_zero() {
             return Err(error);
         }
-        if told.is_none_or(|told: Instant| told.elapsed() >= START_TOLD_EVERY) {
-            told = Some(Instant::now());
+        if logged_at.is_none_or(|logged_at: Instant| logged_at.elapsed() >= START_LOGGED_EVERY) {
+            logged_at = Some(Instant::now());
             tracing::warn!("{error}; trying for {} s more", left.as_secs());
         }
         tokio::time::sleep(START_RETRY.min(left)).await;

@@ -137,23 +137,27 @@ impl Target {
         batch: &[Vec<Field>],
         done: u64,
     ) -> Result<(), CopyError> {
-        let told = |error: tokio_postgres::Error| CopyError::Row {
+        let failed = |error: tokio_postgres::Error| CopyError::Row {
             table: table.to_owned(),
-            reason: Private::told(&error),
+            reason: Private::describe(&error),
         };
-        let transaction = self.0.client().transaction().await.map_err(told)?;
+        let transaction = self.0.client().transaction().await.map_err(failed)?;
         let names: Vec<&str> = shape.iter().map(|column| column.name.as_str()).collect();
         let kinds: Vec<Type> = shape.iter().map(|column| column.kind.clone()).collect();
         let names = names.join(", ");
         let sink = transaction
             .copy_in(&format!("COPY {table} ({names}) FROM STDIN BINARY"))
             .await
-            .map_err(told)?;
+            .map_err(failed)?;
         let mut writer = pin!(BinaryCopyInWriter::new(sink, &kinds));
         for row in batch {
-            writer.as_mut().write_raw(row.iter()).await.map_err(told)?;
+            writer
+                .as_mut()
+                .write_raw(row.iter())
+                .await
+                .map_err(failed)?;
         }
-        writer.finish().await.map_err(told)?;
+        writer.finish().await.map_err(failed)?;
         let done = i64::try_from(done).unwrap_or(i64::MAX);
         transaction
             .execute(
@@ -161,8 +165,8 @@ impl Target {
                 &[&table, &done],
             )
             .await
-            .map_err(told)?;
-        transaction.commit().await.map_err(told)
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     pub(super) async fn count(&mut self, table: &str) -> Result<u64, CopyError> {
@@ -205,7 +209,7 @@ impl Target {
 }
 
 fn database(error: tokio_postgres::Error) -> CopyError {
-    CopyError::Database(Private::told(&error))
+    CopyError::Database(Private::describe(&error))
 }
 
 impl ToSql for Field {

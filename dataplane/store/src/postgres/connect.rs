@@ -278,11 +278,11 @@ impl Connector {
 
     fn refused(&self, address: &Address, error: &tokio_postgres::Error) -> ConnectError {
         let (address, user) = (address.clone(), self.url.user.clone());
-        let Some(told) = error.as_db_error() else {
+        let Some(answer) = error.as_db_error() else {
             return unanswered(address, user, error);
         };
-        let reason = told.message().to_owned();
-        let code = told.code();
+        let reason = answer.message().to_owned();
+        let code = answer.code();
         if *code == SqlState::INVALID_PASSWORD {
             ConnectError::WrongPassword { address, user }
         } else if *code == SqlState::INVALID_CATALOG_NAME {

@@ -17,9 +17,9 @@ use crate::StoreError;
 pub(crate) enum Fault {
     #[error("{0}")]
     Connect(#[from] ConnectError),
-    #[error("{}", told(.0))]
+    #[error("{}", describe(.0))]
     Database(#[from] tokio_postgres::Error),
-    #[error("a row of {0} holds what nobody wrote: restore the database from a backup")]
+    #[error("a row of {0} holds what Vestibule did not write: restore the database from a backup")]
     Unreadable(&'static str),
     #[error("the database did not answer in time")]
     Late,
@@ -139,16 +139,16 @@ impl FaultKind {
 }
 
 /// In the server's own words: the driver's are `db error`.
-pub(super) fn told(error: &tokio_postgres::Error) -> String {
-    let Some(told) = error.as_db_error() else {
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    let Some(database_error) = error.as_db_error() else {
         let cause = error.source().map(|source| format!(": {source}"));
         return format!(
             "the connection to the database broke off ({error}{})",
             cause.unwrap_or_default()
         );
     };
-    let (message, code) = (told.message(), told.code().code());
-    let advice = match kind_of(told.code()) {
+    let (message, code) = (database_error.message(), database_error.code().code());
+    let advice = match kind_of(database_error.code()) {
         FaultKind::ReadOnly => "the database takes no writes: is it a standby?",
         FaultKind::Conflict => "other transactions were first, time and again",
         FaultKind::Slow => "the database took longer than it may",
@@ -164,21 +164,24 @@ pub(super) fn told(error: &tokio_postgres::Error) -> String {
 }
 
 /// Faults are logged this often at most: what one caller meets, a thousand others may meet as well.
-const TOLD_EVERY: Duration = Duration::from_secs(5);
+const LOGGED_EVERY: Duration = Duration::from_secs(5);
 
 /// Tells of an outage and of its end in the log, a bounded number of times.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// Whether a fault was logged, and its end was not.
     ill: AtomicBool,
-    told: Mutex<Option<Instant>>,
+    logged_at: Mutex<Option<Instant>>,
 }
 
 impl Health {
     pub(super) fn failed(&self, fault: &Fault) -> StoreError {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
-            *told = Some(Instant::now());
+        let mut logged_at = self
+            .logged_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LOGGED_EVERY) {
+            *logged_at = Some(Instant::now());
             self.ill.store(true, Ordering::Relaxed);
             tracing::error!(store.fault = ?fault.kind(), "the store cannot be used: {fault}");
         }
@@ -249,7 +252,7 @@ mod tests {
                 assert!(matches!(error, StoreError::Unavailable(_)));
                 health.succeeded();
             }
-            tokio::time::advance(TOLD_EVERY).await;
+            tokio::time::advance(LOGGED_EVERY).await;
         }
         let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
         let lines: Vec<&str> = text.lines().collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::connect::{Connection, Connector};
-use super::fault::told;
+use super::fault::describe;
 use super::{OpenError, PostgresUrl, SchemaError, connect_patiently, schema};
 
 /// How long a server that cannot be reached is tried.
@@ -32,7 +32,7 @@ impl Private {
         let user = &connector.url().user;
         schema::bring_up_to_date(&mut connection, user).await?;
         let set = connection.client.batch_execute(SETTINGS).await;
-        set.map_err(|error| SchemaError::Database(told(&error)))?;
+        set.map_err(|error| SchemaError::Database(describe(&error)))?;
         Ok(Self {
             user: user.clone(),
             connection,
@@ -49,7 +49,7 @@ impl Private {
     }
 
     /// An error of the database, in words that hold no row.
-    pub(crate) fn told(error: &tokio_postgres::Error) -> String {
-        told(error)
+    pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
+        describe(error)
     }
 }

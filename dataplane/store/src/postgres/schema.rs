@@ -7,7 +7,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::PROGRESS_TABLE;
 use super::connect::Connection;
-use super::fault::told;
+use super::fault::describe;
 
 mod migrations {
     refinery::embed_migrations!("migrations/postgres");
@@ -65,7 +65,7 @@ pub(super) async fn bring_up_to_date(
             migrated: 0,
         });
     }
-    let database = |error: tokio_postgres::Error| SchemaError::Database(told(&error));
+    let database = |error: tokio_postgres::Error| SchemaError::Database(describe(&error));
     client
         .batch_execute(MIGRATION_SETTINGS)
         .await
@@ -113,7 +113,7 @@ pub(super) async fn check_whole(connection: &Connection) -> Result<(), SchemaErr
         .client
         .query_one("SELECT to_regclass($1) IS NULL", &[&PROGRESS_TABLE]);
     let whole = asked.await.and_then(|row| row.try_get(0));
-    match whole.map_err(|error| SchemaError::Database(told(&error)))? {
+    match whole.map_err(|error| SchemaError::Database(describe(&error)))? {
         true => Ok(()),
         false => Err(SchemaError::Unfinished),
     }
@@ -146,7 +146,7 @@ async fn migrate(client: &mut Client, known: i64, user: &str) -> Result<usize, S
             return Err(refused(cause, user, "create its tables"));
         }
         if attempt >= ATTEMPTS_MAX {
-            return Err(SchemaError::Migration(told(cause)));
+            return Err(SchemaError::Migration(describe(cause)));
         }
         attempt += 1;
         tokio::time::sleep(ATTEMPT_WAIT).await;
@@ -177,7 +177,7 @@ async fn version(client: &Client) -> Result<Option<i64>, SchemaError> {
     let answers = match asked {
         Ok(answers) => answers,
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(None),
-        Err(error) => return Err(SchemaError::Database(told(&error))),
+        Err(error) => return Err(SchemaError::Database(describe(&error))),
     };
     let version = answers.iter().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => row.get(0),
@@ -197,11 +197,13 @@ fn known_version() -> i64 {
 
 fn refused(error: &tokio_postgres::Error, user: &str, what: &'static str) -> SchemaError {
     match error.as_db_error() {
-        Some(told) if *told.code() == SqlState::INSUFFICIENT_PRIVILEGE => SchemaError::NotAllowed {
-            user: user.to_owned(),
-            what,
-            reason: told.message().to_owned(),
-        },
-        _ => SchemaError::Database(told(error)),
+        Some(database_error) if *database_error.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+            SchemaError::NotAllowed {
+                user: user.to_owned(),
+                what,
+                reason: database_error.message().to_owned(),
+            }
+        }
+        _ => SchemaError::Database(describe(error)),
     }
 }

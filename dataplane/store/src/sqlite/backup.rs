@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{FILE_MODE, Held, OpenError, beside, refused, unusable};
+use super::open::{FILE_MODE, Held, OpenError, refused, unusable, with_suffix};
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
@@ -29,7 +29,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), BackupError> {
     if to.exists() {
         return Err(BackupError::Exists(to.to_owned()));
     }
-    let partial = Partial::create(beside(to, ".partial"))?;
+    let partial = Partial::create(with_suffix(to, ".partial"))?;
     write(from, &partial.0)?;
     let synced = File::open(&partial.0).and_then(|file| file.sync_all());
     synced.map_err(|error| unusable(&partial.0, error))?;

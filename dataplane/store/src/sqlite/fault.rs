@@ -247,16 +247,16 @@ mod tests {
             health.copy_failed(&failure(ffi::SQLITE_IOERR));
             health.copied();
         });
-        let told = [
+        let expected = [
             "the store cannot be written to: no space is left for vestibule.db",
             "the store cannot be written to: vestibule.db cannot be written to",
             "the store can be written to again",
             "the store's log cannot be copied and grows: reading or writing vestibule.db failed",
             "the store's log can be copied again",
         ];
-        assert_eq!(lines.len(), told.len(), "{lines:?}");
-        for (line, told) in lines.iter().zip(told) {
-            assert!(line.contains(told), "{line}");
+        assert_eq!(lines.len(), expected.len(), "{lines:?}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.contains(expected), "{line}");
         }
     }
 

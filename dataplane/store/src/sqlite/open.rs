@@ -157,7 +157,7 @@ fn resolved(path: &Path) -> Result<PathBuf, OpenError> {
 }
 
 fn hold(path: &Path) -> Result<Held, OpenError> {
-    let lock = beside(path, ".lock");
+    let lock = with_suffix(path, ".lock");
     let file = create(&lock)?;
     match file.try_lock() {
         Ok(()) => Ok(Held { _lock: file }),
@@ -177,7 +177,11 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+    for path in [
+        path.to_owned(),
+        with_suffix(path, "-wal"),
+        with_suffix(path, "-shm"),
+    ] {
         match fs::set_permissions(&path, Permissions::from_mode(FILE_MODE)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -299,7 +303,7 @@ pub(super) fn unusable(path: &Path, source: io::Error) -> OpenError {
     }
 }
 
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -53,7 +53,7 @@ impl Ask for OpenChallenge {
         let ended = db.prepared(ENDED).await?;
         let make_room = db.prepared(MAKE_ROOM).await?;
         let open = db.prepared(INSERT.postgres()).await?;
-        let told = db.prepared(INSERT_EVENT.postgres()).await?;
+        let insert_event_statement = db.prepared(INSERT_EVENT.postgres()).await?;
         // Dropped without a commit it is rolled back.
         let transaction = begin(db).await?;
         let client = transaction.client();
@@ -128,7 +128,7 @@ impl Ask for OpenChallenge {
             .await?;
         let values = row(self, user_id, created_at);
         client.execute(&open, &parameters(&values)).await?;
-        insert_event(client, &told, event).await?;
+        insert_event(client, &insert_event_statement, event).await?;
         transaction.commit().await?;
         Ok(SigninOutcome::Committed)
     }

@@ -163,7 +163,7 @@ impl Ask for Confirming {
         } = self;
         let counters = Counters::prepare(db).await?;
         let confirm = Confirm::prepare(db).await?;
-        let told = db.prepared(INSERT_EVENT.postgres()).await?;
+        let insert_event_statement = db.prepared(INSERT_EVENT.postgres()).await?;
         let transaction = begin(db).await?;
         let client = transaction.client();
         let _counted = counters.lock(client, *user).await?;
@@ -173,7 +173,7 @@ impl Ask for Confirming {
         if outcome == ConfirmOutcome::Gone {
             return Ok(outcome);
         }
-        insert_event(client, &told, event).await?;
+        insert_event(client, &insert_event_statement, event).await?;
         transaction.commit().await?;
         Ok(outcome)
     }
@@ -197,7 +197,7 @@ impl Ask for Removal {
         let confirmed = db.prepared(CONFIRMED).await?;
         let forget_codes = db.prepared(FORGET_RECOVERY_CODES).await?;
         let forget_devices = db.prepared(FORGET_DEVICES).await?;
-        let told = db.prepared(INSERT_EVENT.postgres()).await?;
+        let insert_event_statement = db.prepared(INSERT_EVENT.postgres()).await?;
         let transaction = begin(db).await?;
         let client = transaction.client();
         let _counted = counters.lock(client, *user).await?;
@@ -208,7 +208,7 @@ impl Ask for Removal {
             client.execute(&forget_codes, &[user]).await?;
         }
         client.execute(&forget_devices, &[user]).await?;
-        insert_event(client, &told, event).await?;
+        insert_event(client, &insert_event_statement, event).await?;
         transaction.commit().await?;
         Ok(true)
     }
