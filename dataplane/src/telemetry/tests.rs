@@ -14,3 +14,9 @@ fn a_collector_is_named_with_or_without_its_path() {
         assert_eq!(endpoint(&url), sent_to);
     }
 }
+
+#[test]
+fn spans_of_every_crate_have_the_target_that_is_exported() {
+    assert_eq!(vestibule_idtoken::keys::TRACE_TARGET, TARGET);
+    assert_eq!(vestibule_store::trace::TARGET, TARGET);
+}

@@ -30,7 +30,7 @@ use super::passwords::{EVICT, evict_unverified};
 use super::pool::Ask;
 use super::users::status_of;
 use crate::statements::value::{Value, parameters};
-use crate::statements::{events, sessions};
+use crate::statements::{events, sessions, users};
 use crate::{Account, IdentityKey, Profile, Signin, SigninOutcome, UseOnce, User, UserStatus};
 
 /// Room for the values of any sign-in.
@@ -55,7 +55,7 @@ impl Ask for Signin {
                 profile: Some(profile),
             } => {
                 let statement = db.prepared(Shape::Changed.text(parts)).await?;
-                let own = changed(profile);
+                let own = users::profile_row(profile);
                 match proved_address(profile) {
                     None => self.write(&db.client, &statement, *user_id, &own).await,
                     Some(email) => {
@@ -208,7 +208,7 @@ impl Signin {
             Account::Existing {
                 profile: Some(profile),
                 ..
-            } => own.extend(changed(profile)),
+            } => own.extend(users::profile_row(profile)),
             Account::Link {
                 user_id,
                 identity,
@@ -247,44 +247,9 @@ impl Signin {
         user: &User,
         identity: &IdentityKey,
     ) -> Result<SigninOutcome, Fault> {
-        let User {
-            id,
-            policy,
-            profile,
-            status,
-            created_at,
-            sessions_valid_from,
-            // A sign-in never sets a password.
-            password: _,
-        } = user;
-        let Profile {
-            username,
-            email,
-            email_verified,
-            email_linkable: _,
-            phone,
-            phone_unverified: _,
-        } = profile;
-        let IdentityKey {
-            policy: _same,
-            issuer,
-            subject,
-        } = identity;
-        let own = [
-            policy.into(),
-            username.as_ref().into(),
-            email.as_ref().into(),
-            (*email_verified).into(),
-            phone.as_ref().into(),
-            status.name().into(),
-            (*created_at).into(),
-            issuer.into(),
-            subject.into(),
-            (*sessions_valid_from).into(),
-            profile.link_email().into(),
-            profile.unverified_phone().into(),
-        ];
-        self.write(client, statement, *id, &own).await
+        let mut own = users::row(user).to_vec();
+        own.extend(named(identity));
+        self.write(client, statement, user.id, &own).await
     }
 
     /// `own`: the parameters of the statement's shape.
@@ -332,26 +297,6 @@ impl Signin {
         }
         values
     }
-}
-
-/// The parameters of a changed profile.
-fn changed(profile: &Profile) -> [Value<'_>; 6] {
-    let Profile {
-        username,
-        email,
-        email_verified,
-        email_linkable: _,
-        phone,
-        phone_unverified: _,
-    } = profile;
-    [
-        username.as_ref().into(),
-        email.as_ref().into(),
-        (*email_verified).into(),
-        phone.as_ref().into(),
-        profile.link_email().into(),
-        profile.unverified_phone().into(),
-    ]
 }
 
 /// The parameters of an identity that becomes the user's.

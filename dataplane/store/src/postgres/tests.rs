@@ -19,6 +19,7 @@ mod replicas;
 mod server;
 mod side_by_side;
 mod sweeping;
+mod texts;
 mod tls;
 
 mod conforms {

@@ -25,6 +25,19 @@ pub(crate) const USERS: Table = Table {
     ],
 };
 
+/// Of a changed profile.
+pub(crate) const PROFILE: Table = Table {
+    name: "users",
+    columns: &[
+        ("username", "text"),
+        ("email", "text"),
+        ("email_verified", "boolean"),
+        ("phone", "text"),
+        ("link_email", "text"),
+        ("unverified_phone", "text"),
+    ],
+};
+
 pub(crate) static INSERT: Text = Text::new(|| USERS.insert());
 
 pub(crate) fn row(user: &User) -> [Value<'_>; USERS.columns.len()] {
@@ -57,6 +70,25 @@ pub(crate) fn row(user: &User) -> [Value<'_>; USERS.columns.len()] {
         (*sessions_valid_from).into(),
         password.map(|password| password.changed_at).into(),
         password.is_some_and(|password| password.must_change).into(),
+        profile.link_email().into(),
+        profile.unverified_phone().into(),
+    ]
+}
+
+pub(crate) fn profile_row(profile: &Profile) -> [Value<'_>; PROFILE.columns.len()] {
+    let Profile {
+        username,
+        email,
+        email_verified,
+        email_linkable: _,
+        phone,
+        phone_unverified: _,
+    } = profile;
+    [
+        username.as_ref().into(),
+        email.as_ref().into(),
+        (*email_verified).into(),
+        phone.as_ref().into(),
         profile.link_email().into(),
         profile.unverified_phone().into(),
     ]

@@ -12,7 +12,11 @@ pub(crate) enum Value<'a> {
     Null,
     Number(i64),
     Flag(bool),
+    /// Refused where it has the character 0, which PostgreSQL has not: a key never becomes another.
     Text(&'a str),
+    /// A text that is only read, such as a detail: PostgreSQL keeps it with U+FFFD in place of the
+    /// character 0.
+    Readable(&'a str),
     Bytes(&'a [u8]),
     Id(Uuid),
 }
@@ -71,7 +75,7 @@ impl rusqlite::ToSql for Value<'_> {
             Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
             Self::Number(number) => ToSqlOutput::from(*number),
             Self::Flag(flag) => ToSqlOutput::from(*flag),
-            Self::Text(text) => ToSqlOutput::from(*text),
+            Self::Text(text) | Self::Readable(text) => ToSqlOutput::from(*text),
             Self::Bytes(bytes) => ToSqlOutput::from(*bytes),
             Self::Id(id) => ToSqlOutput::Borrowed(ValueRef::Blob(id.as_bytes())),
         })
@@ -79,7 +83,6 @@ impl rusqlite::ToSql for Value<'_> {
 }
 
 impl ToSql for Value<'_> {
-    /// PostgreSQL has no character 0.
     fn to_sql(
         &self,
         kind: &Type,
@@ -92,10 +95,10 @@ impl ToSql for Value<'_> {
             }
             Self::Number(number) => number.to_sql(kind, out),
             Self::Flag(flag) => flag.to_sql(kind, out),
-            Self::Text(text) if text.contains('\0') => {
+            Self::Readable(text) if text.contains('\0') => {
                 text.replace('\0', "\u{FFFD}").to_sql(kind, out)
             }
-            Self::Text(text) => text.to_sql(kind, out),
+            Self::Text(text) | Self::Readable(text) => text.to_sql(kind, out),
             Self::Bytes(bytes) => bytes.to_sql(kind, out),
             Self::Id(id) => id.to_sql(kind, out),
         }

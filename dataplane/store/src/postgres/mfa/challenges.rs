@@ -15,12 +15,11 @@ use crate::sessions::Login;
 use crate::statements::challenges::{INSERT, OF_DIGEST, read, row};
 use crate::statements::events::INSERT as INSERT_EVENT;
 use crate::statements::factors::OF_USER;
+use crate::statements::users;
 use crate::statements::value::parameters;
-use crate::{Account, IdentityKey, SigninOutcome, User, UserStatus};
+use crate::{Account, IdentityKey, Profile, SigninOutcome, User, UserStatus};
 
 const STANDING: &str = "SELECT status, sessions_valid_from FROM users WHERE id = $1 FOR SHARE";
-const CREATE: &str = "INSERT INTO users (id, policy, email_verified, status, created_at, sessions_valid_from) \
-     VALUES ($1, $2, false, $3, $4, $5)";
 const NAME: &str =
     "INSERT INTO identities (policy, issuer, subject, user_id) VALUES ($1, $2, $3, $4)";
 const REPLAY: &str =
@@ -46,7 +45,7 @@ impl Ask for OpenChallenge {
         } = self;
         let counters = Counters::prepare(db).await?;
         let standing = db.prepared(STANDING).await?;
-        let create = db.prepared(CREATE).await?;
+        let create = db.prepared(users::INSERT.postgres()).await?;
         let name = db.prepared(NAME).await?;
         let owners = db.prepared(OWNERS).await?;
         let guard = db.prepared(REPLAY).await?;
@@ -134,6 +133,7 @@ impl Ask for OpenChallenge {
     }
 }
 
+/// Without the profile, which no challenge changes.
 async fn create_bare(
     client: &Client,
     create: &tokio_postgres::Statement,
@@ -141,30 +141,23 @@ async fn create_bare(
     user: &User,
     identity: &IdentityKey,
 ) -> Result<(), Fault> {
-    let User {
-        id,
-        policy,
-        profile: _,
-        status,
-        created_at,
-        sessions_valid_from,
-        // A sign-in never sets a password.
-        password: _,
-    } = user;
     let IdentityKey {
-        policy: _same,
+        policy,
         issuer,
         subject,
     } = identity;
+    let id = &user.id;
     // First, so that it is what fails when the identity is taken.
     client.execute(name, &[policy, issuer, subject, id]).await?;
-    let status = status.name();
-    client
-        .execute(
-            create,
-            &[id, policy, &status, created_at, sessions_valid_from],
-        )
-        .await?;
+    let user = User {
+        policy: user.policy.clone(),
+        profile: Profile::default(),
+        // A sign-in never sets a password.
+        password: None,
+        ..*user
+    };
+    let row = users::row(&user);
+    client.execute(create, &parameters(&row)).await?;
     Ok(())
 }
 

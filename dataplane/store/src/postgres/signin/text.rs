@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use crate::statements::events::EVENTS;
 use crate::statements::sessions::SESSIONS;
+use crate::statements::users::{PROFILE, USERS};
 use crate::statements::{Asked, Table, Wait};
 
 /// What becomes of the account: the shapes of the statement.
@@ -63,8 +64,9 @@ pub(in crate::postgres) fn many(parts: Parts) -> &'static str {
     &TEXTS[parts.index()]
 }
 
-/// What is asked of every sign-in, in the order of [`super::values`]; the shape's own parameters follow.
-fn asked(parts: Parts) -> Asked {
+/// What is asked of a sign-in: what every one has, in the order of [`super::values`], and then what
+/// its shape has.
+fn asked(shape: Shape, parts: Parts) -> Asked {
     let mut asked = Asked::default()
         .with(&SESSIONS, "")
         .with(&EVENTS, "event_")
@@ -79,7 +81,17 @@ fn asked(parts: Parts) -> Asked {
     if parts.learns {
         asked = asked.and(&[("history", "bytea"), ("replaces", "bigint")]);
     }
-    asked
+    let identity = [
+        ("identity_policy", "text"),
+        ("issuer", "text"),
+        ("subject", "text"),
+    ];
+    match shape {
+        Shape::Existing => asked,
+        Shape::Changed => asked.with(&PROFILE, "new_"),
+        Shape::Create => asked.with(&USERS, "new_").and(&identity),
+        Shape::Link => asked.and(&identity),
+    }
 }
 
 /// Where a statement finds what is asked: of one sign-in in its parameters themselves, which is cheaper than a row of them;
@@ -197,10 +209,9 @@ impl Form {
 /// `owner` is whose session it will be; `may` has a row for each sign-in for which everything that was checked holds, and
 /// all writes come from it.
 fn build(shape: Shape, parts: Parts, wait: Wait) -> String {
-    let form = Form::new(asked(parts), wait);
-    let own = form.asked.next();
-    let owner = owner(shape, own, &form);
-    let account = account(shape, own);
+    let form = Form::new(asked(shape, parts), wait);
+    let owner = owner(shape, &form);
+    let account = account(shape, &form);
     let (first, is_first) = if parts.replay_guarded {
         form.first()
     } else {
@@ -247,12 +258,11 @@ fn build(shape: Shape, parts: Parts, wait: Wait) -> String {
     )
 }
 
-fn owner(shape: Shape, own: usize, form: &Form) -> String {
+fn owner(shape: Shape, form: &Form) -> String {
     let (user, lock) = (form.user, form.wait.lock());
-    let own = |at: usize| format!("${}", own + at);
     let found = format!("SELECT id, status, sessions_valid_from FROM users WHERE id = {user}");
-    let known = |issuer: usize| {
-        let (policy, issuer, subject) = (own(0), own(issuer), own(issuer + 1));
+    let known = || {
+        let [policy, issuer, subject] = identity(form);
         format!(
             "known AS MATERIALIZED (SELECT 1 FROM identities WHERE policy = {policy} AND issuer = {issuer} \
              AND subject = {subject}), "
@@ -261,72 +271,49 @@ fn owner(shape: Shape, own: usize, form: &Form) -> String {
     match shape {
         Shape::Existing => format!("owner AS MATERIALIZED ({found} FOR SHARE{lock})"),
         Shape::Changed => format!("owner AS MATERIALIZED ({found} FOR NO KEY UPDATE{lock})"),
-        Shape::Create => {
-            let (known, status, valid_from) = (known(7), own(5), own(9));
-            format!(
-                "{known}owner AS MATERIALIZED (SELECT $1::uuid AS id, {status}::text AS status, \
-                 {valid_from}::bigint AS sessions_valid_from WHERE NOT EXISTS (SELECT 1 FROM known))"
-            )
-        }
-        Shape::Link => {
-            let known = known(1);
-            format!(
-                "{known}owner AS MATERIALIZED ({found} AND NOT EXISTS (SELECT 1 FROM known) FOR SHARE{lock})"
-            )
-        }
+        Shape::Create => format!(
+            "{}owner AS MATERIALIZED (SELECT {} AS id, {} AS status, {} AS sessions_valid_from \
+             WHERE NOT EXISTS (SELECT 1 FROM known))",
+            known(),
+            form.value("new_id"),
+            form.value("new_status"),
+            form.value("new_sessions_valid_from")
+        ),
+        Shape::Link => format!(
+            "{}owner AS MATERIALIZED ({found} AND NOT EXISTS (SELECT 1 FROM known) FOR SHARE{lock})",
+            known()
+        ),
     }
 }
 
-/// What is written of the account of one sign-in, with the shape's own parameters from `own` on.
-fn account(shape: Shape, own: usize) -> String {
-    let own = |at: usize, kind: &str| format!("${}::{kind}", own + at);
-    let all = |columns: &[(usize, &str)]| {
-        let columns = columns.iter().map(|(at, kind)| own(*at, kind));
-        columns.collect::<Vec<_>>().join(", ")
+/// The identity that becomes the user's.
+fn identity(form: &Form) -> [String; 3] {
+    ["identity_policy", "issuer", "subject"].map(|name| form.value(name))
+}
+
+/// What is written of the account of one sign-in.
+fn account(shape: Shape, form: &Form) -> String {
+    let named = || {
+        let identity = identity(form).join(", ");
+        let user = form.value("user_id");
+        format!(
+            "named AS (INSERT INTO identities (policy, issuer, subject, user_id) SELECT {identity}, {user} FROM may), "
+        )
     };
     match shape {
         Shape::Existing => String::new(),
         Shape::Changed => {
-            let profile = [
-                ("username", "text"),
-                ("email", "text"),
-                ("email_verified", "boolean"),
-                ("phone", "text"),
-                ("link_email", "text"),
-                ("unverified_phone", "text"),
-            ];
-            let profile = profile.into_iter().enumerate();
+            let profile = PROFILE.columns.iter();
             let profile: Vec<String> = profile
-                .map(|(at, (name, kind))| format!("{name} = {}", own(at, kind)))
+                .map(|(name, _)| format!("{name} = {}", form.value(&format!("new_{name}"))))
                 .collect();
-            let profile = profile.join(", ");
-            format!("changed AS (UPDATE users SET {profile} FROM may WHERE users.id = $1), ")
+            let (profile, user) = (profile.join(", "), form.value("user_id"));
+            format!("changed AS (UPDATE users SET {profile} FROM may WHERE users.id = {user}), ")
         }
         Shape::Create => {
-            let person = all(&[
-                (0, "text"),
-                (1, "text"),
-                (2, "text"),
-                (3, "boolean"),
-                (4, "text"),
-                (5, "text"),
-                (6, "bigint"),
-                (9, "bigint"),
-                (10, "text"),
-                (11, "text"),
-            ]);
-            let identity = all(&[(0, "text"), (7, "text"), (8, "text")]);
-            format!(
-                "person AS (INSERT INTO users (id, policy, username, email, email_verified, phone, status, created_at, \
-                 sessions_valid_from, link_email, unverified_phone) SELECT $1, {person} FROM may), \
-                 named AS (INSERT INTO identities (policy, issuer, subject, user_id) SELECT {identity}, $1 FROM may), "
-            )
+            let created = form.insert(&USERS, "new_", &[]);
+            format!("created AS ({created}), {}", named())
         }
-        Shape::Link => {
-            let identity = all(&[(0, "text"), (1, "text"), (2, "text")]);
-            format!(
-                "named AS (INSERT INTO identities (policy, issuer, subject, user_id) SELECT {identity}, $1 FROM may), "
-            )
-        }
+        Shape::Link => named(),
     }
 }
