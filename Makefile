@@ -24,11 +24,10 @@ demo: ## signs in at a provider of its own, prints each step, and keeps serving
 	@cargo run --quiet --package vestibule-dataplane -- demo
 
 # The tests over PostgreSQL take three quarters of the time, the simulation most of the rest: `make test` has both.
-quick: ## what one runs at each save (under two minutes warm): formatting, clippy, unit tests without PostgreSQL, golden files
+quick: ## what one runs at each save (under two minutes warm): formatting, clippy, unit tests without PostgreSQL, golden files, floors
 	cargo fmt --all --check
 	cargo clippy --workspace --lib --bins -- --deny warnings
-	cargo test --workspace --exclude vestibule-tests --lib --bins -- --skip postgres::
-	cargo test --package vestibule-crds --test golden
+	cargo test --workspace --lib --bins --test golden --test floors -- --skip postgres:: --skip simulation::
 
 # Kubernetes is built before anything is tested, so that no check of the chart is left out on a new machine.
 test: tools ## builds everything, runs every test, and ends with what was skipped
